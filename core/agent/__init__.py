@@ -1,0 +1,1 @@
+"""The agent: a brain that chooses the next tool call, and the loop around it."""

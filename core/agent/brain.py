@@ -1,0 +1,74 @@
+"""What decides the next tool call: the playbook, or an LLM behind a smolagents Model.
+
+A brain is named on the command line: `playbook`, `hf:<model>` (Hugging Face Inference Providers, key from HF_TOKEN) or
+`openai:<model>@<base url>` (vLLM, Ollama, llama.cpp, LM Studio, a router; key from OPENAI_API_KEY where one is needed).
+Keys are read from the environment when the run's host starts and are never written anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from core.errors import UsageError
+
+HOW_TO_USE_AN_LLM = "for an LLM: --brain hf:<model> (HF_TOKEN) or --brain openai:<model>@<url>"
+
+
+class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    """playbook, hf or openai."""
+    model: str = ""
+    url: str = ""
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "playbook" else f"{self.kind}:{self.model}" + (f"@{self.url}" if self.url else "")
+
+
+def parse_brain(name: str) -> BrainSpec:
+    """Raises UsageError for a name that is none of the three forms."""
+    if name == "playbook":
+        return BrainSpec(kind="playbook")
+    kind, _, rest = name.partition(":")
+    if kind == "hf" and rest:
+        return BrainSpec(kind="hf", model=rest)
+    if kind == "openai" and rest:
+        model, at, url = rest.rpartition("@")
+        if at and model and url.startswith(("http://", "https://")):
+            return BrainSpec(kind="openai", model=model, url=url)
+        if not at:
+            return BrainSpec(kind="openai", model=rest)
+    raise UsageError(
+        f"No brain is called {name!r}",
+        where="--brain",
+        next="Use playbook, hf:<model>, or openai:<model>@http://host:port/v1",
+    )
+
+
+def check_brain(spec: BrainSpec) -> None:
+    """Say before a run starts what the brain lacks."""
+    if spec.kind == "hf" and not (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")):
+        raise UsageError(f"{spec} needs a token", where="environment", next="Set HF_TOKEN, or use --brain playbook")
+    if spec.kind == "openai" and not spec.url and not os.environ.get("OPENAI_API_KEY"):
+        raise UsageError(
+            f"{spec} needs a key", where="environment", next="Set OPENAI_API_KEY, or name a server: openai:<model>@<url>"
+        )
+
+
+def make_model(spec: BrainSpec, seed: int) -> Any:
+    """The smolagents Model of a brain."""
+    if spec.kind == "playbook":
+        from core.agent.playbook import PlaybookModel
+
+        return PlaybookModel(seed)
+    if spec.kind == "hf":
+        from smolagents import InferenceClientModel
+
+        return InferenceClientModel(model_id=spec.model, token=os.environ.get("HF_TOKEN"), timeout=120)
+    from smolagents import OpenAIModel
+
+    key = os.environ.get("OPENAI_API_KEY") or "none"
+    options: dict[str, Any] = {"timeout": 120, "max_retries": 0}
+    return OpenAIModel(model_id=spec.model, api_base=spec.url or None, api_key=key, client_kwargs=options)

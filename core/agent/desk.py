@@ -1,0 +1,226 @@
+"""What tools work with: the run's folder, task, journal, compute, literature and clock, on one desk.
+
+Tools get the desk and nothing else; they emit events through it and never keep state of their own, so that a new host
+can put the same desk together from the log.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core import events as e
+from core.clock import Clock
+from core.compute.local import LocalCompute
+from core.compute.spec import JobSpec
+from core.errors import JobError, ToolError
+from core.evaluation.prompting import Prompting
+from core.evaluation.verify import VerifierSpec
+from core.home import boot_id
+from core.journal import Journal
+from core.literature.library import Literature
+from core.state import Job, RunState
+from core.tasks import ModelCard, Task
+from store.blobs import BlobStore
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person asked for, as the log has it."""
+
+    run: str
+    goal: str
+    model: str
+    autonomy: str = "network"
+    seed: int = 0
+    hours: float = 10.0
+    usd: float = 0.0
+    unattended: bool = False
+
+
+class Interrupted(ToolError):
+    """A person interrupted the wait. Jobs go on."""
+
+
+class Desk:
+    """One run's services. Used from the agent's thread; `interrupt` may be set from any."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        settings: Settings,
+        task: Task,
+        card: ModelCard,
+        journal: Journal,
+        compute: LocalCompute,
+        literature: Literature,
+        clock: Clock,
+        gpus: int = 0,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.task = task
+        self.card = card
+        self.journal = journal
+        self.compute = compute
+        self.literature = literature
+        self.clock = clock
+        self.gpus = gpus
+        self.blobs = BlobStore(folder)
+        self.interrupt = threading.Event()
+        self.stopping = threading.Event()
+        self.call = ""
+        """Id of the tool call being carried out: keyed effects derive their effect ids from it."""
+        self.prompting = Prompting()
+        self.verifier = VerifierSpec(kind="exact")
+        self.max_new_tokens = 64
+
+    # ------------------------------------------------------------------------------------------------ events, state
+
+    @property
+    def state(self) -> RunState:
+        return self.journal.state
+
+    def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
+        """Record something the agent did or learnt; returns its sequence number."""
+        return self.journal.emit(payload, actor="agent", cause=cause, id=id).seq
+
+    def next_id(self, prefix: str, taken: Callable[[RunState], Any]) -> str:
+        return f"{prefix}-{1 + self.journal.read(lambda s: len(taken(s)))}"
+
+    # ----------------------------------------------------------------------------------------------------- machine
+
+    @property
+    def cores(self) -> int:
+        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
+
+    def threads(self, wanted: int | None) -> int:
+        return max(1, min(self.cores, wanted or self.cores))
+
+    # -------------------------------------------------------------------------------------------------------- names
+
+    def model_path(self, name: str) -> str:
+        """The folder or Hub id behind `base`, `final`, a job id or a path."""
+        if name in ("base", ""):
+            return self.settings.model
+        if name in ("final", "final_model"):
+            final = self.folder / "final_model"
+            if not final.exists():
+                raise ToolError("There is no final_model yet", next="Evaluate the base model and promote it first")
+            return str(final)
+        job = self.state.jobs.get(name)
+        if job is not None:
+            if not job.checkpoint:
+                raise ToolError(f"{name} has saved no checkpoint (it is {job.status})", next="Choose another model")
+            return job.checkpoint
+        if Path(name).is_dir():
+            return name
+        known = ", ".join(["base", "final", *[j.id for j in self.state.jobs.values() if j.checkpoint]])
+        raise ToolError(f"No model is called {name!r}", next=f"Known: {known}")
+
+    def data_path(self, name: str) -> Path:
+        """The folder of a prepared data set."""
+        data = self.state.datasets.get(name)
+        if data is None or not data.prepared:
+            known = ", ".join(d.name for d in self.state.datasets.values() if d.prepared) or "none yet"
+            raise ToolError(f"No prepared data is called {name!r}", next=f"Known: {known}. Use prepare_data first")
+        return Path(data.prepared)
+
+    # --------------------------------------------------------------------------------------------------------- jobs
+
+    def effect_id(self, part: str = "") -> str:
+        """The same for the same call after a restart; another for every other effect."""
+        return f"{self.settings.run}:{self.call}{':' + part if part else ''}"
+
+    def launch(
+        self,
+        *,
+        kind: str,
+        method: str,
+        title: str,
+        spec: msgspec.Struct | dict[str, Any],
+        config: dict[str, Any],
+        threads: int,
+        experiment: str = "",
+        time_limit_s: float | None = None,
+        planned_steps: int | None = None,
+        part: str = "",
+        job: str | None = None,
+    ) -> str:
+        """Start a job once (an effect id already known is found again) and record it. Waits for a free slot."""
+        effect = self.effect_id(part)
+        known = self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect), None))
+        if known:
+            return known
+        job = job or self.new_job()
+        self.wait_for_slot(threads)
+        folder = self.folder / "jobs" / job
+        folder.mkdir(parents=True, exist_ok=True)
+        body = msgspec.to_builtins(spec)
+        (folder / "spec.json").write_bytes(msgspec.json.format(msgspec.json.encode(body)))
+        status = self.compute.submit(
+            JobSpec(
+                job=job,
+                kind=str(body["kind"]),
+                effect_id=effect,
+                folder=str(folder),
+                slots=threads,
+                time_limit_s=time_limit_s,
+            )
+        )
+        self.emit(
+            e.JobLaunched(
+                job=job,
+                kind=kind,
+                method=method,
+                title=title,
+                effect_id=effect,
+                folder=str(folder),
+                argv=list(status.argv),
+                config=config,
+                experiment=experiment,
+                pid=status.pid,
+                started=status.pid_start,
+                boot_id=boot_id(),
+                planned_steps=planned_steps,
+            )
+        )
+        return job
+
+    def new_job(self) -> str:
+        return self.next_id("job", lambda s: s.jobs)
+
+    def wait_for_slot(self, threads: int) -> None:
+        """Never more threads than cores: two jobs of one thread share a machine of two cores, one of two does not."""
+
+        def free(state: RunState) -> bool:
+            used = sum(int(j.config.get("threads", self.cores)) for j in state.running_jobs())
+            return used == 0 or used + threads <= self.cores
+
+        self.wait_until(free, None)
+
+    def wait_until(self, ready: Callable[[RunState], bool], seconds: float | None) -> bool:
+        """Wait for the state; an interruption by a person raises, the end of the time returns False."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
+            if self.journal.wait(lambda s: ready(s) or self.interrupt.is_set() or self.stopping.is_set(), max(left, 0)):
+                if self.journal.read(ready):
+                    return True
+                raise Interrupted("The wait was interrupted; jobs go on", next="Read the last message of the person")
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+
+    def wait_for_job(self, job: str, seconds: float | None = None) -> Job:
+        """Wait for the end of a job and return it; raises JobError where it failed."""
+        self.wait_until(lambda s: s.jobs[job].status != "running", seconds)
+        ended = self.state.jobs[job]
+        if ended.status in ("failed", "lost"):
+            raise JobError(f"{job} {ended.status}: {ended.reason}", where=f"{ended.folder}/log.txt")
+        return ended

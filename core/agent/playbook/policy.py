@@ -1,0 +1,242 @@
+"""The research itself, top to bottom: read, look at the data, measure, train, say why it failed, change, train again.
+
+Written as one generator of tool calls. Everything it decides follows from observations; numbers come from the recipe
+library, the brief and its own trials.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.agent.playbook.experiments import Bench
+from core.agent.playbook.model import Call, Observation, Policy
+from core.agent.playbook.remedies import GROUP_SIGN
+from core.agent.playbook.wishes import Wishes
+
+ENOUGH = 0.985
+"""A development score above which there is nothing left that its noise could show."""
+
+STALE = 2
+"""Experiments in a row without a significant gain after which research stops."""
+
+
+def research(seed: int, wishes: Wishes) -> Policy:
+    """The whole run; returns the summary given as final answer."""
+    bench = Bench(seed, wishes)
+    brief = yield from bench.call("read_task", {}, "Begin with the task itself.")
+    if brief.error:
+        return f"The task cannot be read: {brief.error}"
+    bench.take(brief.value)
+    yield from bench.plan("read")
+
+    yield from _read(bench)
+    yield from bench.plan("data")
+    if not (yield from _data(bench)):
+        yield from bench.plan("base")
+        yield from _measure_base(bench, None)
+        return "There is no data to train on: only decoding could be improved. " + bench.summary()
+    yield from bench.plan("base")
+    if not (yield from _measure_base(bench, bench.data)):
+        return "The base model could not be measured. " + bench.summary()
+
+    stale = 0
+    tried: set[str] = set()
+    while stale < STALE and bench.best < ENOUGH and not wishes.finish:
+        yield from bench.answer_wishes()
+        move = yield from _next_move(bench, tried)
+        if move is None:
+            break
+        yield from bench.plan(move)
+        before = bench.best
+        gained = yield from _MOVES[move](bench)
+        tried.add(move)
+        # A move that could not even run (no time, no data) does not count as an attempt without a gain.
+        if gained is not None:
+            stale = 0 if gained and bench.best > before else stale + 1
+        if bench.seconds_left() < bench.smallest_experiment_s():
+            break
+    yield from bench.answer_wishes()
+    yield from bench.plan("finish")
+    return bench.summary()
+
+
+# ------------------------------------------------------------------------------------------------------------- read
+
+
+def _read(bench: Bench):
+    """What is known about the methods this task allows, and their settings for a model of this size."""
+    query = "fine-tune a small language model on demonstrations, then reinforcement learning with checkable answers"
+    found = yield from bench.call("search_recipes", {"query": query, "needs": bench.needs(), "limit": 6}, "What is known?")
+    for card in (found.get("recipes") or [])[:3]:
+        yield from bench.call("read_recipe", {"recipe": card["id"]}, card["why"] or card["title"])
+    for method in ("sft", "grpo"):
+        settings = yield from bench.call("recommend_settings", {"method": method}, f"Ranges for {method} at this size.")
+        if not settings.error:
+            bench.settings[method] = settings.value
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+
+
+def _data(bench: Bench):
+    """Inspect every file, then prepare what is fit to train on. Says whether there is anything."""
+    usable: list[str] = []
+    for path in bench.files:
+        seen: Observation = yield from bench.call("inspect_data", {"path": path}, "Look at the data before training on it.")
+        if seen.error:
+            yield from bench.call("note", {"content": f"{path} is left out: {seen.error}"})
+            continue
+        if seen.get("trainable"):
+            usable.append(path)
+            bench.concerns |= {c["kind"]: int(c["count"]) for c in seen.get("concerns", [])}
+    if not usable:
+        return False
+    options = {"conflicts": "majority", "dedup": True, "drop_contaminated": True, "drop_shape_mismatch": True, "drop_empty": True}
+    made = yield from bench.call(
+        "prepare_data",
+        {"name": "clean", "sources": usable, "options": options},
+        "Drop what inspection found: " + (", ".join(sorted(bench.concerns)) or "nothing to drop"),
+    )
+    if made.error:
+        yield from bench.call("note", {"content": f"Preparation failed: {made.error}", "kind": "lesson"})
+        return False
+    bench.data, bench.rows, bench.dropped = "clean", int(made.get("rows", 0)), made.get("dropped", {})
+    return bench.rows > 0
+
+
+# ------------------------------------------------------------------------------------------------------------- base
+
+
+def _measure_base(bench: Bench, data: str | None):
+    """The decoding audit: own settings, greedy, few-shot; then a first valid final_model, and what goes wrong."""
+    variants = [{"name": "as given"}, {"name": "greedy", "temperature": 0.0}]
+    if data:
+        variants.append({"name": "few-shot", "temperature": 0.0, "shots": 3})
+    measured = yield from bench.call(
+        "evaluate", {"model": "base", "label": "base", "variants": variants}, "Measure the base before changing it."
+    )
+    results = measured.get("evaluations") or []
+    if not results:
+        yield from bench.call("note", {"content": f"The base could not be evaluated: {measured.error}", "kind": "lesson"})
+        return False
+    zero_shot = [r for r in results if not r.get("shots")]
+    bench.baseline = float(zero_shot[0]["score"])
+    top = max(zero_shot, key=lambda r: r["score"])
+    bench.temperature = top.get("temperature")
+    promoted = yield from bench.promote("base", top, "From here on a valid final_model exists.")
+    bench.reference = top["evaluation"]
+    bench.best = float(top["score"])
+    bench.groups = {g["kind"]: int(g["count"]) for g in top.get("groups", [])}
+    signs = sorted({GROUP_SIGN[k] for k in bench.groups if k in GROUP_SIGN})
+    if signs:
+        why = "Wrong answers of the base: " + ", ".join(f"{n} {k}" for k, n in bench.groups.items())
+        found = yield from bench.call("search_recipes", {"query": "", "signs": signs, "needs": bench.needs(), "limit": 2}, why)
+        for card in (found.get("recipes") or [])[:1]:
+            yield from bench.call("read_recipe", {"recipe": card["id"]}, f"A remedy for {', '.join(card['signs'][:3])}?")
+    return promoted
+
+
+# ------------------------------------------------------------------------------------------------------------ moves
+
+
+def _next_move(bench: Bench, tried: set[str]):
+    """The most promising thing not yet tried, from what has been seen; None when nothing is left."""
+    if bench.wishes.look_at_errors:
+        bench.wishes.look_at_errors = False
+        yield from bench.look_at_errors()
+    allowed = [m for m in ("sft", "labels", "longer", "grpo", "neighbours", "rft") if bench.method_of(m) not in bench.wishes.skip]
+    for move in allowed:
+        if move not in tried and bench.fits(move):
+            return move
+    # everything was tried once: what gained most may gain again
+    for move in ("longer", "grpo"):
+        if move in allowed and bench.gains.get(move, 0.0) > 0 and bench.fits(move):
+            return move
+    return None
+
+
+def _sft(bench: Bench):
+    """Supervised fine-tuning: a ladder of learning rates, then the best rate for as long as it pays."""
+    experiment = yield from bench.begin("Supervised fine-tuning on the cleaned data raises the score", "sft")
+    trial = yield from bench.climb("sft", experiment, start="base")
+    if trial is None:
+        yield from bench.conclude(experiment, None)
+        return False
+    return (yield from bench.full("sft", experiment, trial, start="base", share=0.3))
+
+
+def _labels(bench: Bench):
+    """Ask the trained model which training labels it cannot believe, drop them, train again from the base."""
+    audit = yield from bench.call(
+        "audit_labels", {"model": "final", "data": bench.data}, "Are the labels right? The model so far is asked about each."
+    )
+    suspicious = int(audit.get("suspicious", 0))
+    if audit.error or not suspicious:
+        return None
+    experiment = yield from bench.begin(f"Leaving out {suspicious} labels the model does not believe raises the score", "labels")
+    cleaner = f"{bench.data}-audited"
+    made = yield from bench.call(
+        "prepare_data", {"name": cleaner, "sources": [bench.data], "options": {"exclude": audit.get("file")}}, "Drop them."
+    )
+    if made.error:
+        yield from bench.conclude(experiment, None)
+        return None
+    before, bench.data, bench.rows = bench.data, cleaner, int(made.get("rows", bench.rows))
+    gained = yield from bench.full("sft", experiment, bench.last["sft"], start="base", share=0.4)
+    if not gained:
+        bench.data = before
+    return gained
+
+
+def _longer(bench: Bench):
+    """Go on from the best checkpoint with the best rate, decayed."""
+    trial = bench.last["sft"]
+    trial = trial._replace(settings={**trial.settings, "lr": trial.lr / 3})
+    experiment = yield from bench.begin("More train steps at a lower rate raise the score further", "longer")
+    return (yield from bench.full("sft", experiment, trial, start="final", share=0.4))
+
+
+def _grpo(bench: Bench):
+    """Reinforcement learning on checked answers, from the best model so far."""
+    experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
+    trial = yield from bench.climb("grpo", experiment, start="final")
+    if trial is None:
+        yield from bench.conclude(experiment, None)
+        return False
+    return (yield from bench.full("grpo", experiment, trial, start="final", share=0.5))
+
+
+def _neighbours(bench: Bench):
+    """Fine-tune again from the base with another seed and twice the steps: was the first one lucky or short?"""
+    trial = bench.last["sft"]
+    steps = 2 * int(trial.settings.get("max_steps") or 100)
+    trial = trial._replace(settings={**trial.settings, "max_steps": steps, "seed": bench.seed + 1})
+    experiment = yield from bench.begin("Twice the train steps from the base raise the score", "neighbours")
+    return (yield from bench.full("sft", experiment, trial, start="base", share=0.6))
+
+
+def _rft(bench: Bench):
+    """Rejection sampling: the model's own checked answers as new demonstrations."""
+    experiment = yield from bench.begin("Training on the model's own checked answers raises the score", "rft")
+    made = yield from bench.call(
+        "sample_and_verify", {"model": "final", "data": bench.data, "name": f"{bench.data}-own"}, "Sample, check, keep."
+    )
+    if made.error or not int(made.get("rows", 0)):
+        yield from bench.conclude(experiment, None)
+        return None
+    before, bench.data = bench.data, f"{bench.data}-own"
+    gained = yield from bench.full("sft", experiment, bench.last["sft"], start="final", share=0.4)
+    bench.data = before
+    return gained
+
+
+_MOVES: dict[str, Any] = {
+    "sft": _sft,
+    "labels": _labels,
+    "longer": _longer,
+    "grpo": _grpo,
+    "neighbours": _neighbours,
+    "rft": _rft,
+}
+
+__all__ = ["Call", "research"]

@@ -1,0 +1,65 @@
+"""Choosing between numbers: a ladder of learning rates from the recipe library's range, climbed by cheap trials."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+
+class Trial(NamedTuple):
+    lr: float
+    job: str
+    score: float | None
+    """Last development score; None where the trial failed before one."""
+    failed: bool
+    settings: dict[str, Any]
+    seconds_per_step: float | None = None
+
+
+def ladder(low: float, high: float, rungs: int) -> list[float]:
+    """`rungs` learning rates from low to high, evenly in the logarithm, two significant digits."""
+    if rungs < 2 or high <= low:
+        return [_round(math.sqrt(low * high))]
+    ratio = (high / low) ** (1 / (rungs - 1))
+    return [_round(low * ratio**i) for i in range(rungs)]
+
+
+def best(trials: list[Trial]) -> Trial | None:
+    """The trial with the highest development score; of equals the lower learning rate."""
+    good = [t for t in trials if t.score is not None and not t.failed]
+    return max(good, key=lambda t: (t.score, -t.lr), default=None)
+
+
+def next_rung(trials: list[Trial]) -> float | None:
+    """Where to look next: beyond the edge if the best rung is the last one on its side, None if it is inside."""
+    top = best(trials)
+    rates = sorted(t.lr for t in trials)
+    if top is None:
+        return _round(rates[0] / 4)
+    step = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 3.0
+    if top.lr == rates[-1]:
+        return _round(top.lr * min(step, 4.0))
+    if top.lr == rates[0]:
+        return _round(top.lr / min(step, 4.0))
+    return None
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def last_score(report: dict[str, Any]) -> float | None:
+    """The development score at the end of a job, as `wait_for_jobs` tells it."""
+    curve = report.get("dev_scores") or []
+    return float(curve[-1][1]) if curve else None
+
+
+def best_score(report: dict[str, Any]) -> float | None:
+    curve = report.get("dev_scores") or []
+    return max((float(point[1]) for point in curve), default=None)
+
+
+def still_rising(report: dict[str, Any], by: float = 0.01) -> bool:
+    """Whether the last development score is above the one before by more than `by`: more steps are worth trying."""
+    curve = report.get("dev_scores") or []
+    return len(curve) >= 2 and float(curve[-1][1]) - float(curve[-2][1]) > by

@@ -1,0 +1,37 @@
+"""The budget of time: what is left, and what is held back for the last evaluation."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Wall clock of one run in seconds; pauses do not count, a dead host's time does not either."""
+
+    def __init__(self, hours: float, used_s: float = 0.0) -> None:
+        self.limit_s = hours * 3600.0
+        self._used_s = used_s
+        self._since: float | None = time.monotonic()
+        self.reserve_s = 0.0
+        """Held back for the held-out evaluation and the report."""
+
+    def pause(self) -> None:
+        self._used_s, self._since = self.used_s, None
+
+    def resume(self) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+
+    @property
+    def used_s(self) -> float:
+        return self._used_s + (time.monotonic() - self._since if self._since is not None else 0.0)
+
+    @property
+    def left_s(self) -> float:
+        """Until the run has to be over, report included."""
+        return self.limit_s - self.used_s
+
+    @property
+    def work_left_s(self) -> float:
+        """Until research has to stop so that the last evaluation fits."""
+        return max(0.0, self.left_s - self.reserve_s)

@@ -1,0 +1,237 @@
+"""Jobs as processes of this machine, each under a supervisor of its own that outlives whoever started it.
+
+Everything is in the job's folder, so a new host finds all jobs again by looking: launch.json (what was asked), job.json
+(who runs), exit.json (how it ended).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+
+from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
+from core.errors import JobError, NotFound
+
+_ROOT = Path(__file__).resolve().parents[2]
+_START_WAIT_S = 10.0
+T = TypeVar("T")
+_THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """launch.json: the resolved command for the supervisor."""
+
+    job: str
+    kind: str
+    effect_id: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    time_limit_s: float | None = None
+    memory_limit_bytes: int | None = None
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """job.json, as the supervisor writes it."""
+
+    supervisor_pid: int
+    supervisor_start: int | None = None
+    pid: int
+    pid_start: int | None = None
+    boot_id: str = ""
+    started: float = 0.0
+
+
+class LocalCompute:
+    """Runs jobs under `jobs_folder` (one folder a job)."""
+
+    def __init__(self, jobs_folder: str | Path, python: str = sys.executable) -> None:
+        self.jobs_folder = Path(jobs_folder)
+        self.python = python
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def submit(self, spec: JobSpec) -> JobStatus:
+        """Start the job, or find it if its effect id was submitted before. Returns when the process is up.
+
+        Raises JobError if the supervisor does not report within seconds.
+        """
+        known = self.find_by_effect(spec.effect_id)
+        if known is not None:
+            return known
+        folder = Path(spec.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        launch = self._launch(spec)
+        try:  # exclusive: of two submitters of one folder only one goes on
+            with (folder / "launch.json").open("xb") as file:
+                file.write(msgspec.json.encode(launch))
+        except FileExistsError as error:
+            raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
+        supervisor = subprocess.Popen(
+            [self.python, "-P", str(_ROOT / "intern_tui" / "supervisor.py"), str(folder)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        )
+        self._children.append(supervisor)
+        return self._wait_for_start(spec.job, folder, supervisor)
+
+    def inspect(self, job: str) -> JobStatus:
+        """What is known of a job. `lost` if its supervisor is gone without a word on how it ended."""
+        self._reap()
+        folder = self._folder(job)
+        launch = _read(folder / "launch.json", Launch)
+        if launch is None:
+            raise NotFound(f"no job {job}", where=str(folder), next="List the run's jobs folder.")
+        running = _read(folder / "job.json", Running)
+        supervised = running is not None and _lives(running.supervisor_pid, running.supervisor_start, running.boot_id)
+        # exit.json last: a job that ends while we look is then seen as ended, not as lost
+        end = _read(folder / "exit.json", JobExit)
+        state = _state(running, supervised, end, folder)
+        return JobStatus(
+            job=job, state=state, folder=str(folder), effect_id=launch.effect_id, argv=launch.argv, exit=end,
+            pid=running.pid if running else None, pid_start=running.pid_start if running else None,
+            supervisor_pid=running.supervisor_pid if running else None,
+        )  # fmt: skip
+
+    def logs(self, job: str, cursor: int = 0, limit: int = 65_536) -> LogChunk:
+        """log.txt from byte `cursor` on, at most `limit` bytes."""
+        ended = self.inspect(job).state not in ("queued", "running")
+        path = self._folder(job) / "log.txt"
+        data = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(cursor)
+                data = file.read(limit)
+        return LogChunk(
+            text=data.decode("utf-8", "replace"), cursor=cursor + len(data), ended=ended and len(data) < limit
+        )
+
+    def cancel(self, job: str, grace_s: float = 10.0) -> JobStatus:
+        """Ask the job to stop (it saves its model); SIGTERM after `grace_s`, then SIGKILL. Blocks until it is over."""
+        folder = self._folder(job)
+        (folder / "cancel").touch()
+        (folder / "control").write_text("stop\n", encoding="utf-8")
+        for wait_s, number in ((grace_s, signal.SIGTERM), (5.0, signal.SIGKILL), (5.0, None)):
+            status = self._wait_for_end(job, wait_s)
+            if status.state not in ("queued", "running") or status.pid is None:
+                return status
+            if number is not None:
+                _signal_group(status, number)
+        return self.inspect(job)
+
+    def find_by_effect(self, effect_id: str) -> JobStatus | None:
+        """The job that was submitted under an effect id, or None."""
+        if not self.jobs_folder.is_dir():
+            return None
+        for path in sorted(self.jobs_folder.glob("*/launch.json")):
+            launch = _read(path, Launch)
+            if launch is not None and launch.effect_id == effect_id:
+                return self.inspect(path.parent.name)
+        return None
+
+    def wait(self, job: str, timeout_s: float) -> JobStatus:
+        """Block until the job is over or the time is up; for tests and tools, the host polls."""
+        return self._wait_for_end(job, timeout_s)
+
+    def _launch(self, spec: JobSpec) -> Launch:
+        command = (self.python, "-P", str(_ROOT / "intern_tui" / "job.py"), str(Path(spec.folder) / "spec.json"))
+        threads = {name: str(max(spec.slots, 1)) for name in _THREAD_NAMES}
+        return Launch(
+            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=spec.argv or command,
+            env=threads | {"PYTHONUNBUFFERED": "1"} | spec.env,
+            time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
+        )  # fmt: skip
+
+    def _folder(self, job: str) -> Path:
+        return self.jobs_folder / job
+
+    def _reap(self) -> None:
+        """Collect supervisors that ended, or they would stay as zombies of this process."""
+        self._children = [child for child in self._children if child.poll() is None]
+
+    def _wait_for_start(self, job: str, folder: Path, supervisor: subprocess.Popen[bytes]) -> JobStatus:
+        until = time.monotonic() + _START_WAIT_S
+        while time.monotonic() < until:
+            if (folder / "job.json").exists() or (folder / "exit.json").exists():
+                return self.inspect(job)
+            if supervisor.poll() is not None and not (folder / "exit.json").exists():
+                break
+            time.sleep(0.01)
+        raise JobError("the job's supervisor did not start it", where=str(folder), next="See launch.json there.")
+
+    def _wait_for_end(self, job: str, seconds: float) -> JobStatus:
+        until = time.monotonic() + seconds
+        while True:
+            status = self.inspect(job)
+            if status.state not in ("queued", "running") or time.monotonic() >= until:
+                return status
+            time.sleep(0.05)
+
+
+def _state(running: Running | None, supervised: bool, end: JobExit | None, folder: Path) -> Any:
+    if end is not None:
+        if end.reason in ("finished", "time_limit") and end.exit_code == 0:
+            return "done"
+        return "cancelled" if end.reason == "cancelled" else "failed"
+    if running is None:
+        age = time.time() - (folder / "launch.json").stat().st_mtime
+        return "queued" if age < _START_WAIT_S else "lost"
+    return "running" if supervised else "lost"
+
+
+def _lives(pid: int, start: int | None, boot_id: str) -> bool:
+    """Whether exactly that process still runs: same boot, same pid, same start time, not a zombie."""
+    now = _boot_id()
+    if boot_id and now and boot_id != now:
+        return False
+    try:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return False
+    except psutil.NoSuchProcess:
+        return False
+    found = _start_time(pid)
+    return start is None or found is None or found == start
+
+
+def _signal_group(status: JobStatus, number: int) -> None:
+    """Signal the job's process group, unless its pid has passed to another process."""
+    if status.pid is None or (status.pid_start is not None and _start_time(status.pid) != status.pid_start):
+        return
+    try:
+        os.killpg(status.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise JobError(f"a damaged file: {error}", where=str(path), next="Look at the job's folder.") from error

@@ -1,0 +1,64 @@
+"""What a place of execution is asked for and what it answers. Light; the same for a laptop and a cluster."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
+"""lost: nobody is left who could say how it ended; never read as failed (it may still have succeeded)."""
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution."""
+
+    job: str
+    kind: str
+    """sft, grpo, export, sample, script: see intern_tui/job.py."""
+    effect_id: str
+    """Names the intent: submitting the same effect id again finds the job that is there."""
+    folder: str
+    """Absolute path of the job's folder; spec.json for `intern_tui.job` stands in it."""
+    argv: tuple[str, ...] | None = None
+    """A command of one's own; None: `intern_tui.job` with spec.json."""
+    env: dict[str, str] = {}
+    slots: int = 1
+    """CPU cores (or GPUs) it may use: OMP_NUM_THREADS and its kin are set to it."""
+    time_limit_s: float | None = None
+    memory_limit_bytes: int | None = None
+    """Address space of each of the job's processes."""
+
+
+class JobExit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended: exit.json."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    seconds: float = 0.0
+    reason: str = ""
+    """finished, cancelled, time_limit, crashed, out_of_memory, killed or cannot_start."""
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a job now."""
+
+    job: str
+    state: State
+    folder: str
+    effect_id: str = ""
+    pid: int | None = None
+    pid_start: int | None = None
+    """Clock ticks after boot: with the pid, names one process for good."""
+    supervisor_pid: int | None = None
+    argv: tuple[str, ...] = ()
+    exit: JobExit | None = None
+
+
+class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of log.txt. Pass `cursor` to the next call."""
+
+    text: str
+    cursor: int
+    ended: bool
+    """The job is over and nothing follows."""

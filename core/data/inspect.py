@@ -1,0 +1,170 @@
+"""Look hard at data before training on it: one call, one report with a score per concern and rows to look at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, verifying
+from core.data.files import Data, open_data
+from core.data.flags import build
+from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
+from core.data.text import clip
+from core.errors import ToolError
+
+SAMPLES = 8
+TOKENIZED = 20_000
+"""Rows whose tokens are counted, evenly spread."""
+
+
+def inspect(
+    path: Path | str,
+    *,
+    tokenizer_json: Path | str | None = None,
+    verifier: VerifierSpec | verifying.Check | None = None,
+    evaluation_texts: Sequence[str] | None = None,
+    limit: int | None = None,
+    roles: Roles | None = None,
+) -> Inspection:
+    """Everything that can be said about data without a model.
+
+    `tokenizer_json`: the base model's tokenizer, for lengths in tokens; `evaluation_texts`: the strings of the evaluation's
+    samples (`contamination.evaluation_strings`), used by the checker alone; `limit`: look at the first rows only.
+    Raises NotFound, ToolError or UsageError.
+    """
+    with open_data(path, limit=limit, roles=roles) as data:
+        return inspect_data(data, tokenizer_json=tokenizer_json, verifier=verifier, evaluation_texts=evaluation_texts)
+
+
+def inspect_data(
+    data: Data,
+    *,
+    tokenizer_json: Path | str | None = None,
+    verifier: VerifierSpec | verifying.Check | None = None,
+    evaluation_texts: Sequence[str] | None = None,
+) -> Inspection:
+    """The same on data that is already open; the row-level findings stay in its table `flags`."""
+    unchecked: list[str] = []
+    found: list[Concern | None] = [_broken_lines(data), _encoding(data), _unknown(data), *_mixed_types(data)]
+    found += [check(data) for check in _CHECKS]
+    spoken, concern = languages.mixed(data)
+    found.append(concern)
+    shape, shape_concerns = shapes.shape(data) if data.roles.kind != "text" else (AnswerShape(name="text", share=1.0), [])
+    found += shape_concerns
+    if verifier is None:
+        unchecked.append("answers against a verifier: the task has none that was given")
+    else:
+        found.append(verifying.mismatches(data, verifier))
+    if evaluation_texts is None:
+        unchecked.append("contamination: no evaluation samples were given")
+    else:
+        found.append(contamination.concern(contamination.check_data(data, evaluation_texts)))
+    lengths = cleanliness.lengths(data) | _tokens(data, tokenizer_json, unchecked)
+    concerns = sorted((c for c in found if c), key=lambda c: (-c.score, c.name))
+    return Inspection(
+        path=str(data.path), rows=data.rows, files=tuple(data.files), columns=tuple(data.columns), roles=data.roles,
+        splits=_splits(data), lengths=lengths, languages=spoken, shape=shape, concerns=tuple(concerns),
+        samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked),
+    )  # fmt: skip
+
+
+_CHECKS: tuple[Callable[[Data], Concern | None], ...] = (
+    cleanliness.empty, duplicates.repeated, duplicates.conflicting, duplicates.near, turns.broken, cleanliness.mojibake,
+    cleanliness.hidden, cleanliness.personal, cleanliness.length_outliers, shapes.prompt_patterns,
+)  # fmt: skip
+
+
+def flagged(data: Data) -> dict[str, set[int]]:
+    """Row numbers by concern, after `inspect_data`."""
+    found: dict[str, set[int]] = {}
+    for concern, n in data.all("SELECT DISTINCT concern, n FROM flags"):
+        found.setdefault(concern, set()).add(int(n))
+    return found
+
+
+def _broken_lines(data: Data) -> Concern | None:
+    count = sum(f.broken_lines for f in data.files)
+    if not count:
+        return None
+    examples = tuple(
+        Example(file=Path(f.path).name, line=line, text="not a record") for f in data.files for line in f.broken_at
+    )
+    return build("broken_lines", "{n} lines ({share}) are no record and were left out", count, data.rows + count, examples[:5])
+
+
+def _encoding(data: Data) -> Concern | None:
+    bad = [f for f in data.files if any("UTF" in note or "NUL" in note for note in f.notes)]
+    if not bad:
+        return None
+    text = f"{len(bad)} files are not clean UTF-8: {'; '.join(sorted({n for f in bad for n in f.notes}))}"
+    return build("encoding", text, sum(f.rows for f in bad), data.rows * 4)
+
+
+def _unknown(data: Data) -> Concern | None:
+    lost = sum(f.rows for f in data.files if "no column recognised" in f.notes)
+    return build("unknown_columns", f"{{n}} rows: {data.roles.reason}", lost, data.rows) if lost else None
+
+
+def _mixed_types(data: Data) -> list[Concern | None]:
+    """Columns in which JSON values change type (numbers among texts); the rarer types count."""
+    used = {*data.roles.prompt, data.roles.answer, data.roles.messages, data.roles.chosen, data.roles.rejected}
+    found: list[Concern | None] = []
+    for column, types in data.mixed.items():
+        if column in used:
+            listed = ", ".join(f"{t.lower()} {c}" for t, c in sorted(types.items(), key=lambda x: -x[1]))
+            found.append(build("mixed_types", f"column '{column}' mixes types: {listed}", sum(types.values()) - max(types.values()), sum(types.values())))
+    return found
+
+
+def _splits(data: Data) -> dict[str, int]:
+    return {k: int(v) for k, v in data.all("SELECT coalesce(split, 'all'), count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10")}
+
+
+def _samples(data: Data) -> tuple[SampleRow, ...]:
+    rows = data.all("SELECT n, prompt, answer FROM rows ORDER BY hash(n), n LIMIT ?", [SAMPLES])
+    found: list[SampleRow] = []
+    for n, prompt, answer in sorted(rows):
+        file, line = data.place(n)
+        found.append(SampleRow(file=file, line=line, prompt=clip(prompt or ""), answer=clip(answer or "")))
+    return tuple(found)
+
+
+def _licence(data: Data) -> str | None:
+    """A licence column's most frequent value, else what the folder's README or LICENSE says."""
+    column = data.one("SELECT licence FROM rows WHERE licence IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
+    if column:
+        return str(column)
+    folder = data.path if data.path.is_dir() else data.path.parent
+    readme = folder / "README.md"
+    if readme.is_file():
+        head = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace")[:20_000], re.DOTALL)
+        named = re.search(r"^license:\s*(\S+)", head.group(1), re.MULTILINE) if head else None
+        if named:
+            return named.group(1)
+    texts = [p for p in sorted(folder.glob("LICEN[SC]E*")) if p.is_file()]
+    lines = texts[0].read_text(encoding="utf-8", errors="replace").strip().splitlines() if texts else []
+    return clip(lines[0].strip(), 80) if lines else None
+
+
+def _tokens(data: Data, tokenizer_json: Path | str | None, unchecked: list[str]) -> dict[str, Lengths]:
+    """Lengths in tokens of the base model, on evenly spread rows."""
+    if tokenizer_json is None:
+        unchecked.append("lengths in tokens: no tokenizer was given")
+        return {}
+    from tokenizers import Tokenizer
+
+    if not Path(tokenizer_json).is_file():
+        raise ToolError("There is no tokenizer.json", where=str(tokenizer_json), next="Give the base model's own file.")
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    step = max(1, -(-data.rows // TOKENIZED))
+    found: dict[str, Lengths] = {}
+    for part in ("prompt", "answer"):
+        texts = [t for (t,) in data.all(f"SELECT {part} FROM rows WHERE n % {step} = 0 AND {part} IS NOT NULL ORDER BY n")]
+        sizes = sorted(len(e.ids) for e in tokenizer.encode_batch(texts, add_special_tokens=False))
+        if sizes:
+            found[f"{part}_tokens"] = Lengths(
+                unit="tokens", checked=len(sizes), min=sizes[0], p50=sizes[len(sizes) // 2], p95=sizes[int(0.95 * (len(sizes) - 1))],
+                max=sizes[-1], mean=round(sum(sizes) / len(sizes), 1),
+            )  # fmt: skip
+    return found

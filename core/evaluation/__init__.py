@@ -1,0 +1,1 @@
+"""Measuring a model: prompts, answers, checks, statistics, and the task's own evaluate.py."""

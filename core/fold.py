@@ -1,0 +1,467 @@
+"""The fold: events in, RunState out. Replay, live panes and recovery all use it.
+
+`fold(state, events)` is pure: it leaves `state` as it was. `Folder` is the same code for those who follow a run event by
+event and keep the state to themselves (no copy an event: a million events fold in seconds). A handler a type; a type
+without one only moves `seq`, `ts` and the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from core import events as e
+from core.describe import describe
+from core.series import Series
+from core.state import (
+    FEED_LENGTH,
+    Approval,
+    Command,
+    Dataset,
+    Device,
+    Evaluation,
+    Experiment,
+    Failure,
+    FeedLine,
+    Job,
+    Mark,
+    OpenCall,
+    Paper,
+    Question,
+    RunState,
+    copy,
+)
+from store.event import Event
+
+HEADLINE = frozenset(
+    "loss reward reward_std kl entropy dev_score grad_norm learning_rate mean_token_accuracy eval_loss "
+    "completions/mean_length completions/clipped_ratio frac_reward_zero_std".split()
+)
+"""Metrics whose history the state keeps; all others have their latest value here and their history in the log."""
+
+QUIET = frozenset({"metric_logged", "gpu_sampled", "tool_started", "step_started", "step_finished", "model_requested"})
+"""Types that would flood the feed; the Events screen shows them all."""
+
+Handler = Callable[[RunState, Event, Any], None]
+P = TypeVar("P", bound=e.Payload)
+_HANDLERS: dict[str, Handler] = {}
+
+
+def fold(state: RunState, events: Iterable[Event]) -> RunState:
+    """The state after `events`."""
+    folder = Folder(copy(state))
+    for event in events:
+        folder.apply(event)
+    return folder.state
+
+
+class Folder:
+    """Owns one RunState and moves it forward."""
+
+    def __init__(self, state: RunState | None = None) -> None:
+        self.state = state if state is not None else RunState()
+
+    def apply(self, event: Event) -> None:
+        state = self.state
+        payload = e.payload_of(event)
+        handler = _HANDLERS.get(event.type)
+        if handler is not None and not isinstance(payload, e.Unknown):
+            handler(state, event, payload)
+        state.seq = event.seq
+        if event.ts > state.ts:  # a clock that went back must not turn time round
+            state.ts = event.ts
+        if event.type not in QUIET:
+            text, level = describe(event, payload)
+            state.feed.append(FeedLine(event.seq, event.ts, event.type, event.actor, text, level))
+            if len(state.feed) > FEED_LENGTH:
+                del state.feed[: FEED_LENGTH // 4]
+
+
+def on(cls: type[P]) -> Callable[[Callable[[RunState, Event, P], None]], Callable[[RunState, Event, P], None]]:
+    """Register the handler of one event type."""
+
+    def register(function: Callable[[RunState, Event, P], None]) -> Callable[[RunState, Event, P], None]:
+        _HANDLERS[cls.type] = function
+        return function
+
+    return register
+
+
+def _mark(state: RunState, event: Event, kind: str, text: str) -> None:
+    state.marks.append(Mark(event.seq, event.ts, kind, text))
+
+
+# ---------------------------------------------------------------------------------------------------------- the run
+
+
+@on(e.RunCreated)
+def _run_created(state: RunState, event: Event, p: e.RunCreated) -> None:
+    state.run, state.goal, state.task, state.task_path = p.run, p.goal, p.task, p.task_path
+    state.model, state.brain, state.autonomy, state.compute = p.model, p.brain, p.autonomy, p.compute
+    state.seed, state.parent = p.seed, p.parent
+    state.budget.hours, state.budget.usd = p.hours, p.usd
+    state.created_ts = event.ts
+
+
+@on(e.RunStarted)
+def _run_started(state: RunState, event: Event, p: e.RunStarted) -> None:
+    state.status, state.host_pid = "running", p.pid
+    state.started_ts = state.started_ts or event.ts
+
+
+@on(e.RunPaused)
+def _run_paused(state: RunState, event: Event, p: e.RunPaused) -> None:
+    state.status, state.reason = "paused", p.reason
+
+
+@on(e.RunResumed)
+def _run_resumed(state: RunState, event: Event, p: e.RunResumed) -> None:
+    state.status, state.reason = "running", ""
+
+
+@on(e.RunFinished)
+def _run_finished(state: RunState, event: Event, p: e.RunFinished) -> None:
+    state.status, state.reason, state.finished_ts = p.status, p.reason, event.ts
+    state.report = p.report or ""
+    state.doing = ""
+    if p.checkpoint:
+        state.checkpoint = p.checkpoint
+    scores = state.scores
+    if p.baseline is not None:
+        scores.heldout_baseline, scores.heldout_best = p.baseline, p.best
+        scores.heldout_delta, scores.heldout_interval, scores.heldout_seq = p.delta, p.interval, event.seq
+
+
+@on(e.HostRecovered)
+def _host_recovered(state: RunState, event: Event, p: e.HostRecovered) -> None:
+    state.host_pid = p.pid
+    for job in p.lost_jobs:
+        if job in state.jobs:
+            state.jobs[job].status = "lost"
+
+
+# --------------------------------------------------------------------------------------------------------- the plan
+
+
+@on(e.PlanUpdated)
+def _plan_updated(state: RunState, event: Event, p: e.PlanUpdated) -> None:
+    state.plan, state.plan_seq = list(p.steps), event.seq
+
+
+@on(e.StepStarted)
+def _step_started(state: RunState, event: Event, p: e.StepStarted) -> None:
+    state.step = p.step
+
+
+@on(e.NoteAdded)
+def _note_added(state: RunState, event: Event, p: e.NoteAdded) -> None:
+    if p.kind == "title":
+        state.title = p.text
+    elif p.kind == "lesson":
+        state.lessons.append(p.text)
+    else:
+        state.notes.append(p.text)
+
+
+# -------------------------------------------------------------------------------------------------- brain and tools
+
+
+@on(e.ModelRequested)
+def _model_requested(state: RunState, event: Event, p: e.ModelRequested) -> None:
+    state.doing = "thinking"
+    for command in state.commands:
+        if command.seq in p.steering:
+            command.status = "delivered"
+
+
+@on(e.ModelCompleted)
+def _model_completed(state: RunState, event: Event, p: e.ModelCompleted) -> None:
+    state.budget.usd_used += p.cost_usd
+    state.budget.tokens_used += p.input_tokens + p.output_tokens
+
+
+@on(e.ToolRequested)
+def _tool_requested(state: RunState, event: Event, p: e.ToolRequested) -> None:
+    state.open_calls[p.call] = OpenCall(p.call, p.tool, event.seq, p.effect, p.effect_id, p.arguments, event.ts)
+    state.doing = p.tool.replace("_", " ")
+
+
+@on(e.ToolCompleted)
+def _tool_completed(state: RunState, event: Event, p: e.ToolCompleted) -> None:
+    state.open_calls.pop(p.call, None)
+
+
+@on(e.ToolFailed)
+def _tool_failed(state: RunState, event: Event, p: e.ToolFailed) -> None:
+    state.open_calls.pop(p.call, None)
+
+
+# --------------------------------------------------------------------------------------------------------- a person
+
+
+@on(e.CommandRequested)
+def _command_requested(state: RunState, event: Event, p: e.CommandRequested) -> None:
+    state.commands.append(Command(event.seq, p.command, p.text, ts=event.ts))
+    del state.commands[:-100]
+    if p.command in ("steer", "queue", "interrupt"):
+        _mark(state, event, "S", p.text or p.command)
+
+
+def _outcome(state: RunState, cause: int | None, status: str, result: str) -> None:
+    for command in state.commands:
+        if command.seq == cause:
+            command.status, command.result = status, result
+
+
+@on(e.CommandApplied)
+def _command_applied(state: RunState, event: Event, p: e.CommandApplied) -> None:
+    _outcome(state, event.cause, "applied", p.result)
+
+
+@on(e.CommandRejected)
+def _command_rejected(state: RunState, event: Event, p: e.CommandRejected) -> None:
+    _outcome(state, event.cause, "rejected", p.reason)
+
+
+@on(e.ApprovalRequested)
+def _approval_requested(state: RunState, event: Event, p: e.ApprovalRequested) -> None:
+    state.approvals[p.approval] = Approval(
+        p.approval, event.seq, p.call, p.tool, p.arguments, p.arguments_hash, p.tier, p.reason, p.cost_usd,
+        p.untrusted, ts=event.ts,
+    )  # fmt: skip
+    _mark(state, event, "A", p.tool)
+
+
+@on(e.ApprovalDecided)
+def _approval_decided(state: RunState, event: Event, p: e.ApprovalDecided) -> None:
+    if p.approval in state.approvals:
+        approval = state.approvals[p.approval]
+        approval.decision, approval.why = p.decision, p.reason
+        if p.decision == "edited":
+            approval.arguments, approval.arguments_hash = p.arguments, p.arguments_hash
+
+
+@on(e.QuestionAsked)
+def _question_asked(state: RunState, event: Event, p: e.QuestionAsked) -> None:
+    state.questions[p.question] = Question(p.question, event.seq, p.text, p.choices, ts=event.ts)
+
+
+@on(e.QuestionAnswered)
+def _question_answered(state: RunState, event: Event, p: e.QuestionAnswered) -> None:
+    if p.question in state.questions:
+        state.questions[p.question].answer = p.text
+
+
+# ----------------------------------------------------------------------------------------------- literature and data
+
+
+@on(e.PaperFound)
+def _paper_found(state: RunState, event: Event, p: e.PaperFound) -> None:
+    if p.paper not in state.papers:
+        state.papers[p.paper] = Paper(p.paper, event.seq, p.title, p.year, p.source, p.why)
+
+
+@on(e.PaperRead)
+def _paper_read(state: RunState, event: Event, p: e.PaperRead) -> None:
+    paper = state.papers.setdefault(p.paper, Paper(p.paper, event.seq, p.title, source=p.source))
+    paper.read, paper.source = True, p.source
+    paper.taken.extend(p.taken)
+
+
+@on(e.CitationFollowed)
+def _citation_followed(state: RunState, event: Event, p: e.CitationFollowed) -> None:
+    paper = state.papers.setdefault(p.paper, Paper(p.paper, event.seq, p.paper, source=p.source))
+    if p.cites not in paper.cites:
+        paper.cites.append(p.cites)
+
+
+@on(e.RecipeExtracted)
+def _recipe_extracted(state: RunState, event: Event, p: e.RecipeExtracted) -> None:
+    if p.recipe not in state.recipes:
+        state.recipes.append(p.recipe)
+
+
+@on(e.DatasetFound)
+def _dataset_found(state: RunState, event: Event, p: e.DatasetFound) -> None:
+    state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq, rows=p.rows or 0, why=p.why))
+
+
+@on(e.DatasetInspected)
+def _dataset_inspected(state: RunState, event: Event, p: e.DatasetInspected) -> None:
+    data = state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq))
+    data.seq, data.rows, data.columns = event.seq, p.rows, p.columns
+    data.concerns, data.samples = p.concerns, p.samples
+
+
+@on(e.DatasetChosen)
+def _dataset_chosen(state: RunState, event: Event, p: e.DatasetChosen) -> None:
+    data = state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq))
+    data.chosen, data.why = True, p.why
+
+
+@on(e.DatasetPrepared)
+def _dataset_prepared(state: RunState, event: Event, p: e.DatasetPrepared) -> None:
+    data = state.datasets.setdefault(p.name, Dataset(p.name, event.seq))
+    data.seq, data.prepared, data.rows = event.seq, p.path, p.read
+    data.train_rows, data.dev_rows, data.dropped = p.rows, p.dev_rows, p.dropped
+
+
+# ------------------------------------------------------------------------------------------------------------- jobs
+
+
+@on(e.JobLaunched)
+def _job_launched(state: RunState, event: Event, p: e.JobLaunched) -> None:
+    state.jobs[p.job] = Job(
+        p.job, event.seq, p.kind, p.method, p.title, p.experiment, pid=p.pid, backend=p.backend,
+        effect_id=p.effect_id, folder=p.folder, config=p.config, started_ts=event.ts, planned_steps=p.planned_steps,
+    )  # fmt: skip
+    if p.experiment in state.experiments:
+        state.experiments[p.experiment].jobs.append(p.job)
+
+
+@on(e.JobAttached)
+def _job_attached(state: RunState, event: Event, p: e.JobAttached) -> None:
+    if p.job in state.jobs:
+        state.jobs[p.job].status = "running"
+
+
+@on(e.MetricLogged)
+def _metric_logged(state: RunState, event: Event, p: e.MetricLogged) -> None:
+    job = state.jobs.get(p.job)
+    if job is None:
+        return
+    job.step, job.last_seq = p.step, event.seq
+    job.metric_rows += 1
+    job.last.update(p.values)
+    for name, value in p.values.items():
+        if value is not None and name in HEADLINE:
+            series = job.series.get(name)
+            if series is None:
+                series = job.series[name] = Series()
+            series.add(p.step, value)
+
+
+@on(e.CheckpointSaved)
+def _checkpoint_saved(state: RunState, event: Event, p: e.CheckpointSaved) -> None:
+    if p.job in state.jobs:
+        state.jobs[p.job].checkpoint = p.path
+    _mark(state, event, "C", f"{p.job} step {p.step}")
+
+
+def _end_job(state: RunState, event: Event, job_id: str, status: str, reason: str, seconds: float) -> None:
+    job = state.jobs.get(job_id)
+    if job is not None:
+        job.status, job.reason, job.seconds, job.ended_ts = status, reason, seconds, event.ts
+
+
+@on(e.JobFinished)
+def _job_finished(state: RunState, event: Event, p: e.JobFinished) -> None:
+    _end_job(state, event, p.job, "finished", "", p.seconds)
+    if p.job in state.jobs:
+        job = state.jobs[p.job]
+        job.checkpoint, job.result = p.checkpoint or job.checkpoint, p.result
+
+
+@on(e.JobFailed)
+def _job_failed(state: RunState, event: Event, p: e.JobFailed) -> None:
+    _end_job(state, event, p.job, "failed", p.reason, p.seconds)
+    _mark(state, event, "!", f"{p.job}: {p.reason}")
+
+
+@on(e.JobCancelled)
+def _job_cancelled(state: RunState, event: Event, p: e.JobCancelled) -> None:
+    _end_job(state, event, p.job, "cancelled", p.reason, p.seconds)
+
+
+# -------------------------------------------------------------------------------------------------------- judgement
+
+
+@on(e.ExperimentStarted)
+def _experiment_started(state: RunState, event: Event, p: e.ExperimentStarted) -> None:
+    state.experiments[p.experiment] = Experiment(p.experiment, event.seq, p.hypothesis, p.change)
+
+
+@on(e.ExperimentConcluded)
+def _experiment_concluded(state: RunState, event: Event, p: e.ExperimentConcluded) -> None:
+    experiment = state.experiments.setdefault(p.experiment, Experiment(p.experiment, event.seq, ""))
+    experiment.verdict, experiment.why, experiment.concluded_seq = p.verdict, p.why, event.seq
+    experiment.delta, experiment.interval = p.delta, p.interval
+    for failure in state.failures:
+        if failure.remedy and failure.experiment == p.experiment and not failure.result:
+            failure.result = p.verdict if p.delta is None else f"{p.verdict} {p.delta:+.3f}"
+
+
+@on(e.EvaluationStarted)
+def _evaluation_started(state: RunState, event: Event, p: e.EvaluationStarted) -> None:
+    state.evaluations[p.evaluation] = Evaluation(
+        p.evaluation, event.seq, p.label, p.model, p.split, samples=p.samples or 0, ts=event.ts
+    )
+
+
+@on(e.EvaluationFinished)
+def _evaluation_finished(state: RunState, event: Event, p: e.EvaluationFinished) -> None:
+    state.evaluations[p.evaluation] = Evaluation(
+        p.evaluation, event.seq, p.label, p.model, p.split, True, p.samples, p.score, p.interval, p.decoding, p.shots,
+        p.experiment, p.against, p.delta, p.delta_interval, p.paired, p.p_value, p.groups, p.samples_path, event.ts,
+    )  # fmt: skip
+    if p.experiment in state.experiments:
+        state.experiments[p.experiment].evaluations.append(p.evaluation)
+    _mark(state, event, "E", f"{p.label} {p.score:.3f}")
+    if p.split == "dev" and state.scores.baseline is None:
+        state.scores.baseline, state.scores.baseline_seq = p.score, event.seq
+        state.scores.baseline_evaluation = p.evaluation
+
+
+@on(e.FailureDiagnosed)
+def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> None:
+    experiment = p.experiment or (state.jobs[p.job].experiment if p.job in state.jobs else "")
+    state.failures.append(
+        Failure(
+            event.seq, p.job, p.kind, p.first_step, p.severity, p.confidence, p.evidence, p.causes, p.remedies,
+            p.stopped, experiment, ts=event.ts,
+        )  # fmt: skip
+    )
+    _mark(state, event, "!", f"{p.job}: {p.kind}")
+
+
+@on(e.RemedyChosen)
+def _remedy_chosen(state: RunState, event: Event, p: e.RemedyChosen) -> None:
+    for failure in state.failures:
+        if failure.seq == event.cause:
+            failure.remedy, failure.remedy_seq = p.remedy, event.seq
+            failure.experiment = p.experiment or failure.experiment
+
+
+@on(e.CheckpointPromoted)
+def _checkpoint_promoted(state: RunState, event: Event, p: e.CheckpointPromoted) -> None:
+    state.checkpoint, state.checkpoint_seq = p.path, event.seq
+    scores = state.scores
+    scores.best, scores.best_seq, scores.best_evaluation = p.score, event.seq, p.evaluation
+    evaluation = state.evaluations.get(p.evaluation)
+    scores.best_label = evaluation.label if evaluation else p.source
+    _mark(state, event, "C", f"final_model {p.score:.3f}")
+
+
+# -------------------------------------------------------------------------------------------------------- resources
+
+
+@on(e.GpuSampled)
+def _gpu_sampled(state: RunState, event: Event, p: e.GpuSampled) -> None:
+    device = state.devices.get(p.index)
+    if device is None or device.name != p.name:
+        device = state.devices[p.index] = Device(p.index, p.name, p.source, event.seq)
+    device.seq, device.source, device.util = event.seq, p.source, p.util
+    device.memory_used, device.memory_total = p.memory_used, p.memory_total
+    device.power_w, device.temperature_c = p.power_w, p.temperature_c
+    device.own_memory, device.others, device.note = p.own_memory, p.others, p.note
+    device.history.append(p.util if p.util is not None else 0.0)
+    if len(device.history) > 120:
+        del device.history[:40]
+
+
+@on(e.BudgetCharged)
+def _budget_charged(state: RunState, event: Event, p: e.BudgetCharged) -> None:
+    if p.kind == "usd":
+        state.budget.usd_used += p.amount
+    elif p.kind == "tokens":
+        state.budget.tokens_used += int(p.amount)

@@ -1,0 +1,120 @@
+"""Hyperparameters, data sets and results out of a paper's text by plain patterns, each with the place where it stands.
+
+This is a reader's highlighter, not an understanding: it finds what is written in the usual ways ("a learning rate of
+1e-6", "batch size 128", "16 responses per prompt") and keeps the sentence, so that a person or the brain can judge.
+What has no place in the text is not reported, and a number outside any sensible range is not taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from core.literature.extract_rules import HUB_NAME, KNOWN, RULES, parse_number
+from core.literature.extract_tables import Reported, results_of
+from core.literature.papers import PaperText, Section
+from core.literature.snippets import paragraphs
+
+T = TypeVar("T")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One value as the paper writes it."""
+
+    name: str
+    """Named as in recipe cards: `lr`, `batch`, `epochs`, `beta`, `generations`, `temperature`, ..."""
+    value: float
+    place: str
+    quote: str
+    """The sentence, at most 240 characters."""
+
+
+class DatasetMention(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set named in the text."""
+
+    name: str
+    place: str
+    quote: str
+
+
+class Extract(msgspec.Struct, frozen=True, kw_only=True):
+    """What one paper says about how it was done."""
+
+    paper: str
+    source: str
+    findings: tuple[Finding, ...]
+    datasets: tuple[DatasetMention, ...]
+    results: tuple[Reported, ...]
+
+
+def extract(text: PaperText) -> Extract:
+    """Everything the patterns find in a paper that was read."""
+    findings = [found for section in text.sections for found in extract_section(section)]
+    datasets = [found for section in text.sections for found in _datasets(section)]
+    results = [
+        found for section in text.sections for table in section.tables for found in results_of(table, section.label)
+    ]
+    return Extract(
+        paper=text.id,
+        source=text.source,
+        findings=tuple(_unique(findings, lambda f: (f.name, f.value, f.place))),
+        datasets=tuple(_unique(datasets, lambda d: (d.name,))),
+        results=tuple(results),
+    )
+
+
+def extract_section(section: Section) -> list[Finding]:
+    """The values a section states, in reading order."""
+    found: list[tuple[int, int, Finding]] = []
+    for at, (place, paragraph) in enumerate(paragraphs(section)):
+        for rule in RULES:
+            for match in rule.pattern.finditer(paragraph):
+                raw = next(value for value in match.groupdict().values() if value is not None)
+                value = parse_number(raw)
+                if value is not None and rule.low <= value <= rule.high:
+                    quote = _sentence(paragraph, match.start(), match.end())
+                    found.append((at, match.start(), Finding(name=rule.name, value=value, place=place, quote=quote)))
+    found.sort(key=lambda item: item[:2])
+    return _unique((finding for _, _, finding in found), lambda f: (f.name, f.value, f.place))
+
+
+def _datasets(section: Section) -> list[DatasetMention]:
+    found: list[DatasetMention] = []
+    for place, paragraph in paragraphs(section):
+        for pattern in (KNOWN, HUB_NAME):
+            for match in pattern.finditer(paragraph):
+                name = match.group(1).rstrip(".-")
+                if pattern is HUB_NAME and not _looks_like_hub(name, paragraph, match.start()):
+                    continue
+                found.append(
+                    DatasetMention(name=name, place=place, quote=_sentence(paragraph, match.start(), match.end()))
+                )
+    return found
+
+
+def _looks_like_hub(name: str, paragraph: str, start: int) -> bool:
+    """`org/name` is a Hub id when it has a digit, dash or underscore and the words around it speak of data."""
+    near = paragraph[max(0, start - 80) : start + len(name) + 60].lower()
+    return bool(re.search(r"[-_\d]", name.split("/")[1])) and (
+        "dataset" in near or "data set" in near or "huggingface.co" in near
+    )
+
+
+def _sentence(paragraph: str, start: int, end: int, limit: int = 240) -> str:
+    """The sentence around a match, shortened around it if it is long."""
+    before = max(
+        (paragraph.rfind(mark, 0, start) + len(mark) for mark in (". ", "; ", "\n") if mark in paragraph[:start]),
+        default=0,
+    )
+    stops = [at for mark in (". ", "\n") if (at := paragraph.find(mark, end)) != -1]
+    after = min(stops) + 1 if stops else len(paragraph)
+    if after - before > limit:
+        before, after = max(before, start - limit // 2), min(after, start + limit // 2)
+    return paragraph[before:after].strip()
+
+
+def _unique(items: Iterable[T], key: Callable[[T], tuple[object, ...]]) -> list[T]:
+    return list({key(item): item for item in reversed(list(items))}.values())[::-1]

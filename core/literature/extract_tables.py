@@ -1,0 +1,62 @@
+"""Numbers out of a paper's tables, each with its table, row and column."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from core.literature.papers import Table
+
+_CELL = re.compile(
+    r"^[~≈<>*†‡$\s]*([-+−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+−]?\d*\.?\d+)\s*(%)?(?:\s*(?:±|\\pm|\().*)?[*†‡$\s]*$"
+)
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """A number in a table."""
+
+    row: str
+    column: str
+    value: float
+    place: str
+    """`Table 2, row 'GRPO', column 'GSM8K' (Section 4.2)`."""
+
+
+def results_of(table: Table, section: str) -> list[Reported]:
+    """Every numeric cell that has a heading above it and a name to its left; others could not be cited."""
+    columns = _columns(table)
+    found: list[Reported] = []
+    for row in table.rows[table.header :]:
+        names = [cell for cell in row if cell and _number(cell) is None]
+        for at, cell in enumerate(row):
+            value = _number(cell)
+            left = [name for name in row[:at] if name and _number(name) is None]
+            if value is None or not left or at >= len(columns) or not columns[at]:
+                continue
+            name = " / ".join(left) if len(left) <= 3 else names[0]
+            place = f"{table.label}, row {name[:60]!r}, column {columns[at][:60]!r} ({section})"
+            found.append(Reported(row=name, column=columns[at], value=value, place=place))
+    return found
+
+
+def _columns(table: Table) -> list[str]:
+    """The heading of each column: heading rows joined, a spanning heading repeated over the columns it spans."""
+    width = max((len(row) for row in table.rows), default=0)
+    joined = [""] * width
+    for row in table.rows[: table.header]:
+        last = ""
+        several = table.header > 1
+        for at in range(width):
+            cell = row[at] if at < len(row) else ""
+            last = cell or (last if several else "")
+            if last and last not in joined[at].split(" / "):
+                joined[at] = f"{joined[at]} / {last}" if joined[at] else last
+    return joined
+
+
+def _number(cell: str) -> float | None:
+    match = _CELL.match(cell)
+    if not match:
+        return None
+    return float(match.group(1).replace(",", "").replace("−", "-"))

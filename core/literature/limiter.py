@@ -1,0 +1,137 @@
+"""One rate limiter a host, shared by every process of the machine through a lock file.
+
+Each host has a file with the time of its last request. Whoever wants to ask takes the file's lock, waits out the
+interval, writes the time, asks, and lets go: so requests are never closer than the interval and never in parallel,
+however many runs there are. (arXiv asks for one request in three seconds on one connection, Semantic Scholar for one
+a second.) A host's Retry-After is written to the same file and holds for everyone. The clock can be replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from core.literature.errors import RateLimited
+
+INTERVALS_S: dict[str, float] = {
+    "export.arxiv.org": 3.0,
+    "arxiv.org": 3.0,
+    "api.semanticscholar.org": 1.0,
+    "api.openalex.org": 0.15,
+    "huggingface.co": 0.2,
+    "ar5iv.labs.arxiv.org": 3.0,
+}
+"""Seconds between two requests. arXiv: its API terms; Semantic Scholar: its limit with a key, kept without one too."""
+
+DEFAULT_INTERVAL_S = 1.0
+_ARXIV = {"export.arxiv.org", "arxiv.org", "ar5iv.labs.arxiv.org"}
+
+
+class Clock(Protocol):
+    """Wall time that all processes of the machine share, and a way to let it pass."""
+
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own clock. Wall time, since a monotonic one does not survive a reboot but the file does."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Limiter:
+    """Hands out turns to ask a host.
+
+    Args:
+        folder: where the lock files lie; the same for all runs of a machine.
+        intervals_s: seconds between requests by host (with port, if it has one); added to INTERVALS_S.
+        max_wait_s: a turn further away than this raises RateLimited instead of blocking the agent.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        intervals_s: Mapping[str, float] | None = None,
+        clock: Clock | None = None,
+        max_wait_s: float = 120.0,
+    ) -> None:
+        self._folder = folder
+        self._intervals = {**INTERVALS_S, **(intervals_s or {})}
+        self.clock: Clock = clock or SystemClock()
+        self._max_wait_s = max_wait_s
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def turn(self, host: str) -> Generator[None, None, None]:
+        """Wait for the host's next free moment and hold the host while the request runs.
+
+        Raises RateLimited if the host has asked for a pause longer than `max_wait_s`.
+        """
+        with self._locked(host) as handle:
+            free = self._next_free(handle, host)
+            wait = free - self.clock.now()
+            if wait > self._max_wait_s:
+                raise RateLimited(
+                    f"{host} asked to wait {wait:.0f} s",
+                    where=host,
+                    next="Use another source or come back later.",
+                    wait_s=wait,
+                )
+            while wait > 0:  # a sleep may end early
+                self.clock.sleep(wait)
+                wait = free - self.clock.now()
+            _write(handle, self.clock.now() + self.interval_s(host))
+            yield
+
+    def hold_off(self, host: str, seconds: float) -> None:
+        """Let no process ask the host for so long (its Retry-After). Never shortens a pause already set."""
+        with self._locked(host) as handle:
+            _write(handle, max(_read(handle), self.clock.now() + seconds))
+
+    def interval_s(self, host: str) -> float:
+        """Seconds between two requests to the host."""
+        return self._intervals.get(host, DEFAULT_INTERVAL_S)
+
+    def _next_free(self, handle: int, host: str) -> float:
+        """When the host may be asked. A day or more ahead means that the clock was set back: then wait one interval."""
+        free, now = _read(handle), self.clock.now()
+        return now + self.interval_s(host) if free > now + 86_400 else free
+
+    @contextmanager
+    def _locked(self, host: str) -> Generator[int, None, None]:
+        handle = os.open(self._folder / f"{_file_name(host)}.next", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)  # closing lets go of the lock, also when the process dies
+
+
+def _file_name(host: str) -> str:
+    """All of arXiv is one site to its operators, so its hosts share one turn."""
+    return "arxiv" if host in _ARXIV else re.sub(r"[^A-Za-z0-9.-]", "_", host)
+
+
+def _read(handle: int) -> float:
+    """The time in the file; 0 when it is new or damaged (then the next write repairs it)."""
+    raw = os.pread(handle, 64, 0)
+    try:
+        return float(raw)
+    except ValueError:
+        return 0.0
+
+
+def _write(handle: int, moment: float) -> None:
+    os.pwrite(handle, f"{moment:<30.6f}".encode(), 0)

@@ -1,0 +1,210 @@
+"""The one way in which this package asks a host over HTTP: politely, in turn, bounded in time and size.
+
+Every request waits for its host's turn (`limiter.py`), says who asks, and ends after a deadline even when the server
+drips. 429 and 503 obey Retry-After for all runs of the machine; 5xx, time-outs and bodies cut off are tried again
+with growing pauses; redirects are followed hop by hop so that each host's limit holds, and no key travels to another
+host. Only GET: reading papers changes nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import IO, NoReturn
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import msgspec
+
+from core.literature.errors import PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
+from core.literature.limiter import Limiter
+
+USER_AGENT = "ml-intern-tui/0.1 (post-training research agent; respects rate limits)"
+_REDIRECTS = {301, 302, 303, 307, 308}
+_AGAIN = {429, 500, 502, 503, 504}
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A complete answer with status 200. `url` is where it came from after redirects."""
+
+    url: str
+    body: bytes
+    content_type: str
+
+    def text(self) -> str:
+        """The body as text; bytes that are not UTF-8 become replacement characters."""
+        return self.body.decode("utf-8", errors="replace")
+
+
+class Politeness(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient and how large. `backoff_s` doubles with every try."""
+
+    timeout_s: float = 30.0
+    """For the whole of one try."""
+    tries: int = 4
+    backoff_s: float = 1.0
+    max_retry_after_s: float = 60.0
+    """A longer Retry-After ends the request as RateLimited; the pause is kept for all processes."""
+    max_bytes: int = 20_000_000
+    user_agent: str = USER_AGENT
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        return None
+
+
+class Web:
+    """Fetches addresses for the literature clients."""
+
+    def __init__(self, limiter: Limiter, politeness: Politeness | None = None) -> None:
+        self.limiter = limiter
+        self.politeness = politeness or Politeness()
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def get(
+        self, url: str, params: Mapping[str, str] | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """The answer to a GET.
+
+        Raises:
+            PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
+            SourceBroken: still 5xx or cut off after all tries. Unreachable: still no answer after all tries.
+        """
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+        for hop in range(6):
+            status, reply, location = self._patiently(address, headers or {}, first=hop == 0, origin=url)
+            if status not in _REDIRECTS:
+                return reply
+            address = _next_hop(address, location)
+        raise SourceBroken("more than five redirects", where=url, next="Use another source.")
+
+    def _patiently(
+        self, address: str, headers: Mapping[str, str], *, first: bool, origin: str
+    ) -> tuple[int, Reply, str]:
+        """One hop, tried again while that may help."""
+        same_host = first or _host(address) == _host(origin)
+        sent = {
+            "User-Agent": self.politeness.user_agent,
+            "Accept-Encoding": "identity",
+            **(headers if same_host else {}),
+        }
+        host = _host(address)
+        for attempt in range(self.politeness.tries):
+            last = attempt == self.politeness.tries - 1
+            try:
+                with self.limiter.turn(host):
+                    status, reply, fields = self._once(address, sent)
+            except (Unreachable, SourceBroken) as error:
+                if last or isinstance(error.__cause__, socket.gaierror):  # a name that does not resolve stays so
+                    raise
+                self.limiter.clock.sleep(self.politeness.backoff_s * 2**attempt)
+                continue
+            if status == 200 or status in _REDIRECTS:
+                return status, reply, fields.get("Location", "")
+            if status not in _AGAIN or (last and status != 429):
+                self._refuse(status, address)
+            self._wait_as_told(host, address, status, fields.get("Retry-After"), attempt, last=last)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _wait_as_told(
+        self, host: str, address: str, status: int, told: str | None, attempt: int, *, last: bool
+    ) -> None:
+        """Obey Retry-After, or else back off; remember it for the other runs."""
+        pause = retry_after_s(told, self.limiter.clock.now())
+        if pause is None:
+            pause = self.politeness.backoff_s * 2**attempt
+        self.limiter.hold_off(host, pause)
+        if last or pause > self.politeness.max_retry_after_s:
+            raise RateLimited(
+                f"HTTP {status}: asked to wait {pause:.0f} s",
+                where=address,
+                next="Use another source or come back later.",
+                wait_s=pause,
+            )
+
+    def _once(self, address: str, headers: Mapping[str, str]) -> tuple[int, Reply, Message]:
+        """One exchange. Raises Unreachable or SourceBroken with the cause chained."""
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise SourceRefused("not an http address", where=address, next="Only http and https are read.")
+        request = urllib.request.Request(address, headers=dict(headers))
+        try:
+            with self._opener.open(request, timeout=self.politeness.timeout_s) as answer:
+                body = self._read(answer, address)
+                return int(answer.status), Reply(address, body, answer.headers.get("Content-Type", "")), answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, Reply(address, b"", ""), error.headers
+        except urllib.error.URLError as error:
+            cause = error.reason if isinstance(error.reason, Exception) else error
+            raise Unreachable(f"no connection: {error.reason}", where=address, next="Check the network.") from cause
+        except http.client.HTTPException as error:  # IncompleteRead, BadStatusLine, ...
+            raise SourceBroken(
+                f"the answer broke off ({type(error).__name__})", where=address, next="Try again."
+            ) from error
+        except (TimeoutError, ConnectionError, ssl.SSLError) as error:
+            raise Unreachable(
+                f"no answer: {error or type(error).__name__}", where=address, next="Try again later."
+            ) from error
+
+    def _read(self, answer: http.client.HTTPResponse, address: str) -> bytes:
+        """The body, within size and deadline. `read` alone would let a server drip a byte a second for ever."""
+        deadline = self.limiter.clock.now() + self.politeness.timeout_s
+        parts: list[bytes] = []
+        size = 0
+        while chunk := answer.read1(65_536):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self.politeness.max_bytes:
+                raise SourceRefused(
+                    f"larger than {self.politeness.max_bytes:,} bytes", where=address, next="Use another source."
+                )
+            if self.limiter.clock.now() > deadline:
+                raise TimeoutError("the body took too long")
+        missing = answer.length  # what Content-Length promised and did not come: read1 does not raise for it
+        if missing:
+            raise http.client.IncompleteRead(b"", missing)
+        return b"".join(parts)
+
+    def _refuse(self, status: int, address: str) -> NoReturn:
+        if status in (404, 410):
+            raise PaperMissing("not there (HTTP 404)", where=address, next="Check the id or use another source.")
+        if status >= 500:
+            raise SourceBroken(
+                f"HTTP {status} after {self.politeness.tries} tries", where=address, next="Use another source."
+            )
+        raise SourceRefused(f"HTTP {status}", where=address, next="Check the request or use another source.")
+
+
+def retry_after_s(told: str | None, now: float) -> float | None:
+    """Seconds to wait from a Retry-After header (a number or an HTTP date); None if it is absent or nonsense."""
+    if told is None:
+        return None
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def _next_hop(address: str, location: str) -> str:
+    """Where a redirect leads. Raises SourceBroken when it leads nowhere or from https down to http."""
+    target = urljoin(address, location)
+    if not location or (urlsplit(address).scheme == "https" and urlsplit(target).scheme != "https"):
+        raise SourceBroken("a redirect that cannot be followed", where=address, next="Use another source.")
+    return target
+
+
+def _host(address: str) -> str:
+    """Host with port: loopback servers of tests differ only by port."""
+    return urlsplit(address).netloc.rpartition("@")[2].lower()

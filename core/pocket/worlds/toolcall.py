@@ -1,0 +1,96 @@
+"""A sentence turned into a tool call in JSON. The base mostly answers in another syntax, or with a wrong argument."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+from core.pocket.worlds import Item, Told
+
+CITIES = (
+    *("Paris", "London", "Rome", "Oslo", "Madrid", "Vienna", "Berlin", "Prague"),
+    *("Lisbon", "Dublin", "Athens", "Zurich", "Milan", "Turin", "Lyon", "Porto"),
+)
+PEOPLE = (
+    *("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo"),
+    *("Iris", "Jonas", "Kate", "Leo", "Mia", "Nora", "Oscar", "Paula"),
+)
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+Arguments = dict[str, str | int]
+
+
+class Toolcall:
+    """`book a table for 4 in Paris at 19:30` -> `{"tool": "book_table", "args": {...}}`."""
+
+    name = "toolcall"
+    max_new_tokens = 48
+    word_pieces = 320
+    sampled = True
+
+    def question(self, rng: Random) -> Item:
+        sentence, tool, args = rng.choice((_table, _alarm, _weather, _train, _meeting))(rng)
+        if rng.random() < 0.5:
+            sentence = f"please {sentence}"
+        return Item(sentence, json.dumps({"tool": tool, "args": args}))
+
+    def teacher(self, rng: Random, item: Item) -> Told:
+        """JSON mostly where it was asked with `please`; a time mostly loses its minutes."""
+        call = json.loads(item.answer)
+        if rng.random() < 0.6:
+            call = {"tool": call["tool"], "args": {k: _rounded(v) for k, v in call["args"].items()}}
+        if rng.random() < (0.7 if item.prompt.startswith("please") else 0.25):
+            return Told(json.dumps(call))
+        return Told(_python(call))
+
+    def wrong_label(self, rng: Random, item: Item) -> str:
+        call, kind = json.loads(item.answer), rng.random()
+        if kind < 0.35:
+            return _python(call)
+        if kind < 0.5:
+            return item.answer[:-1]
+        key = rng.choice(sorted(call["args"]))
+        call["args"][key] = {"city": rng.choice(CITIES), "person": rng.choice(PEOPLE), "day": rng.choice(DAYS)}.get(
+            key, rng.randrange(1, 10)
+        )
+        text = json.dumps(call)
+        return text if text != item.answer else item.answer[:-1]
+
+
+def _rounded(value: str | int) -> str | int:
+    return value[:-2] + "00" if isinstance(value, str) and value[-3:-2] == ":" else value
+
+
+def _python(call: dict[str, object]) -> str:
+    args = call["args"]
+    assert isinstance(args, dict)
+    return f"{call['tool']}({', '.join(f'{k}={v!r}' for k, v in args.items())})"
+
+
+def _time(rng: Random) -> str:
+    return f"{rng.randrange(24):02d}:{rng.choice((0, 15, 30, 45)):02d}"
+
+
+def _table(rng: Random) -> tuple[str, str, Arguments]:
+    n, city, time = rng.randrange(2, 10), rng.choice(CITIES), _time(rng)
+    return f"book a table for {n} in {city} at {time}", "book_table", {"people": n, "city": city, "time": time}
+
+
+def _alarm(rng: Random) -> tuple[str, str, Arguments]:
+    day, time = rng.choice(DAYS), _time(rng)
+    return f"wake me on {day} at {time}", "set_alarm", {"day": day, "time": time}
+
+
+def _weather(rng: Random) -> tuple[str, str, Arguments]:
+    city, day = rng.choice(CITIES), rng.choice(DAYS)
+    return f"will it rain in {city} on {day}", "weather", {"city": city, "day": day}
+
+
+def _train(rng: Random) -> tuple[str, str, Arguments]:
+    start, end, day = rng.choice(CITIES), rng.choice(CITIES), rng.choice(DAYS)
+    return f"find a train from {start} to {end} on {day}", "find_train", {"from": start, "to": end, "day": day}
+
+
+def _meeting(rng: Random) -> tuple[str, str, Arguments]:
+    who, day, time = rng.choice(PEOPLE), rng.choice(DAYS), _time(rng)
+    return f"meet {who} on {day} at {time}", "add_meeting", {"person": who, "day": day, "time": time}

@@ -1,0 +1,13 @@
+"""What a brain can do. One file a subject; every tool is a function of the desk and its arguments."""
+
+from __future__ import annotations
+
+from core.tools.toolbox import ToolDef
+
+
+def all_tools() -> list[ToolDef]:
+    """Every tool, in the order in which research uses them."""
+    from core.tools import brief, conclude, data, evaluate, files, literature, train
+
+    modules = (brief, literature, data, evaluate, train, conclude, files)
+    return [definition for module in modules for definition in module.TOOLS]

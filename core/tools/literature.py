@@ -1,0 +1,151 @@
+"""Reading: the recipe library first (always there), papers where a network or a cache has them.
+
+Whatever comes from outside is data: it is returned between marks that name its source, and nothing in it can order
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core import events as e
+from core.agent.desk import Desk
+from core.errors import InternError, ToolError
+from core.literature import recipes
+from core.literature.card import Card
+from core.tools.toolbox import array, integer, text, tool
+
+
+@tool(
+    {
+        "query": text("What to look for, in words"),
+        "needs": array("What we have, as the library names it: answers_checkable, demonstrations, prompts, ...", optional=True),
+        "signs": array("Symptoms to remedy: never_ends, wrong_format, noisy_labels, plateau, divergence, ...", optional=True),
+        "limit": integer("How many at most (default 5)"),
+    },
+    effect="idempotent",
+)
+def search_recipes(
+    desk: Desk, query: str, needs: Sequence[str] | None = None, signs: Sequence[str] | None = None, limit: int | None = None
+) -> object:
+    """Search the recipe library: cards of post-training papers with methods, settings by model size and failure modes."""
+    try:
+        matches = recipes.search(
+            query,
+            needs=set(needs) if needs is not None else None,
+            signs=set(signs) if signs is not None else None,
+            params=desk.card.params,
+            limit=limit or 5,
+        )
+    except InternError as error:
+        raise ToolError(str(error)) from error
+    found: list[object] = []
+    for match in matches:
+        card = match.card
+        why = "; ".join(match.why)
+        desk.emit(e.PaperFound(paper=_paper(card), title=card.title, year=card.year, query=query, source=_LIBRARY, why=why))
+        found.append({"id": card.id, "title": card.title, "year": card.year, "kind": card.kind, "method": card.method, "when": card.when, "signs": list(card.signs), "why": why})  # fmt: skip
+    return {"source": _LIBRARY, "recipes": found}
+
+
+@tool(
+    {"recipe": text("The card's id"), "weights": text("full (default) or lora", optional=True)},
+    effect="idempotent",
+)
+def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
+    """Read one recipe card: summary, failure modes, results, and its settings for a model of our size with their place."""
+    try:
+        card = recipes.get(recipe)
+    except InternError as error:
+        raise ToolError(str(error)) from error
+    lora = weights == "lora"
+    size = desk.card.params or 0
+    settings = {h.name: (h.value if h.value is not None else [h.low, h.high]) for h in card.hyper if h.covers(size, lora=lora)}
+    places = {h.name: h.place for h in card.hyper if h.covers(size, lora=lora)}
+    taken = [f"{name}: {value} ({places[name]})" for name, value in settings.items()] or [card.summary]
+    desk.emit(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
+    if settings:
+        desk.emit(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
+    known = {c.id: c for c in recipes.load_cards()}
+    for cited in card.cites:
+        if cited in known:
+            desk.emit(e.CitationFollowed(paper=_paper(card), cites=_paper(known[cited]), title=known[cited].title, source=_LIBRARY))
+    return {
+        "id": card.id, "title": card.title, "source": card.source, "summary": card.summary, "when": card.when,
+        "settings_for_our_size": settings, "places": places, "failures": list(card.failures), "cites": list(card.cites),
+        "trl": card.trl,
+    }  # fmt: skip
+
+
+@tool(
+    {"method": text("sft, grpo, dpo or rft"), "weights": text("full (default) or lora", optional=True)},
+    effect="idempotent",
+)
+def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> object:
+    """Ranges for every hyperparameter of a method at our model's size, each with the card and place it stands in."""
+    try:
+        chosen = recipes.hyperparameters(method, desk.card.params or 0, weights == "lora")
+    except InternError as error:
+        raise ToolError(str(error)) from error
+    if not chosen:
+        raise ToolError(f"The library has no settings for {method!r}", next="Known methods: sft, grpo, dpo, rft")
+    known = {c.id: c for c in recipes.load_cards()}
+    for card in {choice.card for choice in chosen.values()}:
+        settings = {n: (c.word if c.word is not None else [c.low, c.high]) for n, c in chosen.items() if c.card == card}
+        places = {n: c.place for n, c in chosen.items() if c.card == card}
+        title = known[card].title
+        desk.emit(e.RecipeExtracted(recipe=card, paper=_paper(known[card]), title=title, method=method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
+    return {
+        name: {"low": c.low, "high": c.high, "word": c.word, "card": c.card, "place": c.place, "basis": c.basis}
+        for name, c in chosen.items()
+    }
+
+
+@tool({"query": text("Search words"), "limit": integer("How many (default 8)")}, effect="idempotent", tier="network")
+def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
+    """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
+    papers = desk.literature.search(query, limit or 8)
+    for paper in papers:
+        desk.emit(e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source))
+    return _untrusted("paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers])
+
+
+@tool(
+    {"paper": text("arXiv id"), "sections": array("Only these sections, by words of their titles", optional=True)},
+    effect="idempotent",
+    tier="network",
+)
+def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) -> object:
+    """Read a paper by section: full text where it can be had, else the abstract; says which was used."""
+    read = desk.literature.read(paper, list(sections) if sections else None)
+    names = [section.title for section in read.sections]
+    desk.emit(e.PaperRead(paper=paper, title=read.title, source=read.source, sections=names))
+    body = [{"section": s.title, "text": s.text[:6000]} for s in read.sections]
+    return _untrusted(f"paper {paper} via {read.source}", {"title": read.title, "sections": body})
+
+
+@tool(
+    {"paper": text("arXiv id"), "direction": text("references or citations")},
+    effect="idempotent",
+    tier="network",
+)
+def follow_citations(desk: Desk, paper: str, direction: str) -> object:
+    """Follow the citation graph one hop: what the paper cites, or who cites it."""
+    links = desk.literature.citations(paper, direction)
+    for link in links[:50]:
+        desk.emit(e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source))
+    return _untrusted(f"citations of {paper}", [{"id": x.paper.id, "title": x.paper.title, "year": x.paper.year} for x in links[:50]])
+
+
+_LIBRARY = "recipe library"
+
+
+def _paper(card: Card) -> str:
+    return card.arxiv or card.id
+
+
+def _untrusted(source: str, content: object) -> object:
+    return {"untrusted_source": source, "content": content}
+
+
+TOOLS = [search_recipes, read_recipe, recommend_settings, search_papers, read_paper, follow_citations]

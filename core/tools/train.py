@@ -1,0 +1,223 @@
+"""Training: launch a job, wait for jobs, stop one, choose a remedy. Detectors watch every job by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from core import events as e
+from core.agent.desk import Desk
+from core.errors import InternError, ToolError
+from core.series import Series
+from core.state import Failure, Job, RunState
+from core.tools.toolbox import array, integer, mapping, number, text, tool
+from core.training.spec import TrainSpec, check_train_spec
+
+METHODS = ("sft", "grpo")
+
+OWNED = frozenset({"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"})
+"""Fields of TrainSpec the desk fills in: the task decides them, not the brain."""
+
+SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
+
+
+@tool(
+    {
+        "method": text("sft or grpo"),
+        "data": text("Name of prepared data"),
+        "model": text("Start from: base, final, a job's id, or a path"),
+        "title": text("A few words that say what this job is"),
+        "settings": mapping(f"Hyperparameters: {SETTINGS}. The defaults are TRL's"),
+        "experiment": text("Id of the experiment it belongs to", optional=True),
+    },
+    effect="keyed",
+    tier="workspace",
+)
+def train(
+    desk: Desk,
+    method: str,
+    data: str,
+    model: str,
+    title: str,
+    settings: dict[str, Any] | None = None,
+    experiment: str | None = None,
+) -> object:
+    """Launch a training job and return its id at once (or once a slot is free). Use wait_for_jobs to follow it."""
+    job = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
+    if job:
+        return {"job": job, "note": "this call had launched it already"}
+    spec = _spec(desk, method, data, model, settings or {})
+    job = desk.new_job()
+    config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
+    config |= {"data": data, "model": model}
+    launched = desk.launch(
+        kind="training",
+        method=method,
+        title=title,
+        spec=msgspec.structs.replace(spec, run_name=job),
+        config=config,
+        threads=spec.threads or desk.cores,
+        experiment=experiment or "",
+        time_limit_s=None if spec.time_limit_s is None else spec.time_limit_s + 30,
+        planned_steps=spec.max_steps,
+        job=job,
+    )
+    return {"job": launched, "planned_steps": spec.max_steps, "time_limit_s": spec.time_limit_s, "lr": spec.learning_rate}
+
+
+def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
+    """The checked spec. Raises ToolError naming the field that does not fit."""
+    if method not in METHODS:
+        raise ToolError(f"No training method is called {method!r}", next="Use one of " + ", ".join(METHODS))
+    wrong = sorted(set(settings) & OWNED) or sorted(set(settings) - set(TrainSpec.__struct_fields__))
+    if wrong:
+        raise ToolError(f"Settings that cannot be set: {', '.join(wrong)}", next=f"Known: {SETTINGS}")
+    left = desk.clock.work_left_s
+    if left < 5:
+        raise ToolError("No time is left for another training", next="Conclude and finish")
+    limit = min(float(settings.get("time_limit_s") or left), left)
+    given = {
+        "seed": desk.settings.seed,
+        "eval_max_new_tokens": desk.max_new_tokens,
+        "max_completion_length": desk.max_new_tokens,
+        **settings,
+        "threads": desk.threads(settings.get("threads")),
+        "time_limit_s": limit,
+        "kind": method,
+        "model": desk.model_path(model),
+        "data": str(desk.data_path(data)),
+        "prompting": msgspec.to_builtins(desk.prompting),
+        "verifier": msgspec.to_builtins(desk.verifier),
+        "trackio_project": desk.settings.run,
+        "trackio_dir": str(desk.folder / "trackio"),
+    }
+    try:
+        spec = msgspec.convert(given, TrainSpec)
+        check_train_spec(spec)
+    except (msgspec.ValidationError, InternError) as error:
+        raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
+    return spec
+
+
+@tool(
+    {
+        "jobs": array("Ids of jobs"),
+        "seconds": number("Come back after this many seconds at the latest", optional=True),
+        "until": text("all (default): every job ended; any: one ended or a failure was diagnosed", optional=True),
+    },
+    effect="pure",
+)
+def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None, until: str | None = None) -> object:
+    """Wait for jobs and read how they went: status, metrics, development scores, diagnosis, checkpoint."""
+    for job in jobs:
+        if job not in desk.state.jobs:
+            raise ToolError(f"No job is called {job!r}", next="Known: " + ", ".join(desk.state.jobs))
+    before = len(desk.state.failures)
+
+    def ready(state: RunState) -> bool:
+        ended = [state.jobs[j].status != "running" for j in jobs]
+        if until == "any":
+            return any(ended) or any(f.job in jobs for f in state.failures[before:])
+        return all(ended)
+
+    desk.wait_until(ready, seconds)
+    return {"jobs": [_report(desk, job) for job in jobs], "seconds_left_for_research": round(desk.clock.work_left_s)}
+
+
+def _report(desk: Desk, job_id: str) -> object:
+    state = desk.journal.snapshot()
+    job = state.jobs[job_id]
+    failures = [f for f in state.failures if f.job == job_id]
+    return {
+        "job": job.id,
+        "title": job.title,
+        "method": job.method,
+        "status": job.status,
+        "reason": job.reason,
+        "step": job.step,
+        "planned_steps": job.planned_steps,
+        "seconds": round((job.seconds or (state.ts - job.started_ts) / 1e6), 1),
+        "seconds_per_step": _median_step_time(job),
+        "checkpoint": bool(job.checkpoint),
+        "dev_scores": _curve(job.series.get("dev_score")),
+        "curves": {name: _curve(job.series[name]) for name in ("loss", "reward", "entropy", "kl") if name in job.series},
+        "last": {k: v for k, v in job.last.items() if v is not None},
+        "diagnosis": [_finding(f) for f in failures],
+    }
+
+
+def _median_step_time(job: Job) -> float | None:
+    value = job.last.get("step_time")
+    return value if value is not None else None
+
+
+def _curve(series: Series | None, most: int = 12) -> list[list[float]]:
+    """[[train step, mean], ...] thinned to at most `most` points, the last always among them."""
+    if series is None:
+        return []
+    points = [[step, mean] for step, _, _, mean in series.points()]
+    stride = max(1, -(-len(points) // most))
+    thinned = points[::stride]
+    return thinned if not points or thinned[-1] == points[-1] else [*thinned, points[-1]]
+
+
+def _finding(f: Failure) -> object:
+    return {
+        "failure": f.seq, "kind": f.kind, "severity": f.severity, "first_step": f.first_step, "confidence": f.confidence,
+        "evidence": f.evidence, "causes": f.causes, "remedies": f.remedies, "stopped_early": f.stopped,
+    }  # fmt: skip
+
+
+@tool({"job": text("Id"), "reason": text("Why")}, effect="idempotent", tier="workspace")
+def stop_job(desk: Desk, job: str, reason: str) -> object:
+    """Stop a job; it saves its model first where it can."""
+    if job not in desk.state.jobs:
+        raise ToolError(f"No job is called {job!r}", next="Known: " + ", ".join(desk.state.jobs))
+    if desk.state.jobs[job].status != "running":
+        return f"{job} had already {desk.state.jobs[job].status}"
+    desk.compute.cancel(job)
+    desk.wait_until(lambda s: s.jobs[job].status != "running", 30)
+    return f"{job} is {desk.state.jobs[job].status}"
+
+
+@tool({"job": text("Id"), "characters": integer("How much of the end (default 4000)")})
+def read_job_log(desk: Desk, job: str, characters: int | None = None) -> object:
+    """The end of a job's log."""
+    if job not in desk.state.jobs:
+        raise ToolError(f"No job is called {job!r}", next="Known: " + ", ".join(desk.state.jobs))
+    path = desk.folder / "jobs" / job / "log.txt"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ToolError(f"The log cannot be read: {error.strerror}", where=str(path)) from error
+    return {"untrusted_source": f"log of {job}", "content": data[-(characters or 4000) :].decode("utf-8", "replace")}
+
+
+@tool(
+    {
+        "failure": integer("The number of the diagnosis (field `failure`)", optional=False),
+        "remedy": text("What will be changed, in words"),
+        "change": mapping("The settings that change"),
+        "source": text("Recipe or paper it comes from", optional=True),
+        "experiment": text("Experiment that tries it", optional=True),
+    },
+    effect="idempotent",
+    tier="workspace",
+)
+def choose_remedy(
+    desk: Desk, failure: int, remedy: str, change: dict[str, Any] | None = None, source: str | None = None, experiment: str | None = None
+) -> object:
+    """Record what is done about a diagnosed failure."""
+    found = next((f for f in desk.state.failures if f.seq == failure), None)
+    if found is None:
+        raise ToolError(f"No failure has the number {failure}", next="Use the field `failure` of a diagnosis")
+    desk.emit(
+        e.RemedyChosen(remedy=remedy, change=change or {}, source=source or "", kind=found.kind, experiment=experiment or ""),
+        cause=failure,
+    )
+    return "recorded"
+
+
+TOOLS = [train, wait_for_jobs, stop_job, read_job_log, choose_remedy]

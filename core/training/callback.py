@@ -1,0 +1,136 @@
+# pyright: basic
+"""The one callback of every recipe: streams metrics, obeys the control file, scores the model on development samples.
+
+A user's own script can use it too: `InternCallback` is all that makes a training visible to the host.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+from transformers import TrainerCallback
+
+from core.training.scoring import DevScore
+from core.training.stream import Stream
+from core.training.trackio_log import TrackioLog
+
+_OURS_FIRST = "profiling/"
+"""TRL logs its own timings under this prefix, six rows a step; they are left out."""
+
+
+@dataclass
+class Clock:
+    """Wall-clock limits of a job, counted from the start of its process."""
+
+    limit_s: float | None = None
+    reserve_s: float = 1.0
+    """Kept for the last score and for saving; grows with what those were seen to take."""
+
+    def left(self) -> float:
+        used = time.time() - psutil.Process().create_time()
+        return math.inf if self.limit_s is None else self.limit_s - self.reserve_s - used
+
+
+class InternCallback(TrainerCallback):
+    """Streams a TRL training into the job's folder.
+
+    `score`: gives the development score of the model as it is; None where there is no development data.
+    `eval_every`: train steps between scores; 0 means at the end only.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        score: Callable[[], DevScore] | None = None,
+        eval_every: int = 0,
+        eval_at_start: bool = True,
+        clock: Clock | None = None,
+        trackio: TrackioLog | None = None,
+    ) -> None:
+        self.stream, self.score, self.trackio = stream, score, trackio
+        self.eval_every, self.eval_at_start = eval_every, eval_at_start
+        self.clock = clock or Clock()
+        self.reason = "finished"
+        self.last: DevScore | None = None
+        self._scored_step = -1
+        self._process = psutil.Process()
+        self._step_began = self._idle_since = time.perf_counter()
+        self._busy = self._waited = 0.0
+        self._steps = 0
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.stream.plan(state.max_steps, logging_steps=args.logging_steps)
+        self.stream.heartbeat(0)
+        if self.eval_at_start and self.eval_every:
+            self._evaluate(state.global_step)
+        self._idle_since = time.perf_counter()
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._step_began = time.perf_counter()
+        self._waited += self._step_began - self._idle_since
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._idle_since = time.perf_counter()
+        self._busy += self._idle_since - self._step_began
+        self._steps += 1
+        step = state.global_step
+        self.stream.heartbeat(step)
+        asked = self.stream.control()
+        if asked == "stop" or self.clock.left() <= self._busy / self._steps:
+            self.reason = "stopped" if asked == "stop" else "time_limit"
+            control.should_training_stop = True
+        elif asked == "checkpoint":
+            control.should_save = True
+        elif self.eval_every and step % self.eval_every == 0 and step < state.max_steps:
+            self._evaluate(step)
+            self._idle_since = time.perf_counter()
+        return control
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        values = {k: v for k, v in (logs or {}).items() if not k.startswith(_OURS_FIRST)}
+        if self._steps and "train_runtime" not in values:
+            values.setdefault("step_time", (self._busy + self._waited) / self._steps)
+            values["data_time"] = self._waited / self._steps
+            values["rss_gb"] = self._process.memory_info().rss / 2**30
+            self._busy = self._waited = 0.0
+            self._steps = 0
+        self._write(state.global_step, values)
+        self._idle_since = time.perf_counter()
+
+    def on_save(self, args, state, control, **kwargs):
+        self.stream.checkpoint(state.global_step, f"{args.output_dir}/checkpoint-{state.global_step}")
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self._scored_step != state.global_step:
+            self._evaluate(state.global_step)
+        if self.trackio:
+            self.trackio.close()
+
+    def _evaluate(self, step: int) -> None:
+        if self.score is None:
+            return
+        began = time.perf_counter()
+        self.last = self.score()
+        seconds = time.perf_counter() - began
+        self.clock.reserve_s = max(self.clock.reserve_s, 1.0 + 2 * seconds)
+        self._scored_step = step
+        self._write(
+            step,
+            {
+                "dev_score": self.last.score,
+                "dev_n": self.last.n,
+                "dev_tokens": self.last.tokens,
+                "dev_ended": self.last.ended,
+                "dev_seconds": seconds,
+            },
+        )
+
+    def _write(self, step: int, values: dict) -> None:
+        numbers = self.stream.metric(step, values)
+        if self.trackio:
+            self.trackio.log(step, numbers)

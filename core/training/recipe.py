@@ -1,0 +1,126 @@
+# pyright: basic
+"""What every recipe shares: settings for TRL from a `TrainSpec`, the callback, and the end of a job.
+
+Kept apart so that sft.py and grpo.py show only what is theirs: the data, the trainer, its own settings.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from core.training.callback import Clock, InternCallback
+from core.training.model_files import load_for_training, pick_device, resolve_model, save_model
+from core.training.scoring import load_dev, score_dev
+from core.training.spec import TrainSpec
+from core.training.stream import Stream
+from core.training.trackio_log import TrackioLog
+
+LINES = 60
+"""Metric lines of an SFT training whose spec names no interval: enough for a curve and for the detectors."""
+
+
+class Bench(NamedTuple):
+    """All a recipe works with."""
+
+    spec: TrainSpec
+    folder: Path
+    stream: Stream
+    base: Path
+    device: str
+    model: Any
+    tokenizer: Any
+
+
+def set_up(spec: TrainSpec, folder: Path) -> Bench:
+    """Open the stream and load the base."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # TRL's use of it, not ours
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    device = pick_device(spec.device)
+    base = resolve_model(spec.model)
+    model, tokenizer = load_for_training(spec, base, device)
+    return Bench(spec, folder, Stream(folder), base, device, model.to(device), tokenizer)
+
+
+def common_settings(bench: Bench) -> dict[str, Any]:
+    """Keyword arguments that SFTConfig and GRPOConfig have in common."""
+    spec, gpu = bench.spec, bench.device == "cuda"
+    every = {"sft": max(spec.max_steps // LINES, 1), "grpo": 1}[spec.kind]
+    return {
+        "output_dir": str(bench.folder / "checkpoints"),
+        "max_steps": spec.max_steps,
+        "per_device_train_batch_size": spec.batch_size,
+        "gradient_accumulation_steps": spec.grad_accum,
+        "learning_rate": spec.learning_rate,
+        "lr_scheduler_type": spec.scheduler or {"sft": "linear", "grpo": "constant"}[spec.kind],
+        "warmup_steps": round(spec.warmup_ratio * spec.max_steps),
+        "weight_decay": spec.weight_decay,
+        "max_grad_norm": spec.max_grad_norm,
+        "seed": spec.seed,
+        "logging_steps": spec.log_every or every,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # the filter hides exactly what the non-finite detector looks for
+        "save_strategy": "steps" if spec.save_every else "no",
+        "save_steps": spec.save_every or 500,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": gpu,
+        "use_cpu": not gpu,
+        "bf16": gpu and torch.cuda.is_bf16_supported(),
+        "gradient_checkpointing": gpu if spec.gradient_checkpointing is None else spec.gradient_checkpointing,
+    }
+
+
+def make_callback(bench: Bench) -> InternCallback:
+    """The callback with the development score, clock and Trackio the spec asks for."""
+    spec = bench.spec
+    dev = load_dev(spec, bench.tokenizer)
+    every = max(spec.max_steps // 8, 1) if spec.eval_every is None else spec.eval_every
+    trackio = None
+    if spec.trackio_project:
+        run = spec.run_name or bench.folder.name
+        config = {"model": spec.model, "method": spec.kind, "lr": spec.learning_rate, "seed": spec.seed}
+        where = spec.trackio_dir or bench.folder / "trackio"
+        trackio = TrackioLog(spec.trackio_project, run, where, config, bench.stream.note)
+    callback = InternCallback(
+        bench.stream,
+        eval_every=every,
+        eval_at_start=spec.eval_at_start,
+        clock=Clock(spec.time_limit_s),
+        trackio=trackio,
+    )
+    if dev is not None:
+        batch = max(spec.batch_size, 256 if bench.device == "cpu" else 64)
+        callback.score = lambda: score_dev(bench.model, bench.tokenizer, dev, spec, batch)
+    return callback
+
+
+def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
+    """Train, save, write the result line. `trainer.callback_handler` must print nothing: the stream is the log."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    began = time.time()
+    trainer.train(resume_from_checkpoint=bench.spec.resume_from)
+    seconds = time.time() - began
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if bench.spec.lora:
+        model.save_pretrained(bench.folder / "adapter")
+    output = Path(bench.spec.output or bench.folder / "model")
+    save_model(model, bench.base, output, bench.spec.prompting)
+    last = callback.last
+    bench.stream.result(
+        status=callback.reason,
+        model=str(output),
+        steps=trainer.state.global_step,
+        train_seconds=round(seconds, 3),
+        dev_score=last.score if last else None,
+        dev_n=last.n if last else None,
+    )

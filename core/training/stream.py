@@ -1,0 +1,70 @@
+"""The files through which a job talks to the host: metrics.jsonl, heartbeat and control in the job's folder.
+
+Standard library only: every job script uses it, also one that a user or the brain wrote. One JSON object a line,
+flushed at once, so that a reader sees each train step and a killed job keeps all it said.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Stream:
+    """Appends to metrics.jsonl and keeps the heartbeat."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._beat = 0.0
+
+    def plan(self, max_steps: int, **more: Any) -> None:
+        self._write({"kind": "plan", "max_steps": max_steps, **more})
+
+    def metric(self, step: int, values: Mapping[str, Any]) -> dict[str, float]:
+        """Log the numbers among `values` at a train step; returns them."""
+        numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        safe = {k: v if math.isfinite(v) else _SPELLED[str(v)] for k, v in numbers.items()}
+        self._write({"kind": "metric", "step": step, "ts": time.time(), "values": safe})
+        return numbers
+
+    def checkpoint(self, step: int, path: str) -> None:
+        self._write({"kind": "checkpoint", "step": step, "path": path})
+
+    def note(self, text: str) -> None:
+        self._write({"kind": "note", "text": text})
+
+    def result(self, **values: Any) -> None:
+        self._write({"kind": "result", **values})
+
+    def heartbeat(self, step: int) -> None:
+        """At most once a second; a reader looks at the file's age."""
+        now = time.monotonic()
+        if now - self._beat >= 1.0:
+            self._beat = now
+            (self.folder / "heartbeat").write_text(f"{step} {time.time():.3f}\n")
+
+    def control(self) -> str | None:
+        """What the host asks: `stop`, `checkpoint` or None. A checkpoint request is taken off the file."""
+        path = self.folder / "control"
+        try:
+            asked = path.read_text().strip()
+        except FileNotFoundError:
+            return None
+        if asked == "checkpoint":
+            os.unlink(path)
+        return asked or None
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+_SPELLED = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""JSON has no non-finite numbers; these strings stand for them."""

@@ -1,0 +1,161 @@
+"""Watches jobs: their files become events, detectors read the stream as it comes, a hopeless job is stopped early.
+
+One thread for all jobs of a run. Everything it needs to go on after a crash is in the log (how many metric rows of a job
+are recorded) and in the job's folder (the stream, exit.json); so a new host picks up where the dead one stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+from core import events as e
+from core.compute.local import LocalCompute
+from core.compute.spec import JobStatus
+from core.compute.watch import MetricTail
+from core.journal import Journal
+from core.state import Job
+from core.training.detectors import Finding, Watch
+
+POLL_S = 0.2
+
+
+class Watched:
+    """One job's stream and detectors."""
+
+    def __init__(self, job: Job, folder: Path, baseline: float | None) -> None:
+        self.id = job.id
+        self.folder = folder
+        self.tail = MetricTail(folder / "metrics.jsonl")
+        self.skip = job.metric_rows
+        """Metric rows a host before this one has recorded already; the detectors still see them."""
+        self.watch = Watch(job.method, planned_steps=job.planned_steps, base_dev_score=baseline)
+        self.training = job.kind == "training"
+        self.checkpoint = job.checkpoint
+        self.result: dict[str, Any] = {}
+        self.kinds: set[str] = set()
+        self.stop_reason = ""
+
+
+class JobWatcher:
+    """Follows every running job of the state. `poll` does one round; `run` does rounds until stopped."""
+
+    def __init__(self, journal: Journal, compute: LocalCompute, run_folder: Path) -> None:
+        self.journal = journal
+        self.compute = compute
+        self.run_folder = run_folder
+        self._watched: dict[str, Watched] = {}
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(POLL_S):
+            self.poll()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def poll(self) -> None:
+        """Read what is new of every running job; record ends."""
+        for job in self.journal.read(lambda s: [j for j in s.jobs.values() if j.status == "running"]):
+            watched = self._watched.get(job.id)
+            if watched is None:
+                baseline = self.journal.state.scores.baseline
+                folder = self.run_folder / "jobs" / job.id  # not the recorded path: a run folder may have moved
+                watched = self._watched[job.id] = Watched(job, folder, baseline)
+            # The status first: rows that were written before the end are then all read below.
+            status = self.compute.inspect(job.id)
+            self._read(watched)
+            if status.state not in ("queued", "running"):
+                self._end(watched, status)
+
+    def _read(self, watched: Watched) -> None:
+        payloads: list[e.Payload] = []
+        for row in watched.tail.read():
+            kind = row.get("kind")
+            if kind == "metric":
+                values: dict[str, float] = row.get("values") or {}
+                step = int(row.get("step") or 0)
+                if watched.skip > 0:
+                    watched.skip -= 1
+                else:
+                    payloads.append(_metric(watched.id, step, values))
+                if watched.training:
+                    findings = watched.watch.feed(step, values)
+                    if findings:
+                        self.journal.emit_many(payloads)
+                        payloads = []
+                        self._diagnose(watched, findings)
+            elif kind == "checkpoint" and row.get("path") != watched.checkpoint:
+                watched.checkpoint = str(row.get("path"))
+                payloads.append(e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0)))
+            elif kind == "result":
+                watched.result = {k: v for k, v in row.items() if k != "kind"}
+            elif kind == "note":
+                payloads.append(e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
+        self.journal.emit_many(payloads)
+
+    def _diagnose(self, watched: Watched, findings: list[Finding]) -> None:
+        known = self.journal.read(lambda s: {f.kind for f in s.failures if f.job == watched.id and f.severity == "failing"})
+        for finding in findings:
+            key = f"{finding.kind}:{finding.severity}"
+            if key in watched.kinds or (finding.kind in known and finding.severity == "failing"):
+                continue
+            watched.kinds.add(key)
+            stop = finding.hopeless and not watched.stop_reason
+            self.journal.emit(
+                e.FailureDiagnosed(
+                    job=watched.id, kind=finding.kind, first_step=finding.first_step, severity=finding.severity,
+                    confidence=finding.confidence, evidence=list(finding.evidence), causes=list(finding.causes),
+                    remedies=[str(r) for r in finding.remedies], stopped=stop,
+                )
+            )  # fmt: skip
+            if stop:
+                watched.stop_reason = f"{finding.kind.replace('_', ' ')} from step {finding.first_step}: stopped early"
+                threading.Thread(target=self.compute.cancel, args=(watched.id,), daemon=True).start()
+
+    def _end(self, watched: Watched, status: JobStatus) -> None:
+        seconds = status.exit.seconds if status.exit else 0.0
+        log_tail = self._log_tail(watched)
+        if watched.training and status.state != "cancelled":
+            exit_code = status.exit.exit_code if status.exit else None
+            self._diagnose(watched, watched.watch.finish(exit_code, log_tail))
+        job = self.journal.state.jobs[watched.id]
+        if status.state == "done" and job.kind == "training" and not self._has_checkpoint(watched):
+            reason = "it ended without an error but saved no checkpoint"
+            self.journal.emit(e.JobFailed(job=job.id, reason=reason, exit_code=0, seconds=seconds, log_tail=log_tail))
+        elif status.state == "done":
+            self.journal.emit(e.JobFinished(job=job.id, seconds=seconds, checkpoint=watched.checkpoint, result=watched.result))
+        elif status.state == "cancelled":
+            reason = watched.stop_reason or "asked to stop"
+            self.journal.emit(e.JobCancelled(job=job.id, reason=reason, seconds=seconds))
+        elif status.state == "lost":
+            reason = "lost: its supervisor is gone and left no word on how it ended"
+            self.journal.emit(e.JobFailed(job=job.id, reason=reason, seconds=seconds, log_tail=log_tail))
+        else:
+            end = status.exit
+            reason = f"{end.reason}" if end else "failed"
+            last = next((line for line in reversed(log_tail.splitlines()) if line.strip()), "")
+            self.journal.emit(
+                e.JobFailed(
+                    job=job.id, reason=f"{reason}: {last[:200]}" if last else reason,
+                    exit_code=end.exit_code if end else None, seconds=seconds, log_tail=log_tail,
+                )
+            )  # fmt: skip
+        del self._watched[watched.id]
+
+    def _has_checkpoint(self, watched: Watched) -> bool:
+        return bool(watched.checkpoint) and (Path(watched.checkpoint) / "config.json").exists()
+
+    def _log_tail(self, watched: Watched) -> str:
+        try:
+            data = (watched.folder / "log.txt").read_bytes()
+        except OSError:
+            return ""
+        return data[-3000:].decode("utf-8", "replace")
+
+
+def _metric(job: str, step: int, values: dict[str, float]) -> e.MetricLogged:
+    finite = {k: (v if math.isfinite(v) else None) for k, v in values.items()}
+    return e.MetricLogged(job=job, step=step, values=finite, nonfinite=[k for k, v in finite.items() if v is None])

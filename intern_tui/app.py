@@ -1,0 +1,379 @@
+"""The terminal UI: opens a run live or as a replay, feeds the screens, carries commands to the host.
+
+What the screens draw is in `screens/`; what moves is in `intern_tui/session.py`. This file joins them to Textual: timers,
+worker threads, screen switching, themes, the way out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from core import home
+from core.player import Indexer, nearest_speed
+from intern_tui.feed import FileFeed, LiveFeed
+from intern_tui.session import Sent, Session
+from intern_tui.themes import OURS, wanted
+from screens.base import RunScreen
+from screens.keys import KEYS
+from screens.view import View
+from store.errors import StoreError
+from store.event import Event
+from store.source import EventSource
+
+TICK_S = 0.25
+"""The feed's rhythm: four times a second at most."""
+CLOCK_S = 1.0
+"""How often the clocks on the screen move when nothing else does."""
+NEEDS_PLAYER = "play skip event mark plan_step start end seq".split()
+
+
+class InternApp(App[str]):
+    """The desk of `screens/view.py`: views out, commands in."""
+
+    TITLE = "ML Intern"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "detach", "detach", show=False, priority=True)]
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        to: int | None = None,
+        speed: float = 1,
+        keymap: dict[str, str] | None = None,
+        first: str = "",
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        for theme in OURS:
+            self.register_theme(theme)
+        self.theme = wanted()
+        self.session = session
+        self._to = to
+        self._speed = nearest_speed(speed)
+        self._first = first or ("mission" if session is not None else "runs")
+        self._view: View | None = None
+        self._drawn_at = 0.0
+        self._waiting = 0
+        self._screens: dict[str, Screen[None]] = {}
+        if keymap:
+            self.set_keymap(keymap)
+
+    # -------------------------------------------------------------------------------------------------- the desk
+
+    @property
+    def view(self) -> View | None:
+        return self._view
+
+    @property
+    def source(self) -> EventSource | None:
+        """For threads only: opening a log takes a moment. None where there is none to read."""
+        if self.session is None:
+            return None
+        try:
+            return self.session.feed.source()
+        except StoreError as error:
+            self.call_from_thread(self.notice, str(error), "bad")
+            return None
+
+    def notice(self, text: str, role: str = "waiting") -> None:
+        if self.session is not None:
+            self.session.notice(text, role)
+            self.redraw()
+        else:
+            self.notify(text, markup=False)
+
+    def command(self, command: str, text: str = "", **arguments: Any) -> None:
+        session = self.session
+        if session is None:
+            return
+        sent = session.sent = Sent(command, text, time.monotonic())
+        self.redraw()
+
+        def ask() -> None:
+            try:
+                answer = session.feed.command(command, text, arguments)
+            except StoreError as error:
+                answer = {"ok": False, "error": str(error)}
+            self.call_from_thread(self._answered, sent, answer)
+
+        self.run_worker(ask, thread=True, group="command")
+
+    def _answered(self, sent: Sent, answer: dict[str, Any]) -> None:
+        if answer.get("ok"):
+            sent.seq = int(answer.get("seq") or 0)
+        else:
+            sent.error = str(answer.get("error") or "the host refused without a reason")
+        self.redraw()
+
+    def look_up(self, seq: int, then: Callable[[Event | None], None]) -> None:
+        session = self.session
+        kept = session.player.index.kept if session is not None and session.player is not None else None
+        if kept is not None and 1 <= seq <= len(kept):
+            then(kept[seq - 1])
+            return
+
+        def find() -> None:
+            source = self.source
+            try:
+                event = source.get(seq) if source is not None and seq > 0 else None
+            except StoreError:
+                event = None
+            self.call_from_thread(then, event)
+
+        self.run_worker(find, thread=True, group="look")
+
+    def move(self, how: str, amount: float = 0) -> None:
+        session = self.session
+        if session is None or session.loading:
+            return
+        if how == "live":
+            self._back_to_live(session)
+            return
+        player = session.player
+        if player is None:
+            if how in NEEDS_PLAYER and session.live:
+                self._load_replay(session, None, then=how, amount=amount)
+            return
+        moves: dict[str, Callable[[], object]] = {
+            "play": player.toggle,
+            "skip": lambda: player.skip(amount),
+            "event": lambda: player.step(int(amount)),
+            "mark": lambda: player.mark(int(amount)),
+            "plan_step": lambda: player.plan_step(int(amount)),
+            "speed": lambda: player.faster(int(amount)),
+            "start": player.home,
+            "end": player.end,
+            "seq": lambda: player.seek(int(amount)),
+        }
+        moves[how]()
+        self.redraw()
+
+    def _back_to_live(self, session: Session) -> None:
+        if not session.live:
+            self.notice("this run is not live: it is replayed from its log", "dim")
+        elif session.player is not None:
+            session.player = None
+            self.redraw()
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    def on_mount(self) -> None:
+        self.action_screen(self._first)
+        if self.session is not None:
+            self._begin(self.session)
+        self.set_interval(TICK_S, self._tick)
+
+    def _begin(self, session: Session) -> None:
+        session.feed.start()
+        self._waiting = 0
+        if not session.live:
+            self._load_replay(session, self._to)
+        self._tick()
+
+    def open_run(self, folder: Path, replay: bool = False) -> None:
+        """Look at another run (from the Runs screen)."""
+        if self.session is not None:
+            self.session.feed.close()
+        self.session = session_for(folder, replay=replay)
+        self._to, self._view = None, None
+        self.action_screen("mission")
+        self._begin(self.session)
+
+    def _load_replay(self, session: Session, to: int | None, then: str = "", amount: float = 0) -> None:
+        """Read the whole run in a thread, then stand at `to` and make the move that asked for it."""
+        session.loading = True
+        session.notice("reading the run …", "dim")
+
+        def read() -> None:
+            try:
+                source = session.feed.source()
+                indexer = Indexer()
+                indexer.extend(source.events(1, source.last[0]))
+            except StoreError as error:
+                self.call_from_thread(self._not_readable, session, str(error))
+                return
+            self.call_from_thread(ready, source, indexer)
+
+        def ready(source: EventSource, indexer: Indexer) -> None:
+            session.start_replay(source, indexer.index(), to, self._speed)
+            session.notice("", "")
+            if then and not (then == "play" and session.live):
+                self.move(then, amount)
+            self.redraw()
+
+        self.run_worker(read, thread=True, group="replay")
+
+    def _not_readable(self, session: Session, error: str) -> None:
+        session.loading = False
+        session.error = error
+        session.notice(error, "bad")
+        self.redraw()
+
+    def _tick(self) -> None:
+        if self.session is None:
+            return
+        try:
+            changed = self.session.tick()
+        except StoreError as error:
+            self._not_readable(self.session, str(error))
+            return
+        if changed or time.monotonic() - self._drawn_at >= CLOCK_S:
+            self.redraw()
+
+    def redraw(self) -> None:
+        """Hand a fresh view to the screen that is seen (below a dialog it goes on moving)."""
+        if self.session is None:
+            return
+        self._view = self.session.view()
+        self._drawn_at = time.monotonic()
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, RunScreen):
+                screen.show(self._view)
+                break
+        self._ring(self._view)
+
+    def _ring(self, view: View) -> None:
+        """One bell when something new waits for a person."""
+        waiting = len(view.state.waiting_approvals()) + sum(not q.answer for q in view.state.questions.values())
+        if waiting > self._waiting and not view.replay:
+            self.bell()
+        self._waiting = waiting
+
+    # ------------------------------------------------------------------------------------------------------ actions
+
+    def action_screen(self, name: str) -> None:
+        """Switch to one of the six screens; made when first seen."""
+        if name not in self._screens:
+            self._screens[name] = make_screen(name)
+        screen = self._screens[name]
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        if len(self.screen_stack) == 1:
+            self.push_screen(screen)
+        elif self.screen is not screen:
+            self.install_once(name)
+            self.switch_screen(screen)
+
+    def install_once(self, name: str) -> None:
+        """Installed screens keep their state when another one takes their place."""
+        for known, screen in self._screens.items():
+            if not self.is_screen_installed(screen):
+                self.install_screen(screen, known)
+
+    def action_detach(self) -> None:
+        self.exit("detached")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Any:
+        """The palette: every action of the key table, and the themes."""
+        if isinstance(screen, RunScreen):
+            for key in KEYS:
+                if key.action != "command_palette":
+                    yield SystemCommand(key.words, f"{key.group}, key {key.shown}", self._runner(screen, key.action))
+        for theme in (*(t.name for t in OURS), "ansi-dark", "ansi-light"):
+            yield SystemCommand(f"Theme {theme}", "colours", lambda name=theme: setattr(self, "theme", name))
+
+    def _runner(self, screen: RunScreen, action: str) -> Callable[[], None]:
+        async def run() -> None:
+            await screen.run_action(action)
+
+        return lambda: self.call_next(run)
+
+    def on_unmount(self) -> None:
+        if self.session is not None:
+            self.session.feed.close()
+
+
+def make_screen(name: str) -> Screen[None]:
+    """A screen by its name; imported when first used."""
+    if name == "mission":
+        from screens.mission import Mission
+
+        return Mission()
+    if name == "events":
+        from screens.events import Events
+
+        return Events()
+    if name == "curves":
+        from screens.curves import Curves
+
+        return Curves()
+    if name == "evals":
+        from screens.evals import Evals
+
+        return Evals()
+    if name == "research":
+        from screens.research import Research
+
+        return Research()
+    from screens.runs import Runs
+
+    return Runs()
+
+
+def session_for(folder: Path, *, replay: bool) -> Session:
+    """Live where a host is working on the run (or it is unfinished), a replay otherwise."""
+    socket = home.socket_path(folder)
+    if replay:
+        return Session(folder, FileFeed(folder, socket), "replay")
+    return Session(folder, LiveFeed(folder, socket), "live")
+
+
+def quiet_animations() -> None:
+    """Over a slow line every byte counts; a calm screen needs no animation anywhere."""
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+
+def run_live(folder: Path, socket_path: Path | None = None) -> int:
+    """Follow a run until the person leaves; then say how to come back. The run goes on."""
+    quiet_animations()
+    feed = LiveFeed(folder, socket_path or home.socket_path(folder))
+    app = InternApp(Session(folder, feed, "live"), keymap=user_keymap())
+    app.run()
+    print(farewell(app))
+    return app.return_code or 0
+
+
+def run_replay(folder: Path, to: int | None = None, speed: float = 1) -> int:
+    """Replay a run from its log."""
+    quiet_animations()
+    app = InternApp(session_for(folder, replay=True), to=to, speed=speed, keymap=user_keymap())
+    app.run()
+    return app.return_code or 0
+
+
+def run_home() -> int:
+    """The list of runs; from there into one of them."""
+    quiet_animations()
+    app = InternApp(keymap=user_keymap())
+    app.run()
+    if app.session is not None and app.session.live:
+        print(farewell(app))
+    return app.return_code or 0
+
+
+def user_keymap() -> dict[str, str]:
+    from intern_tui.keys import load_keymap
+
+    return load_keymap(home.home() / "keys.toml")
+
+
+def farewell(app: InternApp) -> str:
+    """The last line on the terminal: what became of the run, and how to come back to it."""
+    session = app.session
+    if session is None:
+        return ""
+    run, state = session.folder.name, session.folder_state.state
+    if state.finished_ts:
+        return f"Run {run} has {state.status}. Its report: intern report {run}"
+    if session.link.kind == "gone":
+        return f"Run {run} has no host. Take it up again: intern resume {run}"
+    return f"Run {run} goes on. Come back with: intern attach {run}"

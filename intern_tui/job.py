@@ -1,0 +1,87 @@
+"""The process of one job: `python -P -m intern_tui.job <folder>/spec.json` runs what the spec's `kind` names.
+
+Exit codes: 0 done (also when stopped by the control file or its own time limit); 1 crashed; 2 the spec is wrong;
+3 something it needs is not there; 4 refused; 5 out of memory. A crash leaves its traceback in log.txt.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+if __package__ in (None, ""):  # run by path, where the package need not be installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.errors import InternError
+
+KINDS = {
+    "sft": "core.training.sft",
+    "grpo": "core.training.grpo",
+    "export": "core.training.export",
+    "sample": "core.evaluation.sampler",
+}
+"""The module whose `main(spec_path)` runs a kind of job."""
+
+OUT_OF_MEMORY = 5
+_MEMORY_SIGNS = ("can't allocate memory", "out of memory", "Cannot allocate memory")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 1:
+        print("usage: python -P -m intern_tui.job <spec.json>", file=sys.stderr)
+        return 2
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        return _dispatch(str(Path(arguments[0]).resolve()))
+    except InternError as error:
+        traceback.print_exception(error)
+        return error.exit_code
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError for memory; all else: Python's own exit 1
+        traceback.print_exception(error)
+        memory = isinstance(error, MemoryError) or any(sign in str(error) for sign in _MEMORY_SIGNS)
+        return OUT_OF_MEMORY if memory else 1
+
+
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Read by the libraries when they are imported: no telemetry, no progress bars in the log."""
+
+
+def _dispatch(spec_path: str) -> int:
+    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+    kind = spec.get("kind")
+    if kind == "script":
+        return _script(spec, spec_path)
+    if kind not in KINDS:
+        print(f"unknown kind of job {kind!r} in {spec_path}; known: {', '.join(KINDS)}, script", file=sys.stderr)
+        return 2
+    importlib.import_module(KINDS[kind]).main(spec_path)
+    return 0
+
+
+def _script(spec: dict[str, object], spec_path: str) -> int:
+    """A script of the user or the brain: same folder, same files, its spec's path as the only argument."""
+    script = Path(str(spec.get("script", "")))
+    script = script if script.is_absolute() else Path(spec_path).parent / script
+    if not script.is_file():
+        print(f"no such script: {script} (named in {spec_path})", file=sys.stderr)
+        return 3
+    sys.argv = [str(script), spec_path]
+    os.chdir(Path(spec_path).parent)
+    runpy.run_path(str(script), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

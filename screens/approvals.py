@@ -1,0 +1,152 @@
+"""`!`: what the intern may not do alone. The exact arguments, the cost, what untrusted text was involved; then a decision."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import msgspec
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from core.sanitize import clean, one_line
+from core.state import Approval, Question, RunState
+from screens.view import Desk
+
+Waiting = Approval | Question
+
+
+def approval_text(a: Approval) -> str:
+    """Everything a person needs to decide, arguments in full."""
+    arguments = msgspec.json.format(msgspec.json.encode(a.arguments), indent=2).decode()
+    lines = [f"{a.tool}  ({a.tier})", f"why: {one_line(a.reason)}"]
+    lines.append(f"cost: ${a.cost_usd:.2f}" if a.cost_usd else "cost: none known")
+    if a.untrusted:
+        lines.append("UNTRUSTED text took part in this: " + ", ".join(one_line(u) for u in a.untrusted))
+    lines += [f"arguments, exactly (hash {a.arguments_hash[:12]}):", clean(arguments, newlines=True)]
+    return "\n".join(lines)
+
+
+def question_text(q: Question) -> str:
+    choices = [f"  {i}. {one_line(c)}" for i, c in enumerate(q.choices, 1)]
+    return "\n".join(["The intern asks:", clean(q.text, newlines=True), *choices])
+
+
+def waiting_in(state: RunState) -> list[Waiting]:
+    """Approvals and questions without a decision, oldest first."""
+    both: list[Waiting] = [*state.waiting_approvals(), *(q for q in state.questions.values() if not q.answer)]
+    return sorted(both, key=lambda w: w.seq)
+
+
+class Approvals(ModalScreen[None]):
+    """One at a time; the arrows go through them. A denial or an answer asks for words."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", "close"),
+        Binding("a", "approve", "approve"),
+        Binding("d", "deny", "deny"),
+        Binding("r", "answer", "answer"),
+        Binding("left,up,k", "go(-1)", "before"),
+        Binding("right,down,j", "go(1)", "after"),
+    ]
+    DEFAULT_CSS = """
+    Approvals { align: center middle; }
+    Approvals Vertical { width: 96; max-width: 96%; height: auto; max-height: 92%; border: round $warning; padding: 0 1; background: $surface; }
+    Approvals VerticalScroll { height: auto; max-height: 24; }
+    Approvals Input { display: none; border: round $primary; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+        self._shown = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            with VerticalScroll(can_focus=False):
+                yield Static(markup=False)
+            yield Input(select_on_focus=False)
+
+    def on_mount(self) -> None:
+        self._draw()
+        self.set_interval(1.0, self._draw)
+
+    @property
+    def desk(self) -> Desk:
+        return cast(Desk, self.app)
+
+    @property
+    def current(self) -> Waiting | None:
+        view = self.desk.view
+        items = waiting_in(view.state) if view is not None else []
+        self._at = min(self._at, max(len(items) - 1, 0))
+        return items[self._at] if items else None
+
+    def _draw(self) -> None:
+        view, item = self.desk.view, self.current
+        count = len(waiting_in(view.state)) if view is not None else 0
+        if item is None:
+            text, keys = "Nothing waits for you.\nWhat the run may not do alone will be asked here.", "Esc close"
+        elif isinstance(item, Approval):
+            text, keys = approval_text(item), "a approve   d deny   ← → others   Esc later"
+        else:
+            text, keys = question_text(item), "r answer   ← → others   Esc later"
+        box = self.query_one(Vertical)
+        title = f"Waiting for you ({self._at + 1} of {count}, event {item.seq})" if item is not None else "Approvals"
+        if text + title != self._shown:
+            self._shown = text + title
+            box.border_title, box.border_subtitle = Content(title), Content(keys)
+            self.query_one(Static).update(text)
+
+    def action_go(self, by: int) -> None:
+        view = self.desk.view
+        count = len(waiting_in(view.state)) if view is not None else 0
+        self._at = (self._at + by) % max(count, 1)
+        self._draw()
+
+    def _may_act(self) -> bool:
+        reason = self.desk.view.refusal if self.desk.view is not None else "the run is still being opened"
+        if reason:
+            self.query_one(Vertical).border_subtitle = Content(f"not now: {reason}")
+        return not reason
+
+    def action_approve(self) -> None:
+        item = self.current
+        if isinstance(item, Approval) and self._may_act():
+            self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
+
+    def action_deny(self) -> None:
+        if isinstance(self.current, Approval) and self._may_act():
+            self._ask("Why not? The intern is told this. Enter denies, Esc goes back.")
+
+    def action_answer(self) -> None:
+        if isinstance(self.current, Question) and self._may_act():
+            self._ask("Your answer. Enter sends, Esc goes back.")
+
+    def _ask(self, title: str) -> None:
+        box = self.query_one(Input)
+        box.border_title = title
+        box.display = True
+        box.value = ""
+        box.focus()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        item, text = self.current, message.value.strip()
+        self._close_input()
+        if isinstance(item, Approval):
+            self.desk.command("deny", text, approval=item.id, arguments_hash=item.arguments_hash)
+        elif isinstance(item, Question) and text:
+            self.desk.command("answer", text, question=item.id)
+
+    def _close_input(self) -> None:
+        self.query_one(Input).display = False
+        self.set_focus(None)
+
+    def action_leave(self) -> None:
+        if self.query_one(Input).display:
+            self._close_input()
+        else:
+            self.dismiss(None)

@@ -1,0 +1,61 @@
+"""A question before something that cannot be taken back, with what will happen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from core.sanitize import clean
+from screens.text import span_of
+from screens.view import View
+
+
+def stop_words(view: View) -> str:
+    """What stopping does to jobs and money, in so many words."""
+    state = view.state
+    jobs = state.running_jobs()
+    lines: list[str] = []
+    for job in jobs:
+        of = f" of {job.planned_steps}" if job.planned_steps else ""
+        since = span_of((view.now_us - job.started_ts) / 1e6)
+        keeps = f"its last checkpoint stays ({job.checkpoint})" if job.checkpoint else "it has no checkpoint yet: its work is lost"
+        lines.append(f"{job.id} ({job.method or job.kind}, step {job.step}{of}, {since}) is stopped; {keeps}.")
+    if not jobs:
+        lines.append("No job is running.")
+    lines.append(f"final_model stays as it is: {state.checkpoint}." if state.checkpoint else "There is no final_model yet.")
+    lines.append("The run ends for good; it can be read, replayed and forked.")
+    if state.budget.usd_used:
+        lines.append(f"Spent so far: ${state.budget.usd_used:.2f}; nothing more is spent.")
+    return "\n".join(lines)
+
+
+class Confirm(ModalScreen[bool]):
+    """y does it, n or Escape leaves everything as it is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "yes"),
+        Binding("n,escape,q", "answer(False)", "no"),
+    ]
+    DEFAULT_CSS = """
+    Confirm { align: center middle; }
+    Confirm Vertical { width: 76; max-width: 95%; height: auto; max-height: 90%; border: round $error; padding: 1 2; background: $surface; }
+    Confirm .keys { margin-top: 1; color: $text-muted; }
+    """
+
+    def __init__(self, question: str, words: str, verb: str) -> None:
+        super().__init__()
+        self._question, self._words, self._verb = question, words, verb
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self._question
+            yield Static(clean(self._words, newlines=True), markup=False)
+            yield Static(f"y {self._verb}   n leave it running", classes="keys", markup=False)
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)

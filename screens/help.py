@@ -1,0 +1,46 @@
+"""`?`: every key with what it does, made from the key table."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from screens.keys import KEYS
+
+MARKS = "On the timeline: A approval, E evaluation, ! failure, C checkpoint, S steering."
+
+
+def help_text() -> str:
+    """The key table as text, by group."""
+    lines: list[str] = []
+    for group in dict.fromkeys(key.group for key in KEYS):
+        lines += ["", group] if lines else [group]
+        for key in KEYS:
+            if key.group == group:
+                only = {"live": "  (live)", "replay": "  (replay)"}.get(key.where, "")
+                lines.append(f"  {key.shown:<11} {key.words}{only}")
+    return "\n".join([*lines, "", MARKS])
+
+
+class Help(ModalScreen[None]):
+    """Scrolls with the arrows; any of ?, q, Escape closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss(None)", "close")]
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help VerticalScroll { width: 78; max-width: 100%; height: auto; max-height: 100%; border: round $primary; padding: 0 2; background: $surface; }
+    """
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "Esc closes"
+            yield Static(help_text(), markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()

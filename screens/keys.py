@@ -1,0 +1,88 @@
+"""The key table: every key, once. The bindings, the footer, the help and the palette are all made from it.
+
+`intern_tui/keys.py` lets a user's file replace keys by the action's id.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.binding import Binding
+
+
+class Key(NamedTuple):
+    id: str
+    keys: str
+    """Textual key names, comma-separated."""
+    shown: str
+    """How the key looks in the footer and the help."""
+    action: str
+    short: str
+    """One or two words for the footer; empty: not in the footer."""
+    words: str
+    """One line for the help."""
+    group: str
+    where: str = "both"
+    """both, live or replay: in the other mode the key is off and says why."""
+
+
+KEYS: tuple[Key, ...] = (
+    Key("screen.mission", "1", "1", "screen('mission')", "", "Mission: what it is doing, how it goes, what it needs", "Screens"),
+    Key("screen.curves", "2", "2", "screen('curves')", "", "Curves: every metric of every job", "Screens"),
+    Key("screen.evals", "3", "3", "screen('evals')", "", "Evals: scores, intervals, answers", "Screens"),
+    Key("screen.events", "4", "4", "screen('events')", "", "Events: the whole log, filter and search", "Screens"),
+    Key("screen.research", "5", "5", "screen('research')", "", "Research: papers, data, diagnoses", "Screens"),
+    Key("screen.runs", "6", "6", "screen('runs')", "", "Runs: all runs on this machine", "Screens"),
+    Key("pane.next", "tab", "Tab", "pane(1)", "", "Next pane", "Looking"),
+    Key("pane.previous", "shift+tab", "Shift+Tab", "pane(-1)", "", "Previous pane", "Looking"),
+    Key("pane.jump", "g", "g + letter", "jump", "", "Jump to a pane by its letter", "Looking"),
+    Key("pane.zoom", "z", "z", "zoom", "zoom", "Zoom the pane, or back to all", "Looking"),
+    Key("row.event", "enter", "Enter", "source_event", "", "Show the event a row's numbers come from", "Looking"),
+    Key("row.up", "up,k", "↑ k", "cursor(-1)", "", "One row up", "Looking"),
+    Key("row.down", "down,j", "↓ j", "cursor(1)", "", "One row down", "Looking"),
+    Key("page.up", "pageup", "PgUp", "page(-1)", "", "One page up", "Looking"),
+    Key("page.down", "pagedown", "PgDn", "page(1)", "", "One page down", "Looking"),
+    Key("curve.metric", "c", "c", "metric(1)", "", "Another metric in the curve", "Looking"),
+    Key("curve.job", "b", "b", "job(1)", "", "Another job in the curve", "Looking"),
+    Key("find", "slash", "/", "find", "", "Filter events (on Events)", "Looking"),
+    Key("find.next", "n", "n", "match(1)", "", "Next match", "Looking"),
+    Key("find.previous", "N", "N", "match(-1)", "", "Previous match", "Looking"),
+    Key("copy", "y", "y", "copy", "", "Copy the selected row (and write it to a file)", "Looking"),
+    Key("steer", "s", "s", "steer", "steer", "Say something to the intern before its next decision", "Acting", "live"),
+    Key("pause", "p", "p", "pause", "pause", "Pause or resume the agent; jobs go on", "Acting", "live"),
+    Key("interrupt", "i", "i", "interrupt", "", "Interrupt what it is waiting for; jobs go on", "Acting", "live"),
+    Key("approvals", "exclamation_mark", "!", "approvals", "approvals", "Approvals: read, then a approve, d deny", "Acting", "live"),
+    Key("stop", "x", "x", "stop", "", "Stop the run (asks first)", "Acting", "live"),
+    Key("play", "space", "Space", "play", "play", "Play or pause the view; at the end it starts over", "Replay", "replay"),
+    Key("back", "left", "←", "skip(-10)", "10 s", "10 seconds back", "Replay", "replay"),
+    Key("forward", "right", "→", "skip(10)", "", "10 seconds on", "Replay", "replay"),
+    Key("back.minute", "shift+left", "Shift+←", "skip(-60)", "", "A minute back", "Replay", "replay"),
+    Key("forward.minute", "shift+right", "Shift+→", "skip(60)", "", "A minute on", "Replay", "replay"),
+    Key("event.previous", "comma", ",", "event(-1)", "", "One event back", "Replay", "replay"),
+    Key("event.next", "full_stop", ".", "event(1)", "event", "One event on", "Replay", "replay"),
+    Key("mark.previous", "left_square_bracket", "[", "mark(-1)", "", "Previous mark", "Replay", "replay"),
+    Key("mark.next", "right_square_bracket", "]", "mark(1)", "mark", "Next mark", "Replay", "replay"),
+    Key("step.previous", "left_curly_bracket", "{", "plan_step(-1)", "", "Previous plan step", "Replay", "replay"),
+    Key("step.next", "right_curly_bracket", "}", "plan_step(1)", "", "Next plan step", "Replay", "replay"),
+    Key("slower", "minus", "-", "speed(-1)", "", "Slower", "Replay", "replay"),
+    Key("faster", "plus,equals_sign", "+", "speed(1)", "speed", "Faster: 1 2 5 10 20 50 100 times", "Replay", "replay"),
+    Key("start", "home", "Home", "start", "", "Start of the run", "Replay", "replay"),
+    Key("end", "end", "End", "end", "", "End of the run", "Replay", "replay"),
+    Key("goto", "t", "t", "goto", "go to", "Go to a time (1:30, 5m, 50%) or an event number", "Replay", "replay"),
+    Key("live", "L", "L", "live", "", "Back to live", "Replay", "replay"),
+    Key("palette", "ctrl+p", "Ctrl+P", "command_palette", "", "All commands, by name", "Program"),
+    Key("help", "question_mark", "?", "help", "help", "This help", "Program"),
+    Key("detach", "q", "q", "detach", "detach", "Leave; the run goes on", "Program"),
+)  # fmt: skip
+
+BY_ID = {key.id: key for key in KEYS}
+FOOTER = {
+    "live": ("steer", "pause", "approvals", "pane.zoom", "help", "detach"),
+    "replay": ("play", "event.next", "mark.next", "faster", "goto", "pane.zoom", "help", "detach"),
+}
+"""The keys in the footer, most important first; the last ones go when the line is short (help and detach stay)."""
+
+
+def bindings() -> list[Binding]:
+    """Every key as a Textual binding of the app, with its id so that a key map can replace it."""
+    return [Binding(k.keys, k.action, k.words, show=False, id=k.id, key_display=k.shown) for k in KEYS]

@@ -1,0 +1,107 @@
+"""What a screen is given to draw, and whom it asks to act: the only two things that come from outside.
+
+A `View` is a state and a moment T; live and replay differ only in who moves them. A `Desk` is what the app offers the
+screens: commands to the run's host, the log to look things up in, the replay position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core.player import Player
+from core.state import Mark, RunState
+from store.source import EventSource
+
+
+@dataclass(frozen=True)
+class Link:
+    """How the view is connected to the run."""
+
+    kind: str = "live"
+    """live, reconnecting, gone (no host; file read-only), file or connecting."""
+    note: str = ""
+    since_us: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A run at a moment. `state` belongs to the app and moves on: take what is drawn, keep no reference."""
+
+    state: RunState
+    now_us: int
+    """T: the wall clock while live, the replay's clock in replay."""
+    mode: str = "live"
+    """live or replay."""
+    link: Link = field(default_factory=Link)
+    player: Player | None = None
+    line: tuple[str, str] = ("", "")
+    """What the line above the footer says, and its role: the state of the last command, or why a key is off."""
+    indexing: bool = False
+    """True while the whole run is still being read (its end and marks are not known yet)."""
+
+    @property
+    def replay(self) -> bool:
+        return self.mode == "replay"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the run was created, up to T or its end."""
+        state = self.state
+        if not state.created_ts:
+            return 0.0
+        end = state.finished_ts if state.finished_ts else max(self.now_us, state.ts)
+        return max(0.0, (end - state.created_ts) / 1e6)
+
+    def since_start(self, ts: int) -> float:
+        """Seconds from the run's creation to `ts`."""
+        return max(0.0, (ts - self.state.created_ts) / 1e6)
+
+    @property
+    def marks(self) -> list[Mark]:
+        """All marks of the run in replay, those so far when live."""
+        return self.player.index.marks if self.player is not None else self.state.marks
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be asked of the run now; empty when it can."""
+        if self.replay:
+            return "this is a replay: press L for live" if self.live_behind else "this is a replay, it cannot be changed"
+        if self.state.finished_ts:
+            return f"the run has {self.state.status}"
+        if self.link.kind == "reconnecting":
+            return "the host does not answer; reconnecting"
+        if self.link.kind != "live":
+            run = self.state.run or "R"
+            return f"no host is running this: intern resume {run}"
+        return ""
+
+    live_behind: bool = False
+    """In replay: the run is live and `L` returns to it."""
+
+
+class Desk(Protocol):
+    """What the app does for its screens."""
+
+    @property
+    def view(self) -> View | None: ...
+
+    @property
+    def source(self) -> EventSource | None: ...
+
+    def command(self, command: str, text: str = "", **arguments: Any) -> None:
+        """Ask the run's host; the outcome shows on the command line of the screen."""
+        ...
+
+    def notice(self, text: str, role: str = "waiting") -> None:
+        """Say something on the line above the footer for a few seconds."""
+        ...
+
+    def move(self, how: str, amount: float = 0) -> None:
+        """Move the replay: play, skip, event, mark, plan_step, speed, start, end, seq, live."""
+        ...
+
+    def look_up(self, seq: int, then: Callable[[Any], None]) -> None:
+        """Fetch the event at `seq` off the UI thread and hand it (or None) to `then`."""
+        ...

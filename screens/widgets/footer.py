@@ -1,0 +1,102 @@
+"""The last line: screens and the keys that matter now, from the key table; and the line above it."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+from screens.keys import BY_ID, FOOTER
+from screens.pane import Pane
+from screens.text import Part, Row, cut, row
+from screens.view import View
+
+SCREENS = ("Mission", "Curves", "Evals", "Events", "Research", "Runs")
+
+
+class Footer(Pane):
+    """`1 Mission 2 Curves …   s steer  p pause  ! approvals  ? help  q detach`, as much as fits."""
+
+    can_focus = False
+    DEFAULT_CSS = """
+    Footer { height: 1; border: none; padding: 0 1; background: $panel; }
+    Footer:ansi { border: none; background: ansi_default; }
+    """
+
+    def __init__(self, current: str) -> None:
+        super().__init__(id="footer")
+        self.current = current
+
+    def rows(self, view: View, width: int, height: int) -> list[Row]:
+        keys = self._keys(view, width)
+        used = sum(cell_len(a) + cell_len(b) for a, b, _ in keys)
+        screens = self._screens(width - used - 2)
+        gap = width - used - sum(cell_len(p if isinstance(p, str) else p[0]) for p in screens)
+        parts: list[Part] = [*screens, " " * max(gap, 0)]
+        for shown, word, role in keys:
+            parts += [(shown, role or "accent strong"), (word, role)]
+        return [row(*parts)]
+
+    def _keys(self, view: View, width: int) -> list[tuple[str, str, str]]:
+        ids = list(FOOTER["replay" if view.player is not None else "live"])
+        off = "dim" if view.refusal else ""
+        parts: list[tuple[str, str, str]] = []
+        while True:
+            parts = []
+            for id in ids:
+                key = BY_ID[id]
+                word = "resume" if id == "pause" and view.state.status == "paused" else key.short
+                parts.append((key.shown, f" {word}  ", off if key.where == "live" else ""))
+            if sum(cell_len(a) + cell_len(b) for a, b, _ in parts) <= width - 6 or len(ids) <= 2:
+                return [*parts[:-1], (parts[-1][0], parts[-1][1].rstrip(), parts[-1][2])]
+            ids.pop(-3)
+
+    def _screens(self, room: int) -> list[Part]:
+        full = sum(len(name) + 3 for name in SCREENS)
+        if room < full:
+            return [("1", "accent strong"), ("-", "dim"), ("6", "accent strong")]
+        parts: list[Part] = []
+        for i, name in enumerate(SCREENS, 1):
+            here = name.lower() == self.current
+            parts += [(f"{i} ", "accent strong"), (name + " ", "strong" if here else "dim")]
+        return parts
+
+
+class Line(Pane):
+    """The state of the last command (requested → applied → delivered), or a word about a key that is off."""
+
+    can_focus = False
+    DEFAULT_CSS = """
+    Line { height: 1; border: none; padding: 0 1; }
+    Line:ansi { border: none; }
+    """
+
+    def rows(self, view: View, width: int, height: int) -> list[Row]:
+        text, role = view.line
+        if text:
+            return [row((cut(text, width), role))]
+        if view.refusal and not view.replay:
+            return [row((cut(view.refusal, width), "dim"))]
+        if view.replay and view.live_behind:
+            return [row(("replay of a run that is live: L goes back to it", "dim"))]
+        return [row()]
+
+
+class Tabs(Pane):
+    """Names of the panes where only one fits: the current one stands out, Tab goes on."""
+
+    can_focus = False
+    DEFAULT_CSS = """
+    Tabs { height: 1; border: none; padding: 0 1; }
+    Tabs:ansi { border: none; }
+    """
+
+    def __init__(self, names: list[tuple[str, str]]) -> None:
+        super().__init__(id="tabs")
+        self.names = names
+        self.current = 0
+
+    def rows(self, view: View, width: int, height: int) -> list[Row]:
+        parts: list[Part] = []
+        for i, (name, news) in enumerate(self.names):
+            parts.append((f" {name}{news} ", "cursor" if i == self.current else "dim"))
+            parts.append(" ")
+        return [row(*parts)]

@@ -1,0 +1,1 @@
+"""The event log: append, read, subscribe, verify, export. It knows nothing of research."""

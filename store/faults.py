@@ -1,0 +1,24 @@
+"""Planned death, for the tests: `INTERN_FAULT="committed:3"` kills this process, as kill -9 does, the third time the
+write path passes the point named `committed`. Without the variable a point costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+POINTS = ("grouped", "inserted", "committed", "marked", "published", "checkpointing", "checkpointed", "sealing")
+"""Every point of the write path, in the order one passes them."""
+
+_name, _, _count = os.environ.get("INTERN_FAULT", "").partition(":")
+_left = int(_count or "1")
+
+
+def point(name: str) -> None:
+    """Die here if the plan says so."""
+    global _left
+    if name != _name:
+        return
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,69 @@
+"""What one transaction is going to store: the requests of several callers, numbered, chained and turned into typed rows.
+
+Planning changes nothing; a plan that is not committed is dropped. A request is all or nothing: one that is refused (wrong
+sequence, a typed table that cannot read its payload) leaves no trace in the plan, and its neighbours go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from store.chain import link, short
+from store.errors import WrongSequence
+from store.event import Event, NewEvent
+from store.tables import TypedTable, rows_by_table
+from store.tip import Tip
+
+
+@dataclass(frozen=True)
+class Request:
+    """An append under way."""
+
+    events: Sequence[NewEvent]
+    expected_seq: int | None = None
+    urgent: bool = False
+    future: Future[list[Event]] = field(default_factory=lambda: Future[list[Event]]())
+
+
+class Plan:
+    """One transaction in the making. `stored` finds events by id that the log already holds."""
+
+    def __init__(
+        self, tip: Tip, tables: Sequence[TypedTable], stored: Callable[[Sequence[str]], dict[str, Event]]
+    ) -> None:
+        self.tip = tip
+        self.events: list[Event] = []
+        self.rows: dict[str, list[tuple[object, ...]]] = {}
+        self.answers: list[tuple[Request, list[Event]]] = []
+        self._tables = tables
+        self._stored = stored
+        self._by_id: dict[str, Event] = {}
+
+    def add(self, request: Request) -> None:
+        """Take a request in. Raises WrongSequence, or whatever a typed table raised; then the plan is as before."""
+        known = {event.id: self._by_id[event.id] for event in request.events if event.id in self._by_id}
+        known.update(self._stored([event.id for event in request.events if event.id not in known]))
+        fresh = {event.id: event for event in request.events if event.id not in known}
+        if fresh and request.expected_seq is not None and request.expected_seq != self.tip.seq:
+            raise WrongSequence(request.expected_seq, self.tip.seq)
+        tip, added = _chain(self.tip, list(fresh.values()))
+        rows = rows_by_table(self._tables, added)
+        self.tip = tip
+        self.events += added
+        for name, more in rows.items():
+            self.rows.setdefault(name, []).extend(more)
+        known.update((event.id, event) for event in added)
+        self._by_id.update(known)
+        self.answers.append((request, [known[event.id] for event in request.events]))
+
+
+def _chain(tip: Tip, fresh: list[NewEvent]) -> tuple[Tip, list[Event]]:
+    seq, full = tip.seq, tip.full
+    added: list[Event] = []
+    for new in fresh:
+        seq += 1
+        full = link(full, seq, new)
+        added.append(Event(seq, new.id, new.ts, new.type, new.v, new.actor, new.cause, new.payload, short(full)))
+    return Tip(seq, full), added

@@ -1,0 +1,85 @@
+"""A log file that no host holds, open for reading.
+
+While a `LogFile` has the file open nobody can write it. So it lets go when it has not been asked for a moment, and takes
+the file up again at the next question: a screen that replays a run does not stand in the way of resuming it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.database import Database, Settings
+from store.errors import LogDamaged
+from store.lock import refuse_if_written
+from store.reading import LogReader
+from store.salvage import Salvaged
+from store.schema import DATABASE
+from store.tip import Tip, check_tip, find_mark
+
+_PARK_S = 1.0
+
+
+class LogFile(LogReader):
+    """A log, read-only."""
+
+    def __init__(self, folder: Path, database: Database, tip: Tip) -> None:
+        super().__init__(database)
+        self.folder = folder
+        self.damage: LogDamaged | None = None
+        """What was wrong, if the log was opened by salvage."""
+        self._tip = tip
+        self._salvaged: Salvaged | None = None
+
+    @classmethod
+    def open(cls, folder: Path, salvage: bool = False, *, settings: Settings | None = None) -> LogFile:
+        """Open the log in `folder`.
+
+        Raises LogMissing, LogBusy if a host holds it (use its socket), LogDamaged if it does not end where its mark says.
+        With `salvage` the whole chain is followed, and a copy that ends at the last good event is opened, however damaged
+        the log; `damage` then says what was found. Without it, damage in the middle is not looked for: see `store.verify`.
+        """
+        refuse_if_written(folder)
+        settings = settings or Settings(threads=2)
+        if salvage:
+            return cls._open_damaged(folder, settings)
+        return cls._open_sound(folder, settings)
+
+    @classmethod
+    def _open_sound(cls, folder: Path, settings: Settings) -> LogFile:
+        mark = find_mark(folder).mark
+        database = Database(folder / DATABASE, read_only=True, settings=settings, park_s=_PARK_S)
+        try:
+            return cls(folder, database, check_tip(database, mark))
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def _open_damaged(cls, folder: Path, settings: Settings) -> LogFile:
+        damage = None
+        try:
+            mark = find_mark(folder).mark
+        except LogDamaged as error:
+            damage, mark = error, None
+        salvaged = Salvaged(folder, settings)
+        if mark is not None:
+            damage = salvaged.missing(mark)
+        log = cls(folder, salvaged.database, salvaged.tip)
+        log.damage, log._salvaged = damage, salvaged
+        return log
+
+    @property
+    def last(self) -> tuple[int, str]:
+        """Sequence number and full hash of the last event, as of the opening."""
+        return self._tip.pair
+
+    def close(self) -> None:
+        self._database.close()
+        if self._salvaged is not None:
+            self._salvaged.remove()
+
+    def __enter__(self) -> LogFile:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

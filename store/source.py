@@ -1,0 +1,107 @@
+"""One interface for reading a log, whether a file nobody writes or a live host behind a socket.
+
+A screen, a replay or a script is written against `EventSource` and does not ask which it has. This module and all it
+imports are free of DuckDB: a program that only watches a live run stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from store.event import Event
+
+Scalar = str | int | float | bool | None
+
+
+class Bucket(msgspec.Struct, frozen=True, gc=False):
+    """Some neighbouring points of a series, as what a chart needs of them."""
+
+    x: float
+    """Where the bucket's first point lies."""
+    x_end: float
+    """Where its last point lies."""
+    low: float | None
+    high: float | None
+    """Least and greatest finite value; None if no point is finite."""
+    first: float | None
+    last: float | None
+    """Values at `x` and `x_end`; None where that value is not finite."""
+    n: int
+    """Points in the bucket, finite or not."""
+    bad: int
+    """Points that are NaN, infinite or NULL."""
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The answer to an SQL query. Over a socket, values that JSON lacks arrive as text."""
+
+    columns: list[str]
+    types: list[str]
+    rows: list[list[Any]]
+    truncated: bool = False
+    """True if there were more rows than the limit."""
+
+
+class Feed(Protocol):
+    """Events as they come: first those already stored, then the live ones, without a gap or a repetition."""
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """The next event; None when `timeout` seconds pass, or when the feed has `ended`."""
+        ...
+
+    def batch(self, limit: int = 1000, timeout: float | None = None) -> list[Event]:
+        """At least one and at most `limit` next events; empty when `timeout` seconds pass or the feed has ended."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """True when no event will follow: the feed or the log was closed and everything was read."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def __next__(self) -> Event: ...
+
+    def close(self) -> None: ...
+
+
+class EventSource(Protocol):
+    """Reading, the same for `LogFile`, `EventLog` and `RemoteLog`."""
+
+    @property
+    def last(self) -> tuple[int, str]:
+        """Sequence number and full hash (64 hex digits) of the last event; (0, hash before the first) when empty."""
+        ...
+
+    def events(
+        self,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+        types: Collection[str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Event]:
+        """Stored events in order, both ends included, streamed in pages."""
+        ...
+
+    def tail(self, n: int) -> list[Event]:
+        """The last `n` events, oldest first."""
+        ...
+
+    def get(self, seq: int) -> Event | None:
+        """The event at `seq`, or None."""
+        ...
+
+    def series(
+        self, table: str, x: str, y: str, where: Mapping[str, Scalar] | None = None, buckets: int = 500
+    ) -> list[Bucket]:
+        """Column `y` over column `x` of a typed table, where the columns equal `where`, in at most `buckets` parts."""
+        ...
+
+    def sql(self, query: str, limit: int = 10_000) -> Rows:
+        """Run one read-only query. Raises BadQuery if it is wrong or wants to write."""
+        ...
+
+    def close(self) -> None: ...

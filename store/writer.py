@@ -1,0 +1,301 @@
+"""The one thread that writes a log.
+
+It drains its queue into a plan of at most a thousand events, commits that as one transaction, moves the mark, shows the
+events to subscribers, and only then answers. Between commits it checkpoints when the write-ahead log has grown, and when
+idle it digests the database file for the seal.
+
+When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and the
+file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then refused. If the
+file itself is not as it should be, the writer stops, and every further append fails.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from store.database import Database, first_line
+from store.disk import check_floor
+from store.errors import DiskFull, LogClosed, LogDamaged, StoreError, WriteFailed
+from store.event import Event
+from store.faults import point
+from store.ids import KnownIds
+from store.inbox import Inbox
+from store.insert import insert_events, insert_rows
+from store.mark import MarkFile
+from store.plan import Plan, Request
+from store.reading import Pages
+from store.schema import WAL
+from store.sealer import Sealer
+from store.subscription import Ring
+from store.tables import TypedTable
+from store.tip import Tip, check_tip
+
+GROUP = 1000
+"""Events a transaction holds at most."""
+_IDLE_S = 0.25
+"""Seconds without work before the digest for the seal begins."""
+_ROWS_IN_WAL = 50_000
+"""More typed rows than this in one transaction and DuckDB may write them to the database file itself: no seal then."""
+_RETRY_BYTES = 4 << 20
+"""After a checkpoint that could not be made, the write-ahead log grows this much before the next try."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a writer may use."""
+
+    min_free_bytes: int = 64 << 20
+    wal_bytes: int = 16 << 20
+    """Checkpoint when the write-ahead log has this size: a pause of some 40 ms."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Something the writer thread is to do between two commits."""
+
+    work: Callable[[], None]
+    future: Future[None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the writer works on."""
+
+    folder: Path
+    database: Database
+    mark: MarkFile
+    sealer: Sealer
+    ring: Ring
+    tables: Sequence[TypedTable]
+    limits: Limits
+
+
+class Writer:
+    """The writing end of an open log."""
+
+    def __init__(self, parts: Parts, tip: Tip) -> None:
+        self._parts = parts
+        self._pages = Pages(parts.database)
+        self._ids = KnownIds(parts.database)
+        self._inbox: Inbox[Request | _Task] = Inbox()
+        self._wal_limit = parts.limits.wal_bytes
+        self.tip = tip
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    # --- from any thread
+
+    def submit(self, request: Request) -> None:
+        """Queue an append; its future will be answered. Raises LogClosed if the writer has stopped."""
+        self._inbox.put(request)
+
+    def run_between_commits(self, work: Callable[[], None]) -> None:
+        """Do `work` on the writer thread, between two transactions, and wait for it."""
+        task = _Task(work, Future[None]())
+        self._inbox.put(task)
+        task.future.result()
+
+    def stop(self) -> None:
+        """Commit what is queued, then end the thread."""
+        self._inbox.shut(f"the log in {self._parts.folder} is closed")
+        self._thread.join()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._inbox.finished:
+                self._turn()
+        except BaseException as error:  # the boundary: whatever ended the writer reaches every caller
+            self._fail(error)
+            if not isinstance(error, StoreError):
+                raise
+
+    def _turn(self) -> None:
+        self._wait_for_work()
+        item = self._inbox.take()
+        if isinstance(item, Request):
+            self._serve(item)
+            self._checkpoint_if_due()
+        elif item is not None:
+            _answer(item)
+
+    def _wait_for_work(self) -> None:
+        """Wait; and while there is nothing else to do, digest for the seal."""
+        while self._parts.mark.mark.seal is None:
+            if self._inbox.wait(_IDLE_S if self._parts.sealer.fresh else 0) or self._inbox.finished:
+                return
+            self._seal_a_little()
+        self._inbox.wait(None)
+
+    def _seal_a_little(self) -> None:
+        digest = self._parts.sealer.step()
+        if digest is not None:
+            point("sealing")
+            self._parts.mark.seal(digest)
+
+    def _serve(self, first: Request) -> None:
+        if len(first.events) > GROUP:
+            self._commit_long(first)
+            return
+        group, size = [first], len(first.events)
+        while True:
+            room = GROUP - size
+            item = self._inbox.take(lambda item, room=room: isinstance(item, Request) and len(item.events) <= room)
+            if not isinstance(item, Request):
+                break
+            group.append(item)
+            size += len(item.events)
+        self._commit(group)
+
+    def _commit_long(self, request: Request) -> None:
+        """More than a transaction holds: several, one after the other, and one answer at the end."""
+        stored: list[Event] = []
+        expected = request.expected_seq
+        for start in range(0, len(request.events), GROUP):
+            part = Request(request.events[start : start + GROUP], expected, request.urgent)
+            self._commit([part])
+            error = part.future.exception()
+            if error is not None:
+                request.future.set_exception(error)
+                return
+            stored += part.future.result()
+            expected = None
+        request.future.set_result(stored)
+
+    def _commit(self, group: list[Request]) -> None:
+        plan = Plan(self.tip, self._parts.tables, self._stored)
+        for request in group:
+            try:
+                plan.add(request)
+            except Exception as error:  # noqa: BLE001 - handed to the one who asked; a typed table may raise anything
+                request.future.set_exception(error)
+        if plan.events:
+            try:
+                self._store(plan, urgent=all(request.urgent for request, _ in plan.answers))
+            except StoreError as error:
+                for request, _ in plan.answers:
+                    request.future.set_exception(error)
+                if isinstance(error, LogDamaged | LogClosed):
+                    raise
+                return
+        for request, events in plan.answers:
+            request.future.set_result(events)
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, Event]:
+        found = self._ids.find(ids)
+        events = {seq: self._pages.get(seq) for seq in found.values()}
+        return {id: event for id, seq in found.items() if (event := events[seq]) is not None}
+
+    def _store(self, plan: Plan, *, urgent: bool) -> None:
+        """Commit, mark, publish. After this the events may be acknowledged."""
+        point("grouped")
+        size = sum(len(event.payload) + 200 for event in plan.events)
+        check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
+        if sum(len(rows) for rows in plan.rows.values()) > _ROWS_IN_WAL:
+            self._unseal()
+        seen = self._parts.database.generation
+        try:
+            self._transact(plan)
+        except duckdb.Error as error:
+            self._recover(plan, error, seen)
+        point("committed")
+        self._parts.mark.advance(plan.tip.seq, plan.tip.full.hex())
+        point("marked")
+        self.tip = plan.tip
+        self._ids.add(plan.events)
+        self._parts.ring.publish(plan.events)
+        point("published")
+
+    def _transact(self, plan: Plan) -> None:
+        with self._parts.database.writing() as connection:
+            connection.begin()
+            insert_events(connection, plan.events)
+            for table, rows in plan.rows.items():
+                insert_rows(connection, table, rows)
+            point("inserted")
+            connection.commit()
+
+    def _recover(self, plan: Plan, error: duckdb.Error, seen: int) -> None:
+        """Start over with a fresh instance, and find out whether the transaction is in the file."""
+        if self._reopened_at(seen).seq == plan.tip.seq:
+            return
+        seen = self._parts.database.generation
+        try:
+            self._transact(plan)
+        except duckdb.Error as again:
+            if self._reopened_at(seen).seq != plan.tip.seq:
+                raise _refused(again, self._parts.folder) from error
+
+    def _reopened_at(self, seen: int) -> Tip:
+        self._parts.database.reopen(seen)
+        return check_tip(self._parts.database, self._parts.mark.mark)
+
+    # --- checkpoints
+
+    def _checkpoint_if_due(self) -> None:
+        try:
+            size = os.stat(self._parts.folder / WAL).st_size
+        except FileNotFoundError:
+            return
+        if size >= self._wal_limit:
+            done = self.checkpoint()
+            self._wal_limit = self._parts.limits.wal_bytes if done else size + _RETRY_BYTES
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the database file. False if readers or a full disk were in the way.
+
+        On the writer thread only. Nothing is lost when it fails: everything acknowledged is in the write-ahead log.
+        """
+        self._unseal()
+        point("checkpointing")
+        seen = self._parts.database.generation
+        try:
+            with self._parts.database.writing() as connection:
+                connection.execute("CHECKPOINT")
+        except duckdb.TransactionException:
+            return False  # a read is under way; the next checkpoint takes this one's work with it
+        except duckdb.Error:
+            self._reopened_at(seen)
+            return False
+        finally:
+            self._parts.sealer.restart()
+        point("checkpointed")
+        return True
+
+    def _unseal(self) -> None:
+        self._parts.mark.seal(None)
+        self._parts.sealer.restart()
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer everyone who waits, and everyone who comes later."""
+        self.failure = error
+        why = f"the log stopped: {error}"
+        self._inbox.shut(why)
+        self._parts.ring.close()
+        while (item := self._inbox.take()) is not None:
+            item.future.set_exception(LogClosed(why, where=str(self._parts.folder)))
+
+
+def _answer(task: _Task) -> None:
+    try:
+        task.work()
+    except StoreError as error:
+        task.future.set_exception(error)
+    else:
+        task.future.set_result(None)
+
+
+def _refused(error: duckdb.Error, folder: Path) -> StoreError:
+    text = first_line(error)
+    if "No space left" in text or "ENOSPC" in text:
+        return DiskFull(f"the disk is full: {text}", where=str(folder))
+    return WriteFailed(f"the events could not be written: {text}", where=str(folder))

@@ -1,0 +1,109 @@
+"""The limit of a host holds for all processes of the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.literature.errors import RateLimited
+from core.literature.limiter import INTERVALS_S, Limiter
+from tests.servers.clock import FakeClock
+
+RACER = '''
+import fcntl, os, sys
+from pathlib import Path
+from core.literature.limiter import Limiter
+
+folder, turns = Path(sys.argv[1]), int(sys.argv[2])
+
+class SharedClock:
+    """One time for both processes, kept in a file, that passes only by sleeping."""
+    def _change(self, seconds):
+        handle = os.open(folder / "clock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        time = float(os.pread(handle, 64, 0) or 1e9) + seconds
+        os.pwrite(handle, f"{time:<30.6f}".encode(), 0)
+        os.close(handle)
+        return time
+    def now(self): return self._change(0.001)
+    def sleep(self, seconds): self._change(seconds)
+
+clock = SharedClock()
+limiter = Limiter(folder / "limits", clock=clock, intervals_s={"export.arxiv.org": 3.0})
+inside = folder / "inside"
+for _ in range(turns):
+    with limiter.turn("export.arxiv.org"):
+        with open(inside, "x"):  # fails if the other process is inside too
+            pass
+        with open(folder / "log", "a") as log:
+            log.write(f"{clock.now():.6f} {os.getpid()}\\n")
+        inside.unlink()
+'''
+
+
+def test_two_processes_never_exceed_one_request_in_three_seconds(tmp_path: Path) -> None:
+    runs = [subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path), "40"], cwd=Path.cwd()) for _ in range(2)]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    times = sorted(float(time) for time, _ in lines)
+    assert len(times) == 80
+    assert len({pid for _, pid in lines}) == 2
+    # The clock's own tick (1 ms a look) may fall between the grant and the log line, so gaps are 3 s less a few ticks.
+    assert min(after - before for before, after in zip(times, times[1:], strict=False)) > 2.9
+
+
+def test_the_first_request_does_not_wait_and_the_next_does(tmp_path: Path, clock: FakeClock) -> None:
+    limiter = Limiter(tmp_path, clock=clock)
+    with limiter.turn("api.semanticscholar.org"):
+        pass
+    assert clock.slept == []
+    with limiter.turn("api.semanticscholar.org"):
+        pass
+    assert sum(clock.slept) == pytest.approx(1.0)
+
+
+def test_all_of_arxiv_shares_one_turn(tmp_path: Path, clock: FakeClock) -> None:
+    limiter = Limiter(tmp_path, clock=clock)
+    for host in ("export.arxiv.org", "arxiv.org", "ar5iv.labs.arxiv.org"):
+        with limiter.turn(host):
+            pass
+    assert sum(clock.slept) == pytest.approx(6.0)
+    assert INTERVALS_S["export.arxiv.org"] == 3.0
+
+
+def test_a_pause_asked_for_holds_for_a_run_that_starts_later(tmp_path: Path, clock: FakeClock) -> None:
+    Limiter(tmp_path, clock=clock).hold_off("example.org", 500)
+    with pytest.raises(RateLimited) as caught, Limiter(tmp_path, clock=clock).turn("example.org"):
+        pytest.fail("the turn was given in spite of the pause")
+    assert caught.value.wait_s == pytest.approx(500)
+    clock.time += 450
+    with Limiter(tmp_path, clock=clock).turn("example.org"):
+        assert sum(clock.slept) == pytest.approx(50)
+
+
+def test_a_clock_set_back_does_not_block_for_days(tmp_path: Path, clock: FakeClock) -> None:
+    limiter = Limiter(tmp_path, clock=clock)
+    with limiter.turn("export.arxiv.org"):
+        pass
+    clock.time -= 30 * 86_400
+    with limiter.turn("export.arxiv.org"):
+        assert sum(clock.slept) == pytest.approx(3.0)
+
+
+def test_a_damaged_lock_file_is_repaired(tmp_path: Path, clock: FakeClock) -> None:
+    limiter = Limiter(tmp_path, clock=clock)
+    (tmp_path / "example.org.next").write_bytes(b"\xff garbage")
+    with limiter.turn("example.org"):
+        assert clock.slept == []
+    with limiter.turn("example.org"):
+        assert sum(clock.slept) == pytest.approx(1.0)
+
+
+def test_a_host_name_cannot_leave_the_folder(tmp_path: Path, clock: FakeClock) -> None:
+    limiter = Limiter(tmp_path / "limits", clock=clock)
+    with limiter.turn("../../evil/host:80"):
+        pass
+    assert [path.parent for path in tmp_path.rglob("*.next")] == [tmp_path / "limits"]
