@@ -563,6 +563,8 @@ class FailureDiagnosed(Payload, frozen=True, kw_only=True):
     evidence: list[str] = []
     causes: list[str] = []
     remedies: list[str] = []
+    options: list[dict[str, Any]] = []
+    """The remedies as data: {text, source, changes}; `changes` are settings to set, or "*0.3" to multiply."""
     stopped: bool = False
     """The job was ended early because of it."""
     experiment: str = ""

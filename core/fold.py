@@ -418,7 +418,7 @@ def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> 
     state.failures.append(
         Failure(
             event.seq, p.job, p.kind, p.first_step, p.severity, p.confidence, p.evidence, p.causes, p.remedies,
-            p.stopped, experiment, ts=event.ts,
+            p.options, p.stopped, experiment, ts=event.ts,
         )  # fmt: skip
     )
     _mark(state, event, "!", f"{p.job}: {p.kind}")

@@ -32,7 +32,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
 _JOINERS = re.compile("(?:(?<![\\w\u2190-\U0010ffff])[\u200c\u200d]+)|[\u200c\u200d]{2,}|[\u200c\u200d]+(?=\\s|$)")
 _SELECTORS = re.compile("([\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]+")
 # Scripts stack a few marks on a letter (Vietnamese 2, Hebrew 3, Tibetan 4); towers are abuse.
-_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
 _TOWER = re.compile(f"([{_MARKS}]{{4}})[{_MARKS}]+")
 
 _SUSPICIOUS = re.compile(
@@ -74,5 +76,5 @@ def one_line(text: str) -> str:
 
 
 def escape_markup(text: str) -> str:
-    """`clean`, with square brackets made literal for Rich and Textual markup."""
-    return clean(text, newlines=True).replace("\\", "\\\\").replace("[", "\\[")
+    """`clean`, with square brackets made literal for Textual's markup (where nothing else is special)."""
+    return clean(text, newlines=True).replace("[", "\\[")

@@ -112,6 +112,7 @@ class Failure(msgspec.Struct):
     evidence: list[str]
     causes: list[str]
     remedies: list[str]
+    options: list[dict[str, Any]]
     stopped: bool = False
     experiment: str = ""
     remedy: str = ""

@@ -137,9 +137,7 @@ def _locate(name: str) -> Path:
         return folder.resolve()
     if head == "pocket" or (not rest and not folder.exists()):
         known = [f"pocket/{n}" for n in _pocket_names()]
-        near = difflib.get_close_matches(name, known, 1, 0.5) or difflib.get_close_matches(
-            f"pocket/{name}", known, 1, 0.6
-        )
+        near = difflib.get_close_matches(rest or name, _pocket_names(), 1, 0.5)
         hint = f"Did you mean pocket/{near[0]}? " if near else ""
         raise TaskInvalid(
             f"there is no task {name!r}",

@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core import events as e
 from core.compute.local import LocalCompute
 from core.compute.spec import JobStatus
@@ -25,13 +27,13 @@ POLL_S = 0.2
 class Watched:
     """One job's stream and detectors."""
 
-    def __init__(self, job: Job, folder: Path, baseline: float | None) -> None:
+    def __init__(self, job: Job, folder: Path) -> None:
         self.id = job.id
         self.folder = folder
         self.tail = MetricTail(folder / "metrics.jsonl")
         self.skip = job.metric_rows
         """Metric rows a host before this one has recorded already; the detectors still see them."""
-        self.watch = Watch(job.method, planned_steps=job.planned_steps, base_dev_score=baseline)
+        self.watch = Watch(job.method, planned_steps=job.planned_steps)
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}
@@ -61,9 +63,8 @@ class JobWatcher:
         for job in self.journal.read(lambda s: [j for j in s.jobs.values() if j.status == "running"]):
             watched = self._watched.get(job.id)
             if watched is None:
-                baseline = self.journal.state.scores.baseline
                 folder = self.run_folder / "jobs" / job.id  # not the recorded path: a run folder may have moved
-                watched = self._watched[job.id] = Watched(job, folder, baseline)
+                watched = self._watched[job.id] = Watched(job, folder)
             # The status first: rows that were written before the end are then all read below.
             status = self.compute.inspect(job.id)
             self._read(watched)
@@ -92,6 +93,7 @@ class JobWatcher:
                 payloads.append(e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0)))
             elif kind == "result":
                 watched.result = {k: v for k, v in row.items() if k != "kind"}
+                watched.checkpoint = str(row.get("model") or watched.checkpoint)
             elif kind == "note":
                 payloads.append(e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
         self.journal.emit_many(payloads)
@@ -108,7 +110,8 @@ class JobWatcher:
                 e.FailureDiagnosed(
                     job=watched.id, kind=finding.kind, first_step=finding.first_step, severity=finding.severity,
                     confidence=finding.confidence, evidence=list(finding.evidence), causes=list(finding.causes),
-                    remedies=[str(r) for r in finding.remedies], stopped=stop,
+                    remedies=[r.text for r in finding.remedies], stopped=stop,
+                    options=[msgspec.to_builtins(r) for r in finding.remedies],
                 )
             )  # fmt: skip
             if stop:

@@ -18,13 +18,14 @@ from textual.screen import Screen
 
 from core import home
 from core.player import Indexer, nearest_speed
+from core.state import RunState
 from intern_tui.feed import FileFeed, LiveFeed
 from intern_tui.session import Sent, Session
 from intern_tui.themes import OURS, wanted
 from screens.base import RunScreen
 from screens.keys import KEYS
-from screens.view import View
-from store.errors import StoreError
+from screens.view import Link, View
+from store.errors import LogBusy, LogMissing, StoreError
 from store.event import Event
 from store.source import EventSource
 
@@ -32,7 +33,7 @@ TICK_S = 0.25
 """The feed's rhythm: four times a second at most."""
 CLOCK_S = 1.0
 """How often the clocks on the screen move when nothing else does."""
-NEEDS_PLAYER = "play skip event mark plan_step start end seq".split()
+NEEDS_PLAYER = ["play", "skip", "event", "mark", "plan_step", "start", "end", "seq"]
 
 
 class InternApp(App[str]):
@@ -73,16 +74,21 @@ class InternApp(App[str]):
     def view(self) -> View | None:
         return self._view
 
-    @property
-    def source(self) -> EventSource | None:
-        """For threads only: opening a log takes a moment. None where there is none to read."""
+    def source(self) -> EventSource:
         if self.session is None:
-            return None
-        try:
-            return self.session.feed.source()
-        except StoreError as error:
-            self.call_from_thread(self.notice, str(error), "bad")
-            return None
+            raise LogMissing("no run is open", next="Choose one on the Runs screen (6)")
+        return self.session.feed.source()
+
+    def in_background(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        def run() -> None:
+            try:
+                result = work()
+            except (StoreError, OSError) as error:
+                self.call_from_thread(self.notice, str(error), "bad")
+                return
+            self.call_from_thread(then, result)
+
+        self.run_worker(run, thread=True, group="background")
 
     def notice(self, text: str, role: str = "waiting") -> None:
         if self.session is not None:
@@ -121,15 +127,7 @@ class InternApp(App[str]):
             then(kept[seq - 1])
             return
 
-        def find() -> None:
-            source = self.source
-            try:
-                event = source.get(seq) if source is not None and seq > 0 else None
-            except StoreError:
-                event = None
-            self.call_from_thread(then, event)
-
-        self.run_worker(find, thread=True, group="look")
+        self.in_background(lambda: self.source().get(seq) if seq > 0 else None, then)
 
     def move(self, how: str, amount: float = 0) -> None:
         session = self.session
@@ -170,6 +168,8 @@ class InternApp(App[str]):
         self.action_screen(self._first)
         if self.session is not None:
             self._begin(self.session)
+        else:
+            self.redraw()
         self.set_interval(TICK_S, self._tick)
 
     def _begin(self, session: Session) -> None:
@@ -195,7 +195,7 @@ class InternApp(App[str]):
 
         def read() -> None:
             try:
-                source = session.feed.source()
+                source = patient_source(session)
                 indexer = Indexer()
                 indexer.extend(source.events(1, source.last[0]))
             except StoreError as error:
@@ -219,25 +219,22 @@ class InternApp(App[str]):
         self.redraw()
 
     def _tick(self) -> None:
-        if self.session is None:
-            return
         try:
-            changed = self.session.tick()
+            changed = self.session.tick() if self.session is not None else False
         except StoreError as error:
-            self._not_readable(self.session, str(error))
+            if self.session is not None:
+                self._not_readable(self.session, str(error))
             return
         if changed or time.monotonic() - self._drawn_at >= CLOCK_S:
             self.redraw()
 
     def redraw(self) -> None:
         """Hand a fresh view to the screen that is seen (below a dialog it goes on moving)."""
-        if self.session is None:
-            return
-        self._view = self.session.view()
+        self._view = self.session.view() if self.session is not None else idle_view()
         self._drawn_at = time.monotonic()
         for screen in reversed(self.screen_stack):
             if isinstance(screen, RunScreen):
-                screen.show(self._view)
+                screen.refresh_view()
                 break
         self._ring(self._view)
 
@@ -276,7 +273,7 @@ class InternApp(App[str]):
         """The palette: every action of the key table, and the themes."""
         if isinstance(screen, RunScreen):
             for key in KEYS:
-                if key.action != "command_palette":
+                if key.action != "app.command_palette":
                     yield SystemCommand(key.words, f"{key.group}, key {key.shown}", self._runner(screen, key.action))
         for theme in (*(t.name for t in OURS), "ansi-dark", "ansi-light"):
             yield SystemCommand(f"Theme {theme}", "colours", lambda name=theme: setattr(self, "theme", name))
@@ -319,12 +316,27 @@ def make_screen(name: str) -> Screen[None]:
     return Runs()
 
 
+def idle_view() -> View:
+    """What the bars show while no run is open."""
+    return View(RunState(title="ML Intern"), time.time_ns() // 1000, link=Link("none", f"runs live in {home.runs_dir()}"))
+
+
 def session_for(folder: Path, *, replay: bool) -> Session:
     """Live where a host is working on the run (or it is unfinished), a replay otherwise."""
     socket = home.socket_path(folder)
     if replay:
         return Session(folder, FileFeed(folder, socket), "replay")
     return Session(folder, LiveFeed(folder, socket), "live")
+
+
+def patient_source(session: Session) -> EventSource:
+    """The run's log. A host that is just starting holds the file before it answers: wait for it a little."""
+    for _ in range(10):
+        try:
+            return session.feed.source()
+        except LogBusy:
+            time.sleep(0.3)
+    return session.feed.source()
 
 
 def quiet_animations() -> None:

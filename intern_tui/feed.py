@@ -107,9 +107,11 @@ def open_file(folder: Path) -> EventSource:
 class LiveFeed:
     """Follows one run for as long as the session is open."""
 
-    def __init__(self, folder: Path, socket_path: Path) -> None:
+    def __init__(self, folder: Path, socket_path: Path, *, snapshot: bool = True) -> None:
+        """With `snapshot` it begins at the host's present state, otherwise at the first event."""
         self.folder = folder
         self.socket_path = socket_path
+        self._snapshot = snapshot
         self._opened = Opened(folder, socket_path)
         self._queue: deque[Event] = deque()
         self._state: RunState | None = None
@@ -163,7 +165,7 @@ class LiveFeed:
     def _follow(self) -> None:
         """Snapshot, subscribe, read until the host closes or is lost."""
         with RemoteLog(self.socket_path) as remote:
-            if not self._seq:
+            if not self._seq and self._snapshot:
                 self._begin(remote)
         subscription = self._subscription = RemoteFeed(self.socket_path, self._seq + 1)
         self._set_link(Link("live"))

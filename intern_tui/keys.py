@@ -1,8 +1,8 @@
 """A user's own keys: `keys.toml` beside the runs replaces keys of `screens/keys.py` by the action's id.
 
-    [keys]
-    pause = "P"
-    "pane.zoom" = "f11"
+[keys]
+pause = "P"
+"pane.zoom" = "f11"
 """
 
 from __future__ import annotations

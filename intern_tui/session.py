@@ -102,6 +102,7 @@ class Session:
             mode="replay" if self.player is not None or not self.live else "live",
             link=self.link if self.live else Link("file", self.error or "reading the run"),
             player=self.player,
+            run=self.folder.name,
             line=self.line(state),
             live_behind=self.live and self.player is not None,
         )

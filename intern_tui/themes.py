@@ -56,5 +56,7 @@ def wanted() -> str:
     """INTERN_THEME, or dark; the sixteen colours where the terminal knows no more."""
     named = os.environ.get("INTERN_THEME", "").strip()
     if named:
-        return {"dark": DARK.name, "light": LIGHT.name, "contrast": CONTRAST.name, "ansi": "ansi-dark"}.get(named, named)
+        return {"dark": DARK.name, "light": LIGHT.name, "contrast": CONTRAST.name, "ansi": "ansi-dark"}.get(
+            named, named
+        )
     return "ansi-dark" if os.environ.get("TERM") in ("linux", "vt100", "ansi") else DARK.name

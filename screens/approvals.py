@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from core.sanitize import clean, one_line
 from core.state import Approval, Question, RunState
+from screens.dialog import Dialog
 from screens.view import Desk
 
 Waiting = Approval | Question
@@ -41,7 +41,7 @@ def waiting_in(state: RunState) -> list[Waiting]:
     return sorted(both, key=lambda w: w.seq)
 
 
-class Approvals(ModalScreen[None]):
+class Approvals(Dialog[None]):
     """One at a time; the arrows go through them. A denial or an answer asks for words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -149,4 +149,4 @@ class Approvals(ModalScreen[None]):
         if self.query_one(Input).display:
             self._close_input()
         else:
-            self.dismiss(None)
+            self.close_with(None)

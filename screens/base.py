@@ -48,15 +48,20 @@ class RunScreen(Screen[None]):
 
     # ------------------------------------------------------------------------------------------------------ drawing
 
+    ready = False
+    """True once the widgets are there to be drawn on."""
+
     def on_mount(self) -> None:
+        self.ready = True
         self.focus_first()
+        self.refresh_view()
 
     def on_screen_resume(self) -> None:
         self.refresh_view()
 
     def refresh_view(self) -> None:
         view = self.desk.view
-        if view is not None:
+        if view is not None and self.ready:
             self.show(view)
 
     def show(self, view: View) -> None:
@@ -118,8 +123,9 @@ class RunScreen(Screen[None]):
     def action_job(self, by: int) -> None:
         self.desk.notice("curves are on Mission (1) and Curves (2)", "dim")
 
-    def action_find(self) -> None:
-        self.app.action_screen("events")  # pyright: ignore[reportAttributeAccessIssue]
+    async def action_find(self) -> None:
+        await self.run_action("app.screen('events')")
+        self.desk.notice("/ filters here", "dim")
 
     def action_match(self, by: int) -> None:
         self.desk.notice("filter first: / on Events (4)", "dim")

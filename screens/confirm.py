@@ -7,10 +7,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from core.sanitize import clean
+from screens.dialog import Dialog
 from screens.text import span_of
 from screens.view import View
 
@@ -23,18 +23,24 @@ def stop_words(view: View) -> str:
     for job in jobs:
         of = f" of {job.planned_steps}" if job.planned_steps else ""
         since = span_of((view.now_us - job.started_ts) / 1e6)
-        keeps = f"its last checkpoint stays ({job.checkpoint})" if job.checkpoint else "it has no checkpoint yet: its work is lost"
+        keeps = (
+            f"its last checkpoint stays ({job.checkpoint})"
+            if job.checkpoint
+            else "it has no checkpoint yet: its work is lost"
+        )
         lines.append(f"{job.id} ({job.method or job.kind}, step {job.step}{of}, {since}) is stopped; {keeps}.")
     if not jobs:
         lines.append("No job is running.")
-    lines.append(f"final_model stays as it is: {state.checkpoint}." if state.checkpoint else "There is no final_model yet.")
+    lines.append(
+        f"final_model stays as it is: {state.checkpoint}." if state.checkpoint else "There is no final_model yet."
+    )
     lines.append("The run ends for good; it can be read, replayed and forked.")
     if state.budget.usd_used:
         lines.append(f"Spent so far: ${state.budget.usd_used:.2f}; nothing more is spent.")
     return "\n".join(lines)
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """y does it, n or Escape leaves everything as it is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,4 +64,4 @@ class Confirm(ModalScreen[bool]):
             yield Static(f"y {self._verb}   n leave it running", classes="keys", markup=False)
 
     def action_answer(self, yes: bool) -> None:
-        self.dismiss(yes)
+        self.close_with(yes)

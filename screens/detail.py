@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from core.describe import describe
 from core.events import payload_of
 from core.sanitize import clean, one_line
+from screens.dialog import Dialog
 from screens.view import Desk
 from store.event import Event, envelope
 
@@ -29,11 +29,11 @@ def detail_text(event: Event) -> str:
     return clean(text[:SHOWN], newlines=True) + more
 
 
-class Detail(ModalScreen[None]):
+class Detail(Dialog[None]):
     """The source of a number. `,` and `.` walk along the log, `c` goes to the cause, `y` copies."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss(None)", "close"),
+        Binding("escape,q,enter", "close", "close"),
         Binding("comma,left", "go(-1)", "before"),
         Binding("full_stop,right", "go(1)", "after"),
         Binding("c", "cause", "cause"),

@@ -6,17 +6,17 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from core.player import Player, parse_place
+from screens.dialog import Dialog
 from screens.text import clock
 
 
-class Goto(ModalScreen[int | None]):
+class Goto(Dialog[int | None]):
     """One line; Enter goes there, Escape stays."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "stay")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "stay")]
     DEFAULT_CSS = """
     Goto { align: center bottom; background: transparent; }
     Goto Input { width: 72; max-width: 95%; border: round $primary; }
@@ -40,4 +40,4 @@ class Goto(ModalScreen[int | None]):
         if seq is None:
             self.query_one(Input).border_subtitle = "not a place: try 412, 1:30, 90s, 5m or 50%"
         else:
-            self.dismiss(seq)
+            self.close_with(seq)

@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from screens.dialog import Dialog
 from screens.keys import KEYS
 
 MARKS = "On the timeline: A approval, E evaluation, ! failure, C checkpoint, S steering."
@@ -19,18 +19,19 @@ def help_text() -> str:
     """The key table as text, by group."""
     lines: list[str] = []
     for group in dict.fromkeys(key.group for key in KEYS):
-        lines += ["", group] if lines else [group]
-        for key in KEYS:
-            if key.group == group:
-                only = {"live": "  (live)", "replay": "  (replay)"}.get(key.where, "")
-                lines.append(f"  {key.shown:<11} {key.words}{only}")
+        keys = [key for key in KEYS if key.group == group]
+        where = {key.where for key in keys}
+        only = {"live": " (off in replay)", "replay": " (in a live run they look back; L returns)"}
+        title = group + (only.get(where.pop(), "") if len(where) == 1 else "")
+        lines += ["", title] if lines else [title]
+        lines += [f"  {key.shown:<11} {key.words}" for key in keys]
     return "\n".join([*lines, "", MARKS])
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """Scrolls with the arrows; any of ?, q, Escape closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss(None)", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "close")]
     DEFAULT_CSS = """
     Help { align: center middle; }
     Help VerticalScroll { width: 78; max-width: 100%; height: auto; max-height: 100%; border: round $primary; padding: 0 2; background: $surface; }

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.app import ComposeResult
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from screens.dialog import Dialog
 from screens.pane import Pane
 
 
-class Jump(ModalScreen[int | None]):
+class Jump(Dialog[int | None]):
     """Shows the letters and waits for one key."""
 
     DEFAULT_CSS = """
@@ -31,4 +31,4 @@ class Jump(ModalScreen[int | None]):
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
-        self.dismiss(self._letters.index(event.key) if event.key in self._letters else None)
+        self.close_with(self._letters.index(event.key) if event.key in self._letters else None)

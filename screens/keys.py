@@ -27,12 +27,12 @@ class Key(NamedTuple):
 
 
 KEYS: tuple[Key, ...] = (
-    Key("screen.mission", "1", "1", "screen('mission')", "", "Mission: what it is doing, how it goes, what it needs", "Screens"),
-    Key("screen.curves", "2", "2", "screen('curves')", "", "Curves: every metric of every job", "Screens"),
-    Key("screen.evals", "3", "3", "screen('evals')", "", "Evals: scores, intervals, answers", "Screens"),
-    Key("screen.events", "4", "4", "screen('events')", "", "Events: the whole log, filter and search", "Screens"),
-    Key("screen.research", "5", "5", "screen('research')", "", "Research: papers, data, diagnoses", "Screens"),
-    Key("screen.runs", "6", "6", "screen('runs')", "", "Runs: all runs on this machine", "Screens"),
+    Key("screen.mission", "1", "1", "app.screen('mission')", "", "Mission: what it is doing, how it goes, what it needs", "Screens"),
+    Key("screen.curves", "2", "2", "app.screen('curves')", "", "Curves: every metric of every job", "Screens"),
+    Key("screen.evals", "3", "3", "app.screen('evals')", "", "Evals: scores, intervals, answers", "Screens"),
+    Key("screen.events", "4", "4", "app.screen('events')", "", "Events: the whole log, filter and search", "Screens"),
+    Key("screen.research", "5", "5", "app.screen('research')", "", "Research: papers, data, diagnoses", "Screens"),
+    Key("screen.runs", "6", "6", "app.screen('runs')", "", "Runs: all runs on this machine", "Screens"),
     Key("pane.next", "tab", "Tab", "pane(1)", "", "Next pane", "Looking"),
     Key("pane.previous", "shift+tab", "Shift+Tab", "pane(-1)", "", "Previous pane", "Looking"),
     Key("pane.jump", "g", "g + letter", "jump", "", "Jump to a pane by its letter", "Looking"),
@@ -70,9 +70,9 @@ KEYS: tuple[Key, ...] = (
     Key("end", "end", "End", "end", "", "End of the run", "Replay", "replay"),
     Key("goto", "t", "t", "goto", "go to", "Go to a time (1:30, 5m, 50%) or an event number", "Replay", "replay"),
     Key("live", "L", "L", "live", "", "Back to live", "Replay", "replay"),
-    Key("palette", "ctrl+p", "Ctrl+P", "command_palette", "", "All commands, by name", "Program"),
+    Key("palette", "ctrl+p", "Ctrl+P", "app.command_palette", "", "All commands, by name", "Program"),
     Key("help", "question_mark", "?", "help", "help", "This help", "Program"),
-    Key("detach", "q", "q", "detach", "detach", "Leave; the run goes on", "Program"),
+    Key("detach", "q", "q", "app.detach", "detach", "Leave; the run goes on", "Program"),
 )  # fmt: skip
 
 BY_ID = {key.id: key for key in KEYS}

@@ -94,6 +94,18 @@ class Pane(Widget):
         """What is to be seen, at `width` cells. May be longer than `height`: the pane scrolls."""
         raise NotImplementedError
 
+    def prepare(self, view: View, width: int, height: int) -> None:
+        """Build what `count` and `window` speak of. Panes over something large override all three."""
+        self._rows = self.rows(view, width, height)
+
+    def count(self) -> int:
+        """Rows there are."""
+        return len(self._rows)
+
+    def window(self, top: int, height: int, width: int) -> list[Row]:
+        """The rows from `top` on, at most `height`."""
+        return self._rows[top : top + height]
+
     def title(self, view: View) -> str:
         return self.NAME
 
@@ -123,9 +135,9 @@ class Pane(Widget):
         width, height = self.content_size.width, self.content_size.height
         if width <= 0 or height <= 0:
             return
-        self._rows = self.rows(view, width, height)
+        self.prepare(view, width, height)
         self._scroll_to_cursor(height)
-        shown = self._rows[self._top : self._top + height]
+        shown = self.window(self._top, height, width)
         strips = [self._strip(r, width, self._top + y == self.cursor) for y, r in enumerate(shown)]
         blank = self._strip(BLANK, width, False)
         strips.extend([blank] * (height - len(strips)))
@@ -138,7 +150,7 @@ class Pane(Widget):
             self.refresh(*changed, layout=False)
 
     def _scroll_to_cursor(self, height: int) -> None:
-        last = len(self._rows) - 1
+        last = self.count() - 1
         if self.cursor > last:
             self.set_reactive(Pane.cursor, last)
         if self.cursor < 0:
@@ -187,9 +199,9 @@ class Pane(Widget):
 
     def move(self, by: int) -> None:
         """The cursor by rows; the first key only brings it in."""
-        if not self._rows:
+        if not self.count():
             return
-        last = len(self._rows) - 1
+        last = self.count() - 1
         if self.cursor < 0:
             self.cursor = self._top if by > 0 else min(self._top + self.content_size.height - 1, last)
         else:
@@ -206,7 +218,9 @@ class Pane(Widget):
 
     @property
     def selected_row(self) -> Row | None:
-        return self._rows[self.cursor] if 0 <= self.cursor < len(self._rows) else None
+        if not 0 <= self.cursor < self.count():
+            return None
+        return next(iter(self.window(self.cursor, 1, self.content_size.width)), None)
 
     def source_seq(self) -> int:
         """The event behind the selected row, or the latest one the pane draws from."""
@@ -218,26 +232,26 @@ class Pane(Widget):
     def on_blur(self) -> None:
         self.clear_cursor()
 
-    async def _on_click(self, event: events.Click) -> None:
+    def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is None:
             return
         at = self._top + offset.y
-        if at < len(self._rows):
+        if at < self.count():
             again = at == self.cursor
             self.cursor = at
             self._draw()
             if again and self.source_seq():
                 self.post_message(self.Selected(self.source_seq()))
 
-    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._scroll(3)
 
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self._scroll(-3)
 
     def _scroll(self, by: int) -> None:
-        most = max(0, len(self._rows) - self.content_size.height)
+        most = max(0, self.count() - self.content_size.height)
         self.set_reactive(Pane.cursor, -1)
         self._top = min(max(self._top + by, 0), most)
         self._draw()

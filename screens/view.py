@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from core.player import Player
@@ -20,7 +21,7 @@ class Link:
     """How the view is connected to the run."""
 
     kind: str = "live"
-    """live, reconnecting, gone (no host; file read-only), file or connecting."""
+    """live, reconnecting, gone (no host; file read-only), file, connecting, or none (no run is open)."""
     note: str = ""
     since_us: int = 0
 
@@ -38,6 +39,8 @@ class View:
     player: Player | None = None
     line: tuple[str, str] = ("", "")
     """What the line above the footer says, and its role: the state of the last command, or why a key is off."""
+    run: str = ""
+    """The run's id, known before anything was read."""
     indexing: bool = False
     """True while the whole run is still being read (its end and marks are not known yet)."""
 
@@ -67,14 +70,15 @@ class View:
     def refusal(self) -> str:
         """Why nothing can be asked of the run now; empty when it can."""
         if self.replay:
-            return "this is a replay: press L for live" if self.live_behind else "this is a replay, it cannot be changed"
+            return (
+                "this is a replay: press L for live" if self.live_behind else "this is a replay, it cannot be changed"
+            )
         if self.state.finished_ts:
             return f"the run has {self.state.status}"
         if self.link.kind == "reconnecting":
             return "the host does not answer; reconnecting"
         if self.link.kind != "live":
-            run = self.state.run or "R"
-            return f"no host is running this: intern resume {run}"
+            return f"no host is running this: intern resume {self.run or self.state.run}"
         return ""
 
     live_behind: bool = False
@@ -87,8 +91,9 @@ class Desk(Protocol):
     @property
     def view(self) -> View | None: ...
 
-    @property
-    def source(self) -> EventSource | None: ...
+    def source(self) -> EventSource:
+        """The open run's log. For background work only: opening takes a moment. Raises StoreError."""
+        ...
 
     def command(self, command: str, text: str = "", **arguments: Any) -> None:
         """Ask the run's host; the outcome shows on the command line of the screen."""
@@ -100,6 +105,17 @@ class Desk(Protocol):
 
     def move(self, how: str, amount: float = 0) -> None:
         """Move the replay: play, skip, event, mark, plan_step, speed, start, end, seq, live."""
+        ...
+
+    def in_background(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run `work` in a thread (it may read the log: `source`) and hand its result to `then` on the UI thread.
+
+        A StoreError or OSError in `work` becomes a notice.
+        """
+        ...
+
+    def open_run(self, folder: Path, replay: bool = False) -> None:
+        """Look at another run."""
         ...
 
     def look_up(self, seq: int, then: Callable[[Any], None]) -> None:

@@ -1,8 +1,8 @@
 """Large texts and files beside the log, named by their content: `blobs/ab/<sha256>`.
 
-An event holds the digest, the size and a preview; the blob is written first, durably, so an event never names one that is
-not there. Writing the same content twice stores it once. A blob is written once and never changed, so what does not hash to
-its name is damaged.
+An event holds the digest, the size and a preview; the blob is written first, durably, so an event never names one
+that is not there. Writing the same content twice stores it once. A blob is written once and never changed, so what
+does not hash to its name is damaged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _NAMED = re.compile(rb'"sha256:([0-9a-f]{64})"')
 
 
-class Blobs:
+class BlobStore:
     """The blobs of one run folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,5 +1,5 @@
-"""Making the typed tables of a log what their definitions say: those that are new or whose version changed are filled anew
-from the events. All of it is one transaction, followed by a checkpoint, as after every change of schema.
+"""Making the typed tables of a log what their definitions say: those that are new or whose version changed are filled
+anew from the events. All of it is one transaction, followed by a checkpoint, as after every change of schema.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import duckdb
 
-from store.database import Database
+from store.database import Database, first_line
+from store.errors import BadEvent
 from store.insert import insert_rows
 from store.reading import Pages
 from store.tables import TypedTable, rows_by_table
@@ -22,7 +23,10 @@ def build_tables(database: Database, tables: Sequence[TypedTable], last: int) ->
         with database.writing() as connection:
             connection.begin()
             for table in stale:
-                _define(connection, table)
+                try:
+                    _define(connection, table)
+                except duckdb.Error as error:
+                    raise BadEvent(f"typed table {table.name!r} cannot be made: {first_line(error)}") from error
             for page in Pages(database).walk(1, last, frozenset[str]().union(*(table.types for table in stale))):
                 for name, rows in rows_by_table(stale, page).items():
                     insert_rows(connection, name, rows)

@@ -1,7 +1,7 @@
 """A live log, seen through its host's socket: the same methods as `LogFile`, plus `subscribe` and `call`.
 
-Free of DuckDB. When the socket breaks, every method raises ConnectionLost; connecting again, and from which event to go on,
-is the caller's business, for only the caller knows what it has seen.
+Free of DuckDB. When the socket breaks, every method raises ConnectionLost; connecting again, and from which event to
+go on, is the caller's business, for only the caller knows what it has seen.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A DuckDB instance that met a fatal error (a full disk at a checkpoint, a failed 
 connection to it is closed. So all access goes through a gate that counts who is inside; `reopen` interrupts them, waits
 until the room is empty, and opens the file anew.
 
-Trap: DuckDB holds a POSIX record lock, which a process loses as soon as it closes *any* descriptor of that file. Nothing in
-a process that has a log open may open and close `log.duckdb` by itself.
+Trap: DuckDB holds a POSIX record lock, which a process loses as soon as it closes *any* descriptor of that file.
+Nothing in a process that has a log open may open and close `log.duckdb` by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import duckdb
 import msgspec
 
 from store.ask import ask
-from store.errors import LogBusy, LogClosed, LogDamaged, LogMissing, StoreError
+from store.errors import BadQuery, LogBusy, LogClosed, LogDamaged, LogMissing, StoreError
 from store.lock import refuse_if_written
 from store.source import Rows
 
@@ -43,7 +43,7 @@ class Database:
     def __init__(
         self, path: Path, *, read_only: bool, settings: Settings | None = None, park_s: float | None = None
     ) -> None:
-        """Open `path`. With `park_s`, let go of the file after so many seconds without a question, until the next one."""
+        """Open `path`. With `park_s`, let go of the file after so many idle seconds, until the next question."""
         self.path = path
         self.read_only = read_only
         self.settings = settings or Settings()
@@ -58,7 +58,7 @@ class Database:
             threading.Thread(target=self._park, args=(park_s,), name="log-parker", daemon=True).start()
 
     @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def cursor(self) -> Generator[duckdb.DuckDBPyConnection, None, None]:
         """A connection of one's own to the open file, for one short piece of work."""
         with self._gate:
             cursor = self._open_connection().cursor()
@@ -70,7 +70,7 @@ class Database:
             self._leave(cursor)
 
     @contextmanager
-    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def writing(self) -> Generator[duckdb.DuckDBPyConnection, None, None]:
         """The one connection that writes. Only the writer thread asks for it."""
         with self._gate:
             writer = self._open_connection()
@@ -114,7 +114,10 @@ class Database:
             return self._query(sql, parameters)
         except duckdb.FatalException:
             self.reopen(seen)
+        try:
             return self._query(sql, parameters)
+        except duckdb.FatalException as error:
+            raise _reading_failed(self.path, error) from error
 
     def _query(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         with self.cursor() as cursor:
@@ -122,8 +125,8 @@ class Database:
                 return cursor.execute(sql, parameters).fetchall()
             except duckdb.FatalException:
                 raise
-            except (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException) as error:
-                raise LogDamaged(f"the log cannot be read: {first_line(error)}", where=str(self.path)) from error
+            except duckdb.Error as error:
+                raise _reading_failed(self.path, error) from error
 
     def ask(self, sql: str, limit: int, timeout_s: float) -> Rows:
         """Run one query of a user's: a single SELECT, in a read-only transaction, for at most `timeout_s` seconds."""
@@ -159,7 +162,10 @@ class Database:
 
 def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDBPyConnection:
     """Open the file with our settings; what DuckDB says on failure becomes LogBusy, LogDamaged or LogMissing."""
-    config = {"memory_limit": f"{settings.memory_mb}MB", "threads": settings.threads}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{settings.memory_mb}MB",
+        "threads": settings.threads,
+    }
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
@@ -172,6 +178,20 @@ def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDB
     ):
         connection.execute(setting)
     return connection
+
+
+def _reading_failed(path: Path, error: duckdb.Error) -> StoreError:
+    """What it means that a query of ours failed. Our queries are right, so what remains is the file."""
+    text = first_line(error)
+    if isinstance(error, duckdb.InterruptException):
+        return LogClosed("the log was closed during a read", where=str(path))
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreError(
+            f"there is too little memory to read this: {text}", where=str(path), next="Ask for less at once"
+        )
+    if isinstance(error, duckdb.BinderException | duckdb.ConversionException):
+        return BadQuery(text)  # `series` over a column that holds no numbers
+    return LogDamaged(f"the log cannot be read: {text}", where=str(path))
 
 
 def _refusal(path: Path, error: duckdb.Error) -> StoreError:

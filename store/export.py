@@ -12,7 +12,8 @@ from store.query import attach_files
 
 
 def export_parquet(folder: Path, target: Path) -> list[Path]:
-    """Write the events and every typed table of the log in `folder` to `target/<table>.parquet` (zstd). Returns the files.
+    """Write the events and every typed table of the log in `folder` to `target/<table>.parquet` (zstd). Returns the
+    files.
 
     Raises LogBusy, LogMissing or LogDamaged as reading does, StoreError if `target` cannot be written.
     """

@@ -1,8 +1,8 @@
 """Which event ids a log already holds, so that an append that is repeated is stored once.
 
-There is no index on ids: it would cost memory and file size for a question that is nearly always "no". An id above every id
-seen is new (UUIDv7 rise with time, so that is nearly all of them); a recent one is remembered; the rest is asked
-of the database, whose zone maps make that cheap for ids that are ordered by time.
+There is no index on ids: it would cost memory and file size for a question that is nearly always "no". An id above
+every id seen is new (UUIDv7 rise with time, so that is nearly all of them); a recent one is remembered; the rest is
+asked of the database, whose zone maps make that cheap for ids that are ordered by time.
 """
 
 from __future__ import annotations

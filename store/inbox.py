@@ -1,7 +1,7 @@
 """The writer's queue: what callers ask for, in order, bounded, with an end that cannot be missed.
 
-The end is decided under the same lock as every put, so each request is either seen by the writer or refused to its caller;
-none is left waiting for an answer that will not come.
+The end is decided under the same lock as every put, so each request is either seen by the writer or refused to its
+caller; none is left waiting for an answer that will not come.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Who writes: a lock file beside the log, held by the one writer for as long as it lives.
 
-DuckDB locks its own file as well, but only from the moment it opens it; this lock comes first, so that the mark is never
-touched by two. It is released by the kernel however the process ends. It carries the holder's process id, for the message.
+DuckDB locks its own file as well, but only from the moment it opens it; this lock comes first, so that the mark is
+never touched by two. It is released by the kernel however the process ends. It carries the holder's process id, for
+the message.
 """
 
 from __future__ import annotations

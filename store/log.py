@@ -1,7 +1,7 @@
 """The event log as its one writer holds it.
 
-`append` returns when the events are on disk and the mark says so. Readers in the same process use the same object (it is
-an `EventSource`) and `subscribe`; readers elsewhere come through `store.serve`. One folder, one log, one writer.
+`append` returns when the events are on disk and the mark says so. Readers in the same process use the same object (it
+is an `EventSource`) and `subscribe`; readers elsewhere come through `store.serve`. One folder, one log, one writer.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from store.chain import genesis
 from store.database import Database, Settings
 from store.errors import BadEvent, LogBusy, LogDamaged, LogExists, LogMissing
 from store.event import Event, NewEvent, now_us
+from store.faults import point
 from store.lock import WriterLock
 from store.mark import Mark, MarkFile, read_mark, sync_folder
 from store.plan import Request
 from store.reading import LogReader
-from store.schema import CREATE, DATABASE, FORMAT, WAL
+from store.schema import CREATE, DATABASE, FORMAT
 from store.sealer import Sealer
 from store.subscription import Ring, Subscription
 from store.tables import TypedTable
@@ -136,7 +137,7 @@ class EventLog(LogReader):
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file now, unless reads under way forbid it."""
-        self._writer.run_between_commits(lambda: self._writer.checkpoint() and None)
+        self._writer.run_between_commits(self._writer.checkpoint)
 
     def close(self) -> None:
         """Commit what is queued, checkpoint, seal and let go of the file."""
@@ -148,9 +149,11 @@ class EventLog(LogReader):
         healthy = self._writer.failure is None
         if healthy:
             self._writer.checkpoint()
+            self._writer.unseal()  # DuckDB tidies the file once more as it closes it
         self._parts.database.close()
         if healthy:
-            self._parts.mark.seal(self._parts.sealer.finish() if _at_rest(self.folder) else None)
+            point("sealing")
+            self._parts.mark.seal(self._parts.sealer.finish())
             self._parts.mark.settle()
         self._parts.sealer.close()
         self._parts.mark.close()
@@ -180,11 +183,6 @@ def _checked(event: NewEvent) -> NewEvent:
         )
         raise BadEvent(text, next="Store it as a blob and put its digest into the event")
     return event
-
-
-def _at_rest(folder: Path) -> bool:
-    """True if the last checkpoint was complete: nothing is left in a write-ahead log."""
-    return not (folder / WAL).exists()
 
 
 def _connect_patiently(folder: Path, settings: Settings | None, wait_s: float) -> Database:

@@ -4,16 +4,18 @@ DuckDB cannot tell that the end of its log is missing: a write-ahead log that wa
 opens silently with fewer rows. So after every commit, and before anyone is told of it, the sequence number and full
 hash of the last event are written here and synced. On opening, the two are compared.
 
-Order at a power loss: data first, then mark, then acknowledgement. So the mark may *lag* the data, by a commit nobody was
-told of (those events are whole, chained and kept), and it never *leads*: a mark beyond the data is a lost tail, always.
+Order at a power loss: data first, then mark, then acknowledgement. So the mark may *lag* the data, by a commit nobody
+was told of (those events are whole, chained and kept), and it never *leads*: a mark beyond the data is a lost tail,
+always.
 
 The file has two slots of one page each, written in turn, so that a torn write leaves the one before. A slot is one line
 of text padded with spaces, ending in the CRC-32 of what stands before it:
 
     intern-mark 1 <turn> <log id> <seq> <hash> <seal or ->
 
-The *seal* is the SHA-256 of the database file as its last checkpoint left it. It covers what reading cannot: free blocks
-and the unused header. It is withdrawn before anything may change that file, and set again when the file is at rest.
+The *seal* is the SHA-256 of the database file as its last checkpoint left it. It covers what reading cannot: free
+blocks and the unused header. It is withdrawn before anything may change that file, and set again when the file is at
+rest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What one transaction is going to store: the requests of several callers, numbered, chained and turned into typed rows.
+"""What one transaction is going to store: the requests of several callers, numbered, chained and turned into typed
+rows.
 
-Planning changes nothing; a plan that is not committed is dropped. A request is all or nothing: one that is refused (wrong
-sequence, a typed table that cannot read its payload) leaves no trace in the plan, and its neighbours go on.
+Planning changes nothing; a plan that is not committed is dropped. A request is all or nothing: one that is refused
+(wrong sequence, a typed table that cannot read its payload) leaves no trace in the plan, and its neighbours go on.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """One SQL query over the logs of one or many runs, living ones included.
 
-A run nobody writes is attached as it lies, read-only. A run with a living host cannot be opened by anyone else; its events
-are fetched through the host's socket into memory and its typed rows computed from them, so the query sees what it would
-have seen in the file, and never a lock error.
+A run nobody writes is attached as it lies, read-only. A run with a living host cannot be opened by anyone else; its
+events are fetched through the host's socket into memory and its typed rows computed from them, so the query sees what
+it would have seen in the file, and never a lock error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,10 +42,11 @@ def query(
 ) -> Rows:
     """Run `sql` over the logs in `folders` (run id -> folder).
 
-    `views` maps a view's name to its SELECT, in which `{log}` stands for one log (`SELECT * FROM {log}.metrics`); each view
-    has the rows of all runs, with the run's id in a first column `run`. `events` is always there. A run that lacks what a
-    view is made of (an older log) has no rows in it. For a run with a living host, `sockets` names the host's socket
-    and `tables` the typed tables. Raises BadQuery, LogMissing, LogDamaged; LogBusy only for a host without a socket.
+    `views` maps a view's name to its SELECT, in which `{log}` stands for one log (`SELECT * FROM {log}.metrics`);
+    each view has the rows of all runs, with the run's id in a first column `run`. `events` is always there. A run
+    that lacks what a view is made of (an older log) has no rows in it. For a run with a living host, `sockets` names
+    the host's socket and `tables` the typed tables. Raises BadQuery, LogMissing, LogDamaged; LogBusy only for a host
+    without a socket.
     """
     files, live = _living(folders, sockets or {})
     with attach_files(files, memory_mb=memory_mb) as (connection, names):
@@ -62,7 +63,7 @@ def query(
 @contextmanager
 def attach_files(
     folders: Mapping[str, Path], *, memory_mb: int = 512
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+) -> Generator[tuple[duckdb.DuckDBPyConnection, dict[str, str]], None, None]:
     """A connection with each folder's log attached read-only, and the name each run has in it."""
     names: dict[str, str] = {}
     with duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": 2}) as connection:
@@ -110,7 +111,7 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, source: EventSource,
         connection.execute(statement)
     for table in tables:
         connection.execute(f"CREATE TABLE {table.name} ({table.columns_ddl})")
-    batch = []
+    batch: list[Event] = []
     for event in source.events():
         batch.append(event)
         if len(batch) == _BATCH:

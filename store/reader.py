@@ -1,7 +1,7 @@
 """A log file that no host holds, open for reading.
 
-While a `LogFile` has the file open nobody can write it. So it lets go when it has not been asked for a moment, and takes
-the file up again at the next question: a screen that replays a run does not stand in the way of resuming it.
+While a `LogFile` has the file open nobody can write it. So it lets go when it has not been asked for a moment, and
+takes the file up again at the next question: a screen that replays a run does not stand in the way of resuming it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from store.database import Database, Settings
 from store.errors import LogDamaged
 from store.lock import refuse_if_written
 from store.reading import LogReader
-from store.salvage import Salvaged
+from store.salvage import Salvaged, last_good
 from store.schema import DATABASE
 from store.tip import Tip, check_tip, find_mark
 
@@ -34,15 +34,23 @@ class LogFile(LogReader):
     def open(cls, folder: Path, salvage: bool = False, *, settings: Settings | None = None) -> LogFile:
         """Open the log in `folder`.
 
-        Raises LogMissing, LogBusy if a host holds it (use its socket), LogDamaged if it does not end where its mark says.
-        With `salvage` the whole chain is followed, and a copy that ends at the last good event is opened, however damaged
-        the log; `damage` then says what was found. Without it, damage in the middle is not looked for: see `store.verify`.
+        Raises LogMissing, LogBusy if a host holds it (use its socket), LogDamaged if it does not end where its mark
+        says. With `salvage` the whole chain is followed first (seconds a million events); a damaged log is then
+        opened as a copy that ends at its last good event, and `damage` says what was found. Without it, damage in
+        the middle is not looked for: see `store.verify`.
         """
         refuse_if_written(folder)
         settings = settings or Settings(threads=2)
-        if salvage:
+        if not salvage:
+            return cls._open_sound(folder, settings)
+        try:
+            log = cls._open_sound(folder, settings)
+        except LogDamaged:
             return cls._open_damaged(folder, settings)
-        return cls._open_sound(folder, settings)
+        if last_good(log._database) == log._tip:
+            return log
+        log.close()
+        return cls._open_damaged(folder, settings)
 
     @classmethod
     def _open_sound(cls, folder: Path, settings: Settings) -> LogFile:
@@ -61,6 +69,8 @@ class LogFile(LogReader):
             mark = find_mark(folder).mark
         except LogDamaged as error:
             damage, mark = error, None
+            if not (folder / DATABASE).exists():
+                raise
         salvaged = Salvaged(folder, settings)
         if mark is not None:
             damage = salvaged.missing(mark)

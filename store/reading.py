@@ -1,7 +1,7 @@
 """Reading a log by SQL: what a file nobody writes and a host's own open log have in common.
 
-Everything is read in short pages, each a query of its own, so no reader holds a transaction open while its caller thinks:
-the writer can checkpoint, and a database that has to be reopened is not kept from it.
+Everything is read in short pages, each a query of its own, so no reader holds a transaction open while its caller
+thinks: the writer can checkpoint, and a database that has to be reopened is not kept from it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reading what is left of a damaged log.
 
-Works on a copy, so the evidence stays as it is. If the write-ahead log cannot be replayed, the longest part of it that can is
-kept. Then the chain is followed from the first event to the last good one; nothing after it is shown, for nothing vouches
-for it.
+Works on a copy, so the evidence stays as it is. If the write-ahead log cannot be replayed, the longest part of it
+that can is kept. Then the chain is followed from the first event to the last good one; nothing after it is shown, for
+nothing vouches for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Salvaged:
                 if (folder / name).exists():
                     shutil.copyfile(folder / name, self.scratch / name)
             self.database = _open_what_opens(self.scratch, settings)
-            self.tip = _last_good(self.database)
+            self.tip = last_good(self.database)
         except BaseException:
             self.remove()
             raise
@@ -85,7 +85,7 @@ def _leave_wal(folder: Path, wal: bytes) -> None:
         (folder / WAL).write_bytes(wal)
 
 
-def _last_good(database: Database) -> Tip:
+def last_good(database: Database) -> Tip:
     """Follow the chain from the beginning as far as it can be read and holds."""
     log_id = str(database.query("SELECT log_id FROM log_about")[0][0])
     walker = Walker(0, genesis(log_id))

@@ -1,10 +1,10 @@
 """Digesting the database file a piece at a time, for the seal in the mark (see `store.mark`).
 
-Between two checkpoints DuckDB does not touch that file, so its digest stays true while events go on into the write-ahead
-log. The writer digests when it is idle, a piece between two looks at its queue.
+Between two checkpoints DuckDB does not touch that file, so its digest stays true while events go on into the
+write-ahead log. The writer digests when it is idle, a piece between two looks at its queue.
 
-The descriptor is opened once and closed only after DuckDB has closed the file: closing it earlier would drop DuckDB's lock
-(see the trap in `store.database`).
+The descriptor is opened once and closed only after DuckDB has closed the file: closing it earlier would drop DuckDB's
+lock (see the trap in `store.database`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 _PIECE = 4 << 20
+_SMALL = 8 << 20
 
 
 class Sealer:
@@ -28,6 +29,11 @@ class Sealer:
         self._digest = hashlib.sha256()
         self._offset = 0
         self.done: str | None = None
+
+    @property
+    def small(self) -> bool:
+        """The file is so small that it is digested at once, not piece by piece."""
+        return os.fstat(self._fd).st_size <= _SMALL
 
     @property
     def fresh(self) -> bool:

@@ -1,8 +1,9 @@
 """A live log for other processes: a Unix socket served by the run's host.
 
-One thread a connection. A connection asks and is answered, line by line, or turns into a stream of events by `subscribe`.
-A client that stalls blocks its own thread in `send` and nothing else: it holds one line of events, its position waits in the
-log, and when it reads again it catches up from disk. A client that dies is noticed at the next send, or within a second.
+One thread a connection. A connection asks and is answered, line by line, or turns into a stream of events by
+`subscribe`. A client that stalls blocks its own thread in `send` and nothing else: it holds one line of events, its
+position waits in the log, and when it reads again it catches up from disk. A client that dies is noticed at the next
+send, or within a second.
 """
 
 from __future__ import annotations

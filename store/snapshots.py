@@ -1,8 +1,8 @@
 """Snapshots of what a fold had computed, so that a state far into a log need not be folded from the beginning.
 
-Their content is opaque here. They are disposable: a missing, stale or damaged one costs time, never truth. Each is a file,
-`snapshots/<name>.v<version>/<seq>`: one line of JSON about it, then the data. It names the hash of the event it stands at, so
-that one that belongs to another history (a log restored from a copy) is not believed.
+Their content is opaque here. They are disposable: a missing, stale or damaged one costs time, never truth. Each is a
+file, `snapshots/<name>.v<version>/<seq>`: one line of JSON about it, then the data. It names the hash of the event it
+stands at, so that one that belongs to another history (a log restored from a copy) is not believed.
 """
 
 from __future__ import annotations

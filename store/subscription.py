@@ -1,9 +1,9 @@
 """Live events for readers in the writer's process, without a queue a reader.
 
-The log keeps one ring of its newest events. A subscription is only a position: it takes what the ring still holds, and what
-the ring has already dropped it reads from the database. So catch-up and live are joined by construction (a sequence number
-is either in the ring or stored, never neither), memory is bounded however many readers there are, a reader that stalls
-costs the writer nothing, and a slow one finds itself back in catch-up.
+The log keeps one ring of its newest events. A subscription is only a position: it takes what the ring still holds,
+and what the ring has already dropped it reads from the database. So catch-up and live are joined by construction (a
+sequence number is either in the ring or stored, never neither), memory is bounded however many readers there are, a
+reader that stalls costs the writer nothing, and a slow one finds itself back in catch-up.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Ring:
             self._changed.notify_all()
 
     def take(self, seq: int, limit: int, timeout: float | None, given_up: Callable[[], bool]) -> list[Event] | None:
-        """Up to `limit` events from `seq` on; [] after `timeout` or at the end; None if `seq` must be read from disk."""
+        """Up to `limit` events from `seq` on; [] after `timeout` or at the end; None if `seq` must come from disk."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while self.last_seq < seq:

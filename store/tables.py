@@ -1,6 +1,6 @@
 """Typed tables: rows computed from events and written in the same transaction, so that a heavy series (metrics, GPU
-samples) can be queried without parsing JSON. They hold nothing the events do not: each can be dropped and rebuilt, and is,
-when its version or its columns change. The layer above says which tables there are.
+samples) can be queried without parsing JSON. They hold nothing the events do not: each can be dropped and rebuilt,
+and is, when its version or its columns change. The layer above says which tables there are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a log ends, and whether that is where its mark says it ends: the quick check made at every opening.
 
-It reads a handful of rows and the column statistics, so it costs the same at ten million events as at ten. What it cannot
-see (a row changed in the middle) is for `store.verify`.
+It reads a handful of rows and the column statistics, so it costs the same at ten million events as at ten. What it
+cannot see (a row changed in the middle) is for `store.verify`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _short_at(database: Database, seq: int) -> str:
 
 
 def _walk_on(pages: Pages, mark: Mark, last: int) -> Tip:
-    """Follow the chain from the mark to the end: what was committed after it and never acknowledged is kept if whole."""
+    """Follow the chain from the mark to the end: what was committed after it and not acknowledged is kept if whole."""
     walker = Walker(mark.seq, bytes.fromhex(mark.hash))
     for page in pages.walk(mark.seq + 1, last):
         broken = walker.walk(page)

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import duckdb
 import msgspec
 
-from store.blobs import Blobs, blobs_named
+from store.blobs import BlobStore, blobs_named
 from store.chain import Walker, genesis
-from store.database import Database, Settings
+from store.database import Database, Settings, first_line
 from store.errors import LogDamaged, LogMissing, StoreError
 from store.event import Event
 from store.insert import insert_rows
@@ -161,24 +162,30 @@ class _Check:
         """Compare each typed table with its rows computed anew."""
         versions = dict(database.query("SELECT name, version FROM log_tables"))
         known = [table for table in self._tables if versions.get(table.name) == table.version]
-        pages = Pages(database)
-        with database.cursor() as cursor:
-            for table in known:
-                cursor.execute(f"CREATE TEMP TABLE anew_{table.name} ({table.columns_ddl})")
-            for page in pages.walk(1, self.walker.seq if self.walker else 0):
-                for name, rows in rows_by_table(known, page).items():
-                    insert_rows(cursor, f"anew_{name}", rows)
-            for table in known:
-                extra, missing = (
-                    cursor.execute(f"SELECT count(*) FROM (FROM {a} EXCEPT ALL FROM {b})").fetchall()[0][0]
-                    for a, b in ((table.name, f"anew_{table.name}"), (f"anew_{table.name}", table.name))
-                )
-                if extra or missing:
-                    self.note("tables", f"{table.name}: {extra} rows no event gave, {missing} rows missing")
+        with database.cursor() as cursor:  # one connection for all of it: the temporary tables are its own
+            try:
+                self._rebuild(cursor, known, Pages(database))
+                for table in known:
+                    self._compare(cursor, table.name)
+            except duckdb.Error as error:
+                self.note("tables", f"the typed tables cannot be read: {first_line(error)}")
+
+    def _rebuild(self, cursor: duckdb.DuckDBPyConnection, known: Sequence[TypedTable], pages: Pages) -> None:
+        for table in known:
+            cursor.execute(f"CREATE TEMP TABLE anew_{table.name} ({table.columns_ddl})")
+        for page in pages.walk(1, self.walker.seq if self.walker else 0):
+            for name, rows in rows_by_table(known, page).items():
+                insert_rows(cursor, f"anew_{name}", rows)
+
+    def _compare(self, cursor: duckdb.DuckDBPyConnection, table: str) -> None:
+        extra = _rows_only_in(cursor, table, f"anew_{table}")
+        missing = _rows_only_in(cursor, f"anew_{table}", table)
+        if extra or missing:
+            self.note("tables", f"{table}: {extra} rows no event gave, {missing} rows missing")
 
     def _check_blobs(self) -> None:
         """Read every blob that is there, and look for every blob that is named."""
-        blobs = Blobs(self.folder)
+        blobs = BlobStore(self.folder)
         there = set(blobs)
         for digest in sorted(there):
             try:
@@ -193,3 +200,7 @@ class _Check:
 def _up_to(page: list[Event], seq: int) -> list[Event]:
     """The events of a page up to `seq`, so that the walk stops where the mark can be compared."""
     return [event for event in page if event.seq <= seq]
+
+
+def _rows_only_in(cursor: duckdb.DuckDBPyConnection, table: str, other: str) -> int:
+    return int(cursor.execute(f"SELECT count(*) FROM (FROM {table} EXCEPT ALL FROM {other})").fetchall()[0][0])

@@ -1,12 +1,12 @@
 """The one thread that writes a log.
 
-It drains its queue into a plan of at most a thousand events, commits that as one transaction, moves the mark, shows the
-events to subscribers, and only then answers. Between commits it checkpoints when the write-ahead log has grown, and when
-idle it digests the database file for the seal.
+It drains its queue into a plan of at most a thousand events, commits that as one transaction, moves the mark, shows
+the events to subscribers, and only then answers. Between commits it checkpoints when the write-ahead log has grown,
+and when idle it digests the database file for the seal.
 
-When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and the
-file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then refused. If the
-file itself is not as it should be, the writer stops, and every further append fails.
+When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and
+the file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then
+refused. If the file itself is not as it should be, the writer stops, and every further append fails.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Limits:
 class _Task:
     """Something the writer thread is to do between two commits."""
 
-    work: Callable[[], None]
+    work: Callable[[], object]
     future: Future[None]
 
 
@@ -88,6 +88,7 @@ class Writer:
         self._wal_limit = parts.limits.wal_bytes
         self.tip = tip
         self.failure: BaseException | None = None
+        self.seal_if_small()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -97,7 +98,7 @@ class Writer:
         """Queue an append; its future will be answered. Raises LogClosed if the writer has stopped."""
         self._inbox.put(request)
 
-    def run_between_commits(self, work: Callable[[], None]) -> None:
+    def run_between_commits(self, work: Callable[[], object]) -> None:
         """Do `work` on the writer thread, between two transactions, and wait for it."""
         task = _Task(work, Future[None]())
         self._inbox.put(task)
@@ -201,7 +202,7 @@ class Writer:
         size = sum(len(event.payload) + 200 for event in plan.events)
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
         if sum(len(rows) for rows in plan.rows.values()) > _ROWS_IN_WAL:
-            self._unseal()
+            self.unseal()
         seen = self._parts.database.generation
         try:
             self._transact(plan)
@@ -255,7 +256,7 @@ class Writer:
 
         On the writer thread only. Nothing is lost when it fails: everything acknowledged is in the write-ahead log.
         """
-        self._unseal()
+        self.unseal()
         point("checkpointing")
         seen = self._parts.database.generation
         try:
@@ -269,9 +270,15 @@ class Writer:
         finally:
             self._parts.sealer.restart()
         point("checkpointed")
+        self.seal_if_small()
         return True
 
-    def _unseal(self) -> None:
+    def seal_if_small(self) -> None:
+        """A small database file is sealed at once, so that even a log whose host is killed soon has its seal."""
+        if self._parts.sealer.small:
+            self._parts.mark.seal(self._parts.sealer.finish())
+
+    def unseal(self) -> None:
         self._parts.mark.seal(None)
         self._parts.sealer.restart()
 

@@ -70,6 +70,8 @@ class RecordedModel(Model):
         """The last answer of a host that died before its tools ran: given back instead of asking again."""
         self.delivering: list[int] = []
         """Steering commands first shown to the model in the next call."""
+        self.after_interrupt: Callable[[], list[ChatMessage]] | None = None
+        """What to ask instead after a person interrupted a call: the memory with their words in it."""
 
     def generate(self, messages: list[ChatMessage], **options: Any) -> ChatMessage:  # type: ignore[override]
         if self.recovered is not None:
@@ -77,6 +79,16 @@ class RecordedModel(Model):
             return _message(answer)
         step = self.desk.state.step + 1
         self.desk.emit(e.StepStarted(step=step))
+        while True:
+            try:
+                return _message(self._request(step, messages, options))
+            except Interruption as error:
+                self.desk.emit(e.ModelFailed(step=step, error=str(error)))
+                if self.after_interrupt is None:
+                    raise
+                messages = self.after_interrupt()
+
+    def _request(self, step: int, messages: list[ChatMessage], options: dict[str, Any]) -> e.ModelCompleted:
         characters = sum(len(_text(m)) for m in messages)
         digest = hashlib.sha256("\x00".join(f"{m.role}\x01{_text(m)}" for m in messages).encode()).hexdigest()
         self.desk.emit(
@@ -86,13 +98,15 @@ class RecordedModel(Model):
             )
         )  # fmt: skip
         self.delivering = []
-        return _message(self._ask(step, messages, options))
+        return self._ask(step, messages, options)
 
     def _ask(self, step: int, messages: list[ChatMessage], options: dict[str, Any]) -> e.ModelCompleted:
         for attempt in range(1, 7):
             began = time.monotonic()
             try:
                 answer = patiently(lambda: self.inner.generate(messages, **options), self.desk)
+            except Interruption:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is recorded, then retried or raised
                 last = attempt == 6 or not _may_pass(error)
                 pause = None if last else min(60.0, 2.0**attempt)

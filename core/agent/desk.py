@@ -21,7 +21,7 @@ from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
 from core.errors import JobError, ToolError
 from core.evaluation.prompting import Prompting
-from core.evaluation.verify import VerifierSpec
+from core.evaluation.verify import VerifierSpec, guess_verifier
 from core.home import boot_id
 from core.journal import Journal
 from core.literature.library import Literature
@@ -61,6 +61,7 @@ class Desk:
         compute: LocalCompute,
         literature: Literature,
         clock: Clock,
+        prompting: Prompting,
         gpus: int = 0,
     ) -> None:
         self.folder = folder
@@ -77,9 +78,9 @@ class Desk:
         self.stopping = threading.Event()
         self.call = ""
         """Id of the tool call being carried out: keyed effects derive their effect ids from it."""
-        self.prompting = Prompting()
-        self.verifier = VerifierSpec(kind="exact")
-        self.max_new_tokens = 64
+        self.prompting = prompting
+        self._verifier = task.verifier
+        self._max_new_tokens = task.max_new_tokens
 
     # ------------------------------------------------------------------------------------------------ events, state
 
@@ -99,6 +100,10 @@ class Desk:
     @property
     def cores(self) -> int:
         return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
 
     def threads(self, wanted: int | None) -> int:
         return max(1, min(self.cores, wanted or self.cores))
@@ -131,6 +136,42 @@ class Desk:
             known = ", ".join(d.name for d in self.state.datasets.values() if d.prepared) or "none yet"
             raise ToolError(f"No prepared data is called {name!r}", next=f"Known: {known}. Use prepare_data first")
         return Path(data.prepared)
+
+    # ----------------------------------------------------------------------------------------------- development set
+
+    def dev_file(self) -> Path | None:
+        """Development samples: the task's own, else those the first preparation set apart. They never change in a run."""
+        if self.task.dev_file:
+            return Path(self.task.dev_file)
+        first = next((d for d in self.state.datasets.values() if d.prepared and d.dev_rows), None)
+        return Path(first.prepared) / "dev.jsonl" if first else None
+
+    def _dev_answers(self) -> list[str]:
+        path = self.dev_file()
+        if path is None or not path.exists():
+            return []
+        rows = [msgspec.json.decode(line, type=_Answer) for line in path.read_bytes().splitlines() if line.strip()]
+        return [row.answer for row in rows]
+
+    @property
+    def verifier(self) -> VerifierSpec:
+        """The task's own check, else one guessed from the development answers."""
+        if self._verifier is None:
+            answers = self._dev_answers()
+            if not answers:
+                return VerifierSpec(kind="exact")
+            self._verifier = guess_verifier(answers)
+        return self._verifier
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The task's own limit, else twice what the longest development answer needs (64 before there are any)."""
+        if self._max_new_tokens is None:
+            answers = self._dev_answers()
+            if not answers:
+                return 64
+            self._max_new_tokens = min(4096, max(16, 2 * max(token_counts(self.card.path, answers))))
+        return self._max_new_tokens
 
     # --------------------------------------------------------------------------------------------------------- jobs
 
@@ -224,3 +265,18 @@ class Desk:
         if ended.status in ("failed", "lost"):
             raise JobError(f"{job} {ended.status}: {ended.reason}", where=f"{ended.folder}/log.txt")
         return ended
+
+
+class _Answer(msgspec.Struct):
+    answer: str = ""
+
+
+def token_counts(model: str, texts: list[str]) -> list[int]:
+    """Tokens of each text by the model's tokenizer.json; characters where there is none to read."""
+    path = Path(model) / "tokenizer.json"
+    if not path.exists():
+        return [len(text) for text in texts]
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    return [len(tokenizer.encode(text).ids) + 1 for text in texts]

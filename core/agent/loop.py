@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from smolagents import AgentGenerationError
 from smolagents.memory import ActionStep, FinalAnswerStep, SystemPromptStep, TaskStep
 
 from core import events as e
@@ -15,6 +16,7 @@ from core.agent.desk import Desk
 from core.agent.gate import Gate
 from core.agent.memory import rebuild
 from core.agent.prompt import steering_message, task_message
+from core.errors import InternError
 from core.tools import all_tools
 from store.event import Event
 
@@ -31,6 +33,11 @@ def research(desk: Desk, control: Control, brain: str, past: Iterable[Event]) ->
     def give(text: str) -> None:
         agent.memory.steps.append(TaskStep(task=steering_message(text)))
 
+    def after_interrupt() -> list[Any]:
+        model.delivering = control.boundary(give)
+        return agent.write_memory_to_messages()
+
+    model.after_interrupt = after_interrupt
     try:
         for item in _steps(agent, task, memory.steps):
             if isinstance(item, FinalAnswerStep):
@@ -43,6 +50,9 @@ def research(desk: Desk, control: Control, brain: str, past: Iterable[Event]) ->
                     break
     except RunOver:
         pass
+    except AgentGenerationError as error:
+        cause = error.__cause__
+        raise cause if isinstance(cause, InternError) else InternError(f"The brain broke: {error}") from error
     return control.stop_reason or "the time for research is used"
 
 

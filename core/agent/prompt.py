@@ -27,7 +27,7 @@ TEMPLATE = (
     + """
 Tools
 {%- for tool in tools.values() %}
-- {{ tool.name }}({% for name, field in tool.inputs.items() %}{{ name }}: {{ field.type }}{% if field.nullable %}?{% endif %}{% if not loop.last %}, {% endif %}{% endfor %}): {{ tool.description }}
+- {{ tool.name }}({% for name, field in tool.inputs.items() %}{{ name }}: {{ field.type }}{% if field.nullable is defined %}?{% endif %}{% if not loop.last %}, {% endif %}{% endfor %}): {{ tool.description }}
 {%- endfor %}
 """
 )

@@ -44,7 +44,7 @@ class Telemetry:
         self._fake = nvml is not None
         self._nvml, self.reason = (nvml, "") if nvml is not None else _load_nvml()
         if self._nvml is not None:
-            self.reason = self._initialise()
+            self.reason = self._initialise(self._nvml)
         if self._nvml is None:
             psutil.cpu_percent(interval=None)  # the first call only sets the mark it measures from
 
@@ -66,13 +66,13 @@ class Telemetry:
             self._nvml.nvmlShutdown()
             self._nvml = None
 
-    def _initialise(self) -> str:
+    def _initialise(self, nvml: Any) -> str:
         try:
-            self._nvml.nvmlInit()
-            if self._nvml.nvmlDeviceGetCount() > 0:
+            nvml.nvmlInit()
+            if nvml.nvmlDeviceGetCount() > 0:
                 return ""
             reason = "NVML finds no GPU"
-        except self._nvml.NVMLError as error:
+        except nvml.NVMLError as error:
             reason = f"no GPU: {error}"
         self._nvml = None
         return reason
@@ -138,7 +138,7 @@ def _resident(pids: set[int]) -> int:
 
 def _load_nvml() -> tuple[Any, str]:
     try:
-        import pynvml
+        import pynvml  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         return None, "nvidia-ml-py is not installed"
     return pynvml, ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -43,8 +44,6 @@ class MetricTail:
                     yield row
 
     def _restart_if_replaced(self, descriptor: int) -> None:
-        import os
-
         status = os.fstat(descriptor)
         if status.st_size < self.offset or (self._inode is not None and status.st_ino != self._inode):
             self.offset = 0
@@ -54,13 +53,14 @@ class MetricTail:
         if not line.strip():
             return None
         try:
-            row = json.loads(line)
+            parsed = json.loads(line)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            row = None
-        if not isinstance(row, dict):
+            parsed = None
+        if not isinstance(parsed, dict):
             self.damaged += 1
             return None
-        values = row.get("values")
+        row = cast(dict[str, Any], parsed)
+        values = cast(dict[str, Any] | None, row.get("values"))
         if isinstance(values, dict):
             row["values"] = {str(k): number for k, v in values.items() if (number := as_number(v)) is not None}
         return row

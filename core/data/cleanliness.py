@@ -21,9 +21,9 @@ HIDDEN_PATTERN = re.compile(HIDDEN)
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?!example\.|test\.|domain\.|email\.com)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _PHONE = re.compile(
-    r"(?<![\w.+*/=-])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(\d{3}\)[ -]?\d{3}-\d{4}|\d{3}[-.]\d{3}[-.]\d{4}|0\d{2,4}[ /]\d{3,4}[ -]?\d{3,5})(?!\s*[=\w+*/-])"
+    r"(?<![\w.+*/=-])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(\d{3}\)[ -]?\d{3}-\d{4}|\d{3}[-.]\d{3}[-.]\d{4}|0\d{2,4}[ /]\d{3,4}[ -]?\d{3,5})(?!\w|\s*[=+*/]|\s*-\s*\d)"
 )
-_SSN = re.compile(r"(?<![\w+*/=-])\d{3}-\d{2}-\d{4}(?!\s*[=\w+*/-])")
+_SSN = re.compile(r"(?<![\w+*/=-])\d{3}-\d{2}-\d{4}(?!\w|\s*[=+*/]|\s*-\s*\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.+*/=-])(?:\d{4}[ -]){3}\d{4}(?![\d.]|\s*[=+*/-])|(?<![\w.+*/=-])\d{16}(?![\w.]|\s*[=+*/-])")
 _SECRET = re.compile(r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{25,}|AKIA[A-Z0-9]{16}|xox[bap]-[A-Za-z0-9-]{20,})\b|-----BEGIN [A-Z ]*PRIVATE KEY")
@@ -32,7 +32,7 @@ _PERSONAL_HINT = r"@|\+[0-9]{1,3}[ .(-]?[0-9(]|[0-9]{3}[-. )][ ]?[0-9]{2,4}[-. ]
 
 def empty(data: Data) -> Concern | None:
     """Rows without a prompt, or without the answer the other rows have."""
-    blank = "trim(coalesce({0}, ''), ' ' || chr(9) || chr(10) || chr(13) || chr(160)) = ''"
+    blank = "NOT regexp_matches(coalesce({0}, ''), '[^\\s\\p{{Z}}]')"
     needs_prompt = data.one("SELECT count(*) FROM rows WHERE prompt IS NOT NULL") > 0
     needs_answer = data.roles.kind in ("answers", "messages", "preference", "text")
     parts = [("prompt", needs_prompt), ("answer", needs_answer), ("rejected", data.roles.kind == "preference")]

@@ -13,20 +13,21 @@ import msgspec
 
 from core.data.evaluation_text import evaluation_strings
 from core.data.files import Data, open_rows
-from core.data.flags import conclude, flag_rows
-from core.data.overlap import LONG, Match, Sample, Weights, compare
+from core.data.flags import build, flag_rows
+from core.data.overlap import LONG, Match, Rarity, Sample, compare
 from core.data.schema import Concern, Example
 from core.data.text import clip, words
 
 __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
 
 LISTED = 20
-_WEIGHT_SAMPLE = 20_000
+_RARITY_SAMPLE = 20_000
 _SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N}]+', '', 'g'));
-CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN regexp_matches(t, '[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
+CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN strlen(t) > length(t) AND regexp_matches(t, '[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
     regexp_replace(t, '([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])', ' \1 ', 'g') ELSE t END;
-CREATE OR REPLACE MACRO plain_words(t) AS list_filter(string_split_regex(lower(spaced(t)), '[^\p{L}\p{N}]+'), lambda x: x <> '');
-CREATE OR REPLACE MACRO triples(w) AS list_transform(list_zip(w[:-3], w[2:-2], w[3:]), lambda z: hash(z));
+CREATE OR REPLACE MACRO plain_words(t) AS list_transform(list_filter(string_split_regex(lower(spaced(t)), '[^\p{L}\p{N}]+'),
+    lambda x: x <> ''), lambda x: hash(x));
+CREATE OR REPLACE MACRO triples(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
 CREATE OR REPLACE TABLE samples (i BIGINT, t VARCHAR);"""
 
 
@@ -89,8 +90,6 @@ def _record(data: Data, texts: Sequence[str], found: dict[int, Match]) -> Contam
 
 def concern(result: Contamination) -> Concern | None:
     """The result as a concern of an inspection."""
-    from core.data.flags import build
-
     if not result.contaminated and not result.alerts:
         return None
     kinds = ", ".join(f"{kind} {count}" for kind, count in result.kinds.items())
@@ -107,12 +106,12 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
     data.con.execute(_SQL)
     _load(data, samples)
     pairs = sorted(_equal_pairs(data) | _overlapping_pairs(data))
-    weights = _weights(data, samples)
+    rarity = _rarity(data, samples)
     by_index = {s.index: s for s in samples}
     rows = _texts(data, sorted({n for n, _ in pairs}))
     best: dict[int, Match] = {}
     for n, i in pairs:
-        match = _judge(*rows[n], by_index[i], weights)
+        match = _judge(*rows[n], by_index[i], rarity)
         if match and (n not in best or _rank(match) > _rank(best[n])):
             best[n] = match
     return best
@@ -145,14 +144,14 @@ def _equal_pairs(data: Data) -> set[tuple[int, int]]:
 def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
     """Pairs with several rare word triples in common (six, or three in ten of the sample's, or two of a short one's)."""
     whole = "concat_ws(' ', prompt, answer)"
-    data.con.execute("CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(plain_words(t))) AS h FROM samples")
+    data.con.execute("CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(w)) AS h FROM (SELECT i, plain_words(t) AS w FROM samples)")
     data.con.execute(
         """DELETE FROM grams WHERE h IN (SELECT h FROM grams GROUP BY h
         HAVING count(*) > greatest(5, 0.02 * (SELECT count(*) FROM samples)))"""
     )
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE hits AS SELECT DISTINCT n, h FROM (SELECT n, unnest(triples(plain_words({whole}))) AS h
-        FROM rows) WHERE h IN (SELECT h FROM grams)"""
+        f"""CREATE OR REPLACE TABLE hits AS SELECT DISTINCT n, h FROM (SELECT n, unnest(triples(w)) AS h FROM
+        (SELECT n, plain_words({whole}) AS w FROM rows)) WHERE h IN (SELECT h FROM grams)"""
     )
     data.con.execute(
         """DELETE FROM hits WHERE h IN (SELECT h FROM hits JOIN (SELECT n, pkey FROM rows) USING (n) GROUP BY h
@@ -167,18 +166,12 @@ def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
     return {(int(n), int(i)) for n, i in found}
 
 
-def _weights(data: Data, samples: Sequence[Sample]) -> Weights:
-    """Document frequencies over the samples and, spread evenly, different training rows."""
-    step = max(1, data.rows // _WEIGHT_SAMPLE)
-    frequency: Counter[str] = Counter()
-    documents = 0
-    seen: set[str] = set()
-    for (text,) in data.all(f"SELECT any_value(concat_ws(' ', prompt, answer)) FROM rows WHERE n % {step} = 0 GROUP BY pkey"):
-        seen.add(" ".join(words(text or "")))
-    for text in {s.loose for s in samples} | seen:
-        frequency.update(set(text.split()))
-        documents += 1
-    return Weights(frequency, documents)
+def _rarity(data: Data, samples: Sequence[Sample]) -> Rarity:
+    """Counted over the samples and, evenly spread, different training rows."""
+    step = max(1, data.rows // _RARITY_SAMPLE)
+    query = f"SELECT any_value(concat_ws(' ', prompt, answer)) FROM rows WHERE n % {step} = 0 GROUP BY pkey"
+    texts = {tuple(words(text or "")) for (text,) in data.all(query)} | {tuple(s.words) for s in samples}
+    return Rarity(texts, [s.words for s in samples])
 
 
 def _texts(data: Data, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -186,18 +179,18 @@ def _texts(data: Data, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:
     return {int(n): (p, a) for n, p, a in data.all(query, [list(numbers)])}
 
 
-def _judge(prompt: str, answer: str, sample: Sample, weights: Weights) -> Match | None:
+def _judge(prompt: str, answer: str, sample: Sample, rarity: Rarity) -> Match | None:
     """The prompt alone, a long answer alone, then both together (a sample may hold question and answer)."""
-    found = compare(prompt.strip(), sample, weights) if prompt.strip() else None
+    found = compare(prompt.strip(), sample, rarity) if prompt.strip() else None
     if found or not answer.strip():
         return found
     offset = len(prompt) + 1 if prompt else 0
     if len(sample.words) < LONG and prompt:
         return None
-    found = compare(answer, sample, weights)
+    found = compare(answer, sample, rarity)
     if found:
         return msgspec.structs.replace(found, start=found.start + offset, end=found.end + offset)
-    return compare(f"{prompt}\n{answer}", sample, weights) if prompt else None
+    return compare(f"{prompt}\n{answer}", sample, rarity) if prompt else None
 
 
 def _finding(data: Data, n: int, match: Match) -> Finding:

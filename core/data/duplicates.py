@@ -11,18 +11,22 @@ from core.data.files import Data
 from core.data.flags import conclude, flag
 from core.data.schema import Concern
 
-BANDS, ROWS_PER_BAND = 12, 2
-"""MinHash bands: at likeness .6 a pair becomes a candidate with probability .995, at .1 with .11."""
-LIKENESS = 0.6
-"""Jaccard likeness of the distinctive word pairs. One word in twenty replaced leaves about .8, one in ten .67."""
+BANDS, ROWS_PER_BAND = 16, 2
+"""MinHash bands: at likeness .5 a pair becomes a candidate with probability .99, at .4 with .94, at .1 with .15."""
+LIKENESS = 0.35
+"""Jaccard likeness of the distinctive word triples. One word in twenty replaced leaves about .74, one in ten .54; less
+where most of a text is template. Texts that share a template only stay under .15."""
 DISTINCTIVE = 10
-"""Fewer distinctive word pairs than this cannot tell a copy from a sibling."""
+"""Fewer distinctive word triples than this cannot tell a copy from a sibling."""
 _TEMPLATE_SAMPLE = 20_000
 
-_PAIRS = r"""CREATE OR REPLACE MACRO split_words(t) AS list_filter(string_split_regex(lower(t), '[^\p{L}\p{N}\p{M}]+'),
-    lambda x: x <> '');
-CREATE OR REPLACE MACRO word_pairs(w) AS list_transform(list_zip(w[:-2], w[2:]), lambda z: hash(z));
+_CHUNK = 250_000
+"""Rows sketched at once: bounds the memory of 32 minima a row."""
+_MACROS = """CREATE OR REPLACE MACRO word_hashes(t) AS list_transform(list_filter(string_split(translate(lower(t),
+    chr(10) || chr(9) || chr(13), '   '), ' '), lambda x: x <> ''), lambda x: hash(x));
+CREATE OR REPLACE MACRO triples_of(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
 CREATE OR REPLACE MACRO numbers(t) AS list_sort(regexp_extract_all(t, '[0-9]+([.,][0-9]+)*'))"""
+_TEXT = "coalesce(prompt, answer)"
 
 
 def repeated(data: Data) -> Concern | None:
@@ -69,59 +73,55 @@ def short_answers(data: Data) -> bool:
 
 def near(data: Data) -> Concern | None:
     """Rows that are a slightly edited copy of an earlier one."""
-    data.con.execute(_PAIRS)
+    data.con.execute(_MACROS)
     long_enough = f"length(coalesce(prompt, answer)) >= {DISTINCTIVE * 4}"
     if not data.one(f"SELECT count(*) FROM rows WHERE {long_enough}"):
         return None
-    _find_template_pairs(data, long_enough)
+    _find_template(data, long_enough)
     _sketch(data, long_enough)
     _candidates(data)
     flag(
         data,
         "near_duplicates",
-        f"""SELECT b AS n, 'as line ' || any_value(line) AS note FROM (SELECT a, b, x.line, x.pairs AS p, y.pairs AS q FROM
+        f"""SELECT b AS n, 'as line ' || any_value(line) AS note FROM (SELECT a, b, x.line, x.triples AS p, y.triples AS q FROM
         candidates JOIN texts x ON x.n = a JOIN texts y ON y.n = b WHERE x.numbers = y.numbers)
         WHERE len(list_intersect(p, q)) >= {LIKENESS} * len(list_distinct(list_concat(p, q))) GROUP BY b""",
     )
-    for table in ("sketch", "bands", "candidates", "texts"):
+    for table in ("template", "sketch", "bands", "candidates", "texts"):
         data.con.execute(f"DROP TABLE {table}")
     return conclude(data, "near_duplicates", "{n} rows ({share}) are slightly edited copies of an earlier row")
 
 
-def _find_template_pairs(data: Data, where: str) -> None:
-    """Word pairs that at least 1 % of a sample of the rows (and ten of them) share."""
-    step = max(1, data.rows // _TEMPLATE_SAMPLE)
+def _triples(where: str) -> str:
+    """Query: n and, one a row, the word triples of its text."""
+    words = f"SELECT n, word_hashes({_TEXT}) AS w FROM rows WHERE {where}"
+    return f"SELECT n, unnest(triples_of(w)) AS t FROM ({words})"
+
+
+def _find_template(data: Data, where: str) -> None:
+    """Word triples that at least 1 % of a sample of the rows (and ten of them) share."""
+    sample = f"{where} AND n % {max(1, data.rows // _TEMPLATE_SAMPLE)} = 0"
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE template AS SELECT p FROM (SELECT n, unnest(list_distinct(word_pairs(split_words(
-        coalesce(prompt, answer))))) AS p FROM rows WHERE {where} AND n % {step} = 0) GROUP BY p HAVING count(*) >= greatest(10,
-        0.01 * (SELECT count(*) FROM rows WHERE {where} AND n % {step} = 0))"""
+        f"""CREATE OR REPLACE TABLE template AS SELECT t FROM ({_triples(sample)}) GROUP BY t HAVING count(DISTINCT n) >=
+        greatest(10, 0.01 * (SELECT count(*) FROM rows WHERE {sample}))"""
     )
-
-
-def _distinctive(where: str, data: Data) -> str:
-    """Query: n, line and the word pairs of a row that are its own."""
-    template = [row[0] for row in data.all("SELECT p FROM template ORDER BY p LIMIT 5000")]
-    own = "word_pairs(split_words(coalesce(prompt, answer)))"
-    if template:
-        listed = "[" + ",".join(f"{p}::UBIGINT" for p in template) + "]"
-        own = f"list_filter({own}, lambda p: NOT list_contains({listed}, p))" if len(template) <= 16 else own
-    if len(template) <= 16:
-        return f"SELECT n, line, list_distinct({own}) AS pairs FROM rows WHERE {where}"
-    return f"""SELECT n, any_value(line) AS line, list(DISTINCT p) AS pairs FROM (SELECT n, line, unnest({own}) AS p FROM rows
-        WHERE {where}) WHERE p NOT IN (SELECT p FROM template) GROUP BY n"""
 
 
 def _sketch(data: Data, where: str) -> None:
     """One number a band for each row that has enough words of its own, exact repeats left out."""
-    hashes = [
-        "hash(" + ", ".join(f"list_min(list_transform(pairs, lambda p: hash(p, {b * ROWS_PER_BAND + r})))" for r in range(ROWS_PER_BAND)) + ")"
-        for b in range(BANDS)
-    ]  # fmt: skip
-    fresh = f"{where} AND n NOT IN (SELECT n FROM flags WHERE concern = 'repeated_row')"
-    data.con.execute(
-        f"""CREATE OR REPLACE TABLE sketch AS SELECT n, {", ".join(f"{h} AS b{i}" for i, h in enumerate(hashes))}
-        FROM ({_distinctive(fresh, data)}) WHERE len(pairs) >= {DISTINCTIVE}"""
+    count = BANDS * ROWS_PER_BAND
+    minima = ", ".join(f"min(hash(t, {k})) AS m{k}" for k in range(count))
+    bands = ", ".join(
+        f"hash({', '.join(f'm{b * ROWS_PER_BAND + r}' for r in range(ROWS_PER_BAND))}) AS b{b}" for b in range(BANDS)
     )
+    fresh = f"{where} AND n NOT IN (SELECT n FROM flags WHERE concern = 'repeated_row')"
+    data.con.execute(f"CREATE OR REPLACE TABLE sketch (n BIGINT, {', '.join(f'b{b} UBIGINT' for b in range(BANDS))})")
+    for start in range(0, data.rows, _CHUNK):
+        part = _triples(f"{fresh} AND n >= {start} AND n < {start + _CHUNK}")
+        data.con.execute(
+            f"""INSERT INTO sketch SELECT n, {bands} FROM (SELECT n, {minima}, count(*) AS size FROM ({part}) ANTI JOIN template
+            USING (t) GROUP BY n) WHERE size >= {DISTINCTIVE}"""
+        )
 
 
 def _candidates(data: Data) -> None:
@@ -136,6 +136,6 @@ def _candidates(data: Data) -> None:
     data.con.execute("CREATE OR REPLACE TABLE candidates AS SELECT DISTINCT a, b FROM bands")
     some = "n IN (SELECT a FROM candidates UNION SELECT b FROM candidates)"
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE texts AS SELECT n, line, pairs, numbers(coalesce(prompt, answer)) AS numbers
-        FROM ({_distinctive(some, data)}) JOIN (SELECT n, prompt, answer FROM rows) USING (n)"""
+        f"""CREATE OR REPLACE TABLE texts AS SELECT n, line, triples, numbers({_TEXT}) AS numbers FROM (SELECT n,
+        list(DISTINCT t) AS triples FROM ({_triples(some)}) ANTI JOIN template USING (t) GROUP BY n) JOIN rows USING (n)"""
     )

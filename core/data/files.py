@@ -35,8 +35,9 @@ _SAMPLE = 200
 _ROLE_NAMES = "role VARCHAR, content VARCHAR"
 _TURN_SHAPE = '[{"role":"VARCHAR","from":"VARCHAR","content":"VARCHAR","value":"VARCHAR"}]'
 _MACROS = r"""
-CREATE MACRO squeeze(t) AS trim(regexp_replace(nfc_normalize(t), '\s+', ' ', 'g'));
-CREATE MACRO wordy(t) AS regexp_matches(t, '(\p{L}{2,}[^\p{L}]+){3,}\p{L}{2,}');
+CREATE MACRO squeeze(t) AS CASE WHEN regexp_matches(t, '\s\s|[\t\r\n]|^\s|\s$')
+    THEN trim(regexp_replace(nfc_normalize(t), '\s+', ' ', 'g')) ELSE nfc_normalize(t) END;
+CREATE MACRO wordy(t) AS length(t) >= 16 AND regexp_matches(t, '\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}');
 CREATE MACRO same_text(t) AS CASE WHEN wordy(t) THEN regexp_replace(lower(squeeze(t)), '[\s.,;:!?]+$', '')
     ELSE squeeze(t) END;
 CREATE MACRO final_part(t) AS CASE WHEN contains(t, '####') THEN trim(regexp_extract(t, '(?s).*####(.*)$', 1))

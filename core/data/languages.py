@@ -25,53 +25,73 @@ SMALL_WORDS = {
 }
 RULES = 0.7
 """A language rules when it has this share of the rows whose language could be told."""
-_LETTER_CLASS = {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
-SAMPLE_ABOVE = 400_000
+_NO_LETTER = r"[^\p{L}]+"
+SAMPLE_ABOVE = 200_000
 """Beyond this many rows every k-th row is looked at."""
 
 
 def mixed(data: Data) -> tuple[dict[str, float], Concern | None]:
-    """Share of rows by language, and the rows in another language than the ruling one."""
+    """Share of texts by language, and the rows whose prompt or answer is in another than the ruling one of its kind."""
     step = max(1, -(-data.rows // SAMPLE_ABOVE))
-    _tell(data, step)
-    counts = data.all("SELECT lang, count(*) FROM tongues WHERE lang IS NOT NULL GROUP BY lang ORDER BY count(*) DESC, lang")
-    checked = int(data.one("SELECT count(*) FROM tongues"))
-    told = sum(c for _, c in counts)
-    shares = {lang: round(c / told, 4) for lang, c in counts[:8]} if told else {}
-    ruling = counts[0][0] if counts and counts[0][1] >= RULES * told else None
-    if ruling:
-        same = f"lang <> '{ruling}'" + (" AND lang <> 'Latin'" if ruling in SMALL_WORDS else "")
-        same += f" AND lang NOT IN ({', '.join(repr(k) for k in SMALL_WORDS)})" if ruling == "Latin" else ""
-        same += " AND lang <> 'Han'" if ruling == "Kana" else ""
-        flag(data, "mixed_languages", f"SELECT n, lang || ' among ' || '{ruling}' AS note FROM tongues WHERE {same}")
-    data.con.execute("DROP TABLE tongues")
-    return shares, conclude(data, "mixed_languages", f"{{n}} rows ({{share}}) are in another language or script than {ruling}", checked)
+    told: dict[str, int] = {}
+    for part in ("prompt", "answer"):
+        _tell(data, part, step)
+        counts = data.all("SELECT lang, count(*) FROM tongues WHERE lang IS NOT NULL GROUP BY lang ORDER BY count(*) DESC, lang")
+        for lang, count in counts:
+            told[lang] = told.get(lang, 0) + int(count)
+        if counts and counts[0][1] >= RULES * sum(c for _, c in counts):
+            _flag_others(data, part, counts[0][0])
+        data.con.execute("DROP TABLE tongues")
+    total = sum(told.values())
+    shares = {lang: round(c / total, 4) for lang, c in sorted(told.items(), key=lambda x: (-x[1], x[0]))[:8]}
+    checked = -(-data.rows // step)
+    return shares, conclude(data, "mixed_languages", "{n} rows ({share}) are in another language or script than the others", checked)
 
 
-def _tell(data: Data, step: int) -> None:
-    """Table `tongues`: n and the language of prompt (else answer): a code, a script's name, or null."""
-    letters = ", ".join(
-        f"length(regexp_replace(t, '{_LETTER_CLASS.get(s, chr(92) + 'P{' + s + '}').replace('[', '[^')}', '', 'g')) AS \"{s}\""
-        for s in SCRIPTS
-    )
-    hits = ", ".join(f"len(list_filter(w, lambda x: list_contains({_listed(k)}, x))) AS {_column(k)}" for k in SMALL_WORDS)
-    best_script = "CASE " + " ".join(f"WHEN \"{s}\" > 0 AND \"{s}\" * 2 > total THEN '{s}'" for s in SCRIPTS) + ' WHEN "Kana" > 0 AND ("Kana" + "Han") * 2 > total THEN \'Kana\' END'
-    top = f"greatest({', '.join(_column(k) for k in SMALL_WORDS)})"
-    ranked = f"list_sort([{', '.join(_column(k) for k in SMALL_WORDS)}], 'DESC')"
-    which = "CASE " + " ".join(f"WHEN {_column(k)} = top THEN '{k}'" for k in SMALL_WORDS) + " END"
-    text = "left(concat_ws(' ', prompt, CASE WHEN length(answer) > 30 OR prompt IS NULL THEN answer END), 600)"
+def _flag_others(data: Data, part: str, ruling: str) -> None:
+    """Another script, or another language of the same script that could be told."""
+    other = f"lang <> '{ruling}'"
+    if ruling in SMALL_WORDS:
+        other += " AND lang <> 'Latin'"
+    if ruling == "Latin":
+        other += f" AND lang NOT IN ({', '.join(repr(k) for k in SMALL_WORDS)})"
+    if ruling == "Kana":
+        other += " AND lang <> 'Han'"
+    flag(data, "mixed_languages", f"SELECT n, '{part} in ' || lang || ', not {ruling}' AS note FROM tongues WHERE {other}")
+
+
+def _tell(data: Data, part: str, step: int) -> None:
+    """Table `tongues`: n and the language of this part: a code, a script's name, or null."""
+    data.con.execute("CREATE OR REPLACE TABLE small_words (w VARCHAR, lang VARCHAR)")
+    for code, listed in SMALL_WORDS.items():
+        data.con.execute("INSERT INTO small_words SELECT DISTINCT unnest(?::VARCHAR[]), ?", [listed.split(), code])
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE tongues AS SELECT n, CASE WHEN script IS NULL THEN NULL WHEN script <> 'Latin' THEN script
-        WHEN words >= 6 AND top >= greatest(2, 0.12 * words) AND top >= second * 1.4 THEN {which} ELSE 'Latin' END AS lang
-        FROM (SELECT *, {top} AS top, {ranked}[2] AS second FROM (SELECT n, {best_script} AS script, len(w) AS words, {hits} FROM
-        (SELECT n, string_split_regex(lower(t), '[^\\p{{L}}]+') AS w, length(regexp_replace(t, '\\P{{L}}', '', 'g')) AS total, {letters}
-        FROM (SELECT n, {text} AS t FROM rows WHERE n % {step} = 0))))"""
+        f"CREATE OR REPLACE TABLE heads AS SELECT n, left({part}, 400) AS t FROM rows WHERE n % {step} = 0 AND {part} IS NOT NULL"
+    )
+    _scripts(data)
+    data.con.execute(
+        f"""CREATE OR REPLACE TABLE tongues AS SELECT n, CASE WHEN script = 'Latin' AND words >= 6 AND top >= greatest(2, 0.12 *
+        words) AND top >= second * 1.4 THEN best ELSE script END AS lang FROM scripts LEFT JOIN (SELECT n, max(c) AS top,
+        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) AS c FROM (SELECT n, unnest(
+        string_split_regex(lower(t), '{_NO_LETTER}')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
+        GROUP BY n) USING (n)"""
+    )
+    data.con.execute("DROP TABLE heads; DROP TABLE scripts; DROP TABLE small_words")
+
+
+def _scripts(data: Data) -> None:
+    """Table `scripts`: n, the script most letters are in, and the number of words. ASCII texts are decided at once."""
+    letters = ", ".join(f"length(regexp_replace(t, '{_other_than(s)}', '', 'g')) AS \"{s}\"" for s in SCRIPTS)
+    most = " ".join(f"WHEN \"{s}\" * 2 > total THEN '{s}'" for s in SCRIPTS if s != "Kana")
+    data.con.execute(
+        f"""CREATE OR REPLACE TABLE scripts AS SELECT n, len(string_split(t, ' ')) AS words, CASE WHEN
+        regexp_matches(t, '[a-zA-Z]') THEN 'Latin' END AS script FROM heads WHERE strlen(t) = length(t) UNION ALL
+        SELECT n, words, CASE WHEN total = 0 THEN NULL WHEN "Kana" * 10 > total THEN 'Kana' {most} END FROM (SELECT n,
+        len(string_split(t, ' ')) AS words, length(regexp_replace(t, '\\P{{L}}', '', 'g')) AS total, {letters} FROM heads WHERE
+        strlen(t) > length(t))"""
     )
 
 
-def _column(code: str) -> str:
-    return f'"in_{code}"'
-
-
-def _listed(code: str) -> str:
-    return "[" + ", ".join(f"'{w}'" for w in SMALL_WORDS[code].split()) + "]"
+def _other_than(script: str) -> str:
+    """A pattern for every character that is not of the script."""
+    return r"[^\p{Hiragana}\p{Katakana}]" if script == "Kana" else r"\P{" + script + "}"

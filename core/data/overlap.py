@@ -4,35 +4,37 @@ The kinds, the surest first:
 
     exact        the same characters
     normalised   the same but for case, space and sentence punctuation (operators count where there is a formula)
-    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), enough of them distinctive
+    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's
     idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's checker)
-    edited       most of the sample's weight in the same order: a copy with some words replaced
+    edited       two in five of the sample's rare word triples: a copy with some words replaced
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
 
-A sample of under four words is compared for equality alone: nothing else would be honest. Words of a template weigh
-nothing, since all samples and all rows share them; so siblings from one template are not taken for copies.
+A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and
+rows share (a template, an instruction) counts for nothing, so siblings from one template are not taken for copies.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 import msgspec
 
 from core.data.text import is_wordy, loose_key, operators, same_key, word_spans, words
 
 IDF_THRESHOLD = 0.8
-EDITED_THRESHOLD = 0.62
-"""Share of the weight a copy with one word in ten replaced keeps with room to spare; unrelated texts stay under .3."""
+EDITED_THRESHOLD = 0.4
+"""A replaced word breaks three triples: a copy with one word in ten replaced keeps over .5 of all, and of the rare ones alone,
+where a template takes the rest, mostly over .4. Unrelated texts keep none, siblings from a template under .2."""
+MIN_RARE = 5
+"""Rare triples a sample must have to be told from its siblings."""
 SHORT, LONG = 4, 8
 """Words of a sample: under SHORT equality only, from LONG on n-grams and edits."""
 CHARACTER_LIKENESS = 0.8
-_RARE = 0.5
-"""A word counts as distinctive when it has at least this share of the greatest weight (documents: square root of all)."""
 _MAX_WORDS = 4000
 
 
@@ -53,21 +55,31 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "ngram8"
 
 
-class Weights:
-    """How much a word says about which text it is from: its inverse document frequency over samples and rows."""
+class Rarity:
+    """How many texts (samples and different training rows) hold an n-gram; what a template repeats is not rare."""
 
-    def __init__(self, frequency: Mapping[str, int], documents: int) -> None:
-        self._frequency = frequency
-        self._documents = max(documents, 2)
-        self._top = math.log(self._documents)
+    def __init__(self, texts: Iterable[Sequence[str]], samples: Iterable[Sequence[str]]) -> None:
+        """`texts`: the words of every text counted; `samples`: those whose n-grams are of interest."""
+        wanted = {g for words_ in samples for size in (3, 5) for g in ngrams(words_, size)}
+        self._frequency: Counter[tuple[str, ...]] = Counter()
+        self.documents = 0
+        for words_ in texts:
+            self._frequency.update({g for size in (3, 5) for g in ngrams(words_, size)} & wanted)
+            self.documents += 1
+        self._limit = max(5, 0.01 * self.documents)
 
-    def word(self, word: str) -> float:
-        """In [0, 1]: 1 for a word of one text, 0 for a word of all."""
-        return max(0.0, math.log(self._documents / max(1, self._frequency.get(word, 1))) / self._top)
+    def rare(self, words_: Sequence[str]) -> list[tuple[str, ...]]:
+        """The word triples of a text that few texts hold."""
+        return [g for g in ngrams(words_, 3) if self._frequency[g] <= self._limit]
 
-    def distinctive(self, found: Iterable[str]) -> int:
-        """How many of these words are rare."""
-        return sum(1 for w in found if self.word(w) >= _RARE)
+    def weight(self, gram: tuple[str, ...]) -> float:
+        """Inverse document frequency, in nats."""
+        return math.log((self.documents + 1) / max(1, self._frequency[gram]))
+
+
+def ngrams(words_: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """All runs of `size` words."""
+    return [tuple(words_[i : i + size]) for i in range(len(words_) - size + 1)]
 
 
 class Sample:
@@ -83,7 +95,7 @@ class Sample:
         self.operators = operators(text)
 
 
-def compare(text: str, sample: Sample, weights: Weights) -> Match | None:
+def compare(text: str, sample: Sample, rarity: Rarity) -> Match | None:
     """The surest match of the sample in the text, or None."""
     if text == sample.text:
         return _match("exact", 1.0, sample, 0, len(text))
@@ -91,8 +103,8 @@ def compare(text: str, sample: Sample, weights: Weights) -> Match | None:
         return _match("normalised", 1.0, sample, 0, len(text))
     spans = word_spans(text)[:_MAX_WORDS]
     if len(sample.words) >= LONG:
-        return _long(spans, sample, weights)
-    return _short(text, spans, sample, weights) if len(sample.words) >= SHORT else None
+        return _long(spans, sample, rarity)
+    return _short(text, spans, sample, rarity) if len(sample.words) >= SHORT else None
 
 
 def same_text(text: str, sample: Sample) -> bool:
@@ -111,45 +123,50 @@ def _match(kind: str, score: float, sample: Sample, start: int, end: int) -> Mat
     return Match(kind=kind, score=round(score, 3), sample=sample.index, start=start, end=end)
 
 
-def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, weights: Weights) -> Match | None:
+def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity) -> Match | None:
     mine = [w for w, _, _ in spans]
     if len(mine) < LONG:
         return None
-    matcher = SequenceMatcher(None, mine, sample.words, autojunk=False)
-    blocks = [b for b in matcher.get_matching_blocks() if b.size]
+    blocks = _blocks(mine, sample.words)
     if not blocks:
         return None
     run = max(blocks, key=lambda b: b.size)
-    start, end = spans[run.a][1], spans[run.a + run.size - 1][2]
-    rare = weights.distinctive(mine[run.a : run.a + run.size])
-    sibling = _sibling(mine, sample, blocks)
-    if run.size >= 13 and rare >= 5 and not sibling:
-        return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
-    if not sibling and len(sample.words) >= LONG and weights.distinctive(set(sample.words)) >= 4:
-        five = _five_gram_share(mine, sample.words, weights)
-        whole = spans[blocks[0].a][1], spans[blocks[-1].a + blocks[-1].size - 1][2]
-        if five >= IDF_THRESHOLD:
-            return _match("idf5", five, sample, *whole)
-        kept = _kept(sample, blocks, weights)
-        if kept >= EDITED_THRESHOLD:
-            return _match("edited", kept, sample, *whole)
-    if run.size >= 8 and rare >= 4:
+    start, end = spans[run.mine][1], spans[run.mine + run.size - 1][2]
+    in_run = len(rarity.rare(mine[run.mine : run.mine + run.size]))
+    if not _sibling(sample, blocks):
+        if run.size >= 13 and in_run >= 5:
+            return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
+        whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
+        kept, rare = _kept(mine, sample, rarity)
+        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD:
+            five = _five_gram_share(mine, sample.words, rarity)
+            return _match("idf5", five, sample, *whole) if five >= IDF_THRESHOLD else _match("edited", kept, sample, *whole)
+    if run.size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return None
 
 
-def _kept(sample: Sample, blocks: Sequence[object], weights: Weights) -> float:
-    """Share of the sample's weight in matching blocks of at least two words."""
-    total = sum(weights.word(w) for w in sample.words)
-    kept = 0.0
-    for block in blocks:
-        start, size = int(getattr(block, "b")), int(getattr(block, "size"))
-        if size > 1 or len(sample.words) <= 12:
-            kept += sum(weights.word(w) for w in sample.words[start : start + size])
-    return kept / total if total else 0.0
+class _Block(NamedTuple):
+    """A run of equal words: where in the text, where in the sample, how many."""
+
+    mine: int
+    theirs: int
+    size: int
 
 
-def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[object]) -> bool:
+def _blocks(mine: Sequence[str], theirs: Sequence[str]) -> list[_Block]:
+    found = SequenceMatcher(None, mine, theirs, autojunk=False).get_matching_blocks()
+    return [_Block(b.a, b.b, b.size) for b in found if b.size]
+
+
+def _kept(mine: Sequence[str], sample: Sample, rarity: Rarity) -> tuple[float, int]:
+    """Share of the sample's rare triples that the text has, and how many rare ones the sample has."""
+    rare = rarity.rare(sample.words)
+    have = set(ngrams(mine, 3))
+    return (sum(1 for g in rare if g in have) / len(rare) if rare else 0.0), len(rare)
+
+
+def _sibling(sample: Sample, blocks: Sequence[_Block]) -> bool:
     """The same wording about other numbers: another question, not a copy.
 
     True when numbers are all that differs, or when over half of the sample's numbers (two at least) are others.
@@ -157,7 +174,7 @@ def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[object]) -> b
     numbers = [i for i, w in enumerate(sample.words) if w.isdigit()]
     if not numbers:
         return False
-    matched = {int(getattr(b, "b")) + i for b in blocks for i in range(int(getattr(b, "size")))}
+    matched = {b.theirs + i for b in blocks for i in range(b.size)}
     missing = [i for i in range(len(sample.words)) if i not in matched]
     foreign = [i for i in numbers if i not in matched]
     if not foreign:
@@ -165,18 +182,14 @@ def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[object]) -> b
     return len(foreign) == len(missing) or (len(numbers) > 1 and 2 * len(foreign) > len(numbers))
 
 
-def _five_gram_share(mine: Sequence[str], theirs: Sequence[str], weights: Weights) -> float:
-    have = {tuple(mine[i : i + 5]) for i in range(len(mine) - 4)}
-    total = kept = 0.0
-    for i in range(len(theirs) - 4):
-        gram = tuple(theirs[i : i + 5])
-        weight = sum(weights.word(w) for w in gram)
-        total += weight
-        kept += weight if gram in have else 0.0
-    return kept / total if total else 0.0
+def _five_gram_share(mine: Sequence[str], theirs: Sequence[str], rarity: Rarity) -> float:
+    have = set(ngrams(mine, 5))
+    grams = ngrams(theirs, 5)
+    total = sum(rarity.weight(g) for g in grams)
+    return sum(rarity.weight(g) for g in grams if g in have) / total if total else 0.0
 
 
-def _short(text: str, spans: Sequence[tuple[str, int, int]], sample: Sample, weights: Weights) -> Match | None:
+def _short(text: str, spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity) -> Match | None:
     """Four to seven words: character 5-grams, and no word of weight may differ beyond its spelling."""
     mine = [w for w, _, _ in spans]
     if abs(len(mine) - len(sample.words)) > 1 or operators(text) != sample.operators:
@@ -187,7 +200,7 @@ def _short(text: str, spans: Sequence[tuple[str, int, int]], sample: Sample, wei
     rest = list((Counter(sample.words) - Counter(mine)).elements())
     new = list((Counter(mine) - Counter(sample.words)).elements())
     respelt = all(any(SequenceMatcher(None, w, x).ratio() >= 0.75 for x in new) for w in rest)
-    if likeness >= CHARACTER_LIKENESS and respelt and weights.distinctive(set(sample.words)) >= 2:
+    if likeness >= CHARACTER_LIKENESS and respelt and rarity.rare(sample.words):
         return _match("characters", likeness, sample, 0, len(text))
     return None
 

@@ -7,8 +7,8 @@ error that names the file, whoever made it: a training script, a model's code, o
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -118,8 +118,14 @@ def _imported_names(folder: Path) -> set[str]:
     """Modules that evaluate.py imports: a new file of such a name beside it would take the module's place. Other new
     Python files there are somebody's work (a training script) and no harm."""
     evaluate = folder / "evaluate.py"
-    source = evaluate.read_text(encoding="utf-8", errors="replace") if evaluate.is_file() else ""
-    return set(re.findall(r"^\s*(?:from|import)\s+(\w+)", source, re.MULTILINE))
+    try:
+        tree = ast.parse(evaluate.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    nodes = list(ast.walk(tree))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
 
 
 def _copy_over(copy: Path, target: Path) -> None:

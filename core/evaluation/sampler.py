@@ -29,7 +29,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     prompting: Prompting = Prompting()
     """`shots` holds worked examples already chosen, or is filled from the spec's `shots_from`."""
     declared_stops_only: bool = False
-    """Stop only where generation_config or the tokenizer says, as the evaluation would; else also at the end of turn."""
+    """Stop only where generation_config or the tokenizer says, as an evaluation would; else at the end of turn too."""
 
 
 class SampleSpec(msgspec.Struct, frozen=True, kw_only=True):

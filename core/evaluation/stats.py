@@ -50,7 +50,8 @@ def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, flo
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    # At 0 and 1 the bound equals the share; rounding must not put it a hair beyond.
+    return (max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
 
 
 def standard_error(p: float, n: int) -> float:

@@ -7,6 +7,7 @@ cache drops what was written longest ago.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -63,7 +64,8 @@ class Cache:
             draft.write_bytes(msgspec.msgpack.encode(_Entry(key, self._now(), body)))
             draft.replace(path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink()
             return
         self._writes += 1
         if self._writes % 50 == 1:

@@ -126,6 +126,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     when: str
     arxiv: str = ""
     url: str = ""
+    aliases: tuple[str, ...] = ()
+    """Other names under which people look for it."""
     needs: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
     data: str = ""

@@ -69,7 +69,8 @@ def extract(text: PaperText) -> Extract:
 def extract_section(section: Section) -> list[Finding]:
     """The values a section states, in reading order."""
     found: list[tuple[int, int, Finding]] = []
-    for at, (place, paragraph) in enumerate(paragraphs(section)):
+    for at, (place, raw_paragraph) in enumerate(paragraphs(section)):
+        paragraph = " ".join(raw_paragraph.split())  # long runs of blanks are costly to the patterns
         for rule in RULES:
             for match in rule.pattern.finditer(paragraph):
                 raw = next(value for value in match.groupdict().values() if value is not None)

@@ -9,15 +9,17 @@ import msgspec
 _TIMES = r"(?:\\times|×|·|\\cdot|\*|x)"
 _TEN_TO = r"10\s*\^?\s*\{?\s*[-−–]?\s*\d+\s*\}?"
 _NEGATIVE_POWER = r"10\s*\^\s*\{?\s*[-−–]\s*\d+\s*\}?"
-_PLAIN = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
+# Digits are bounded and start a number: else a hostile run of them costs quadratic time.
+_PLAIN = r"(?:\d[\d,]{0,14}(?:\.\d{1,12})?|\.\d{1,12})"
 NUMBER = rf"(?:{_NEGATIVE_POWER}|{_PLAIN}(?:\s*[eE]\s*[-−–]?\s*\d+|\s*{_TIMES}\s*{_TEN_TO})?)"
 """`1e-6`, `5 \\times 10^{-7}`, `1,024`, `.001`, `10^{-4}`, which comes first: it starts with a plain 10."""
 
 _WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "ten": 10, "sixteen": 16}
 _SYMBOL = r"(?:\([^)]{0,30}\)\s*)?(?:\$?\\?\w{0,8}\$?\s*)?"
-_VERB = r"(?:(?:is|was|are|were)?\s*(?:set|fixed|equal)?\s*(?:to|of|at|as|is|was|=|:|≈|\\approx)\s*)*"
+_VERB = r"(?:(?:is|was|are|were)?\s*(?:set|fixed|equal)?\s*(?:to|of|at|as|is|was|=|:|≈|\\approx)\s*){0,4}"
+# At most four of them: without a bound, "is is is ..." in a hostile text would take exponential time.
 _IS = rf"\s*{_SYMBOL}{_VERB}(?:be\s*)?\$?\s*"
-_COUNT = r"(?P<v>\d[\d,]*|" + "|".join(_WORDS) + r")"
+_COUNT = r"(?<![\w.,])(?P<v>\d[\d,]{0,14}|" + "|".join(_WORDS) + r")"
 _ANSWERS = r"(?:responses|samples|completions|outputs|rollouts|generations|answers|solutions)"
 _ASKED = r"(?:per|for each|for every|from each|to each)\s+(?:prompt|question|query|problem|input)"
 
@@ -33,9 +35,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 def _after(name: str, words: str, low: float, high: float) -> Rule:
     """`<words> (is|of|=|...) <number>`."""
-    return Rule(
-        name, re.compile(rf"{words}{_IS}(?P<v>{NUMBER})(?![\d.,]*\d)", re.IGNORECASE), low, high
-    )
+    return Rule(name, re.compile(rf"{words}{_IS}(?P<v>{NUMBER})(?![\d.,]{0, 4}\d)", re.IGNORECASE), low, high)
 
 
 def _rule(name: str, pattern: str, low: float, high: float) -> Rule:
@@ -44,19 +44,24 @@ def _rule(name: str, pattern: str, low: float, high: float) -> Rule:
 
 RULES = (
     _after("lr", r"\b(?:learning[- ]rates?|LR|step size)(?!\s*(?:warm|sched|decay))", 1e-9, 1.0),
-    _rule("lr", rf"(?P<v>{NUMBER})\s*\$?\s*(?:as the |peak |initial |constant |maximum )*learning rate", 1e-9, 1.0),
-    _after("batch", r"\b(?:(?:global|total|effective|training|train|mini-?)\s*)*batch[- ]sizes?", 1, 1e7),
-    _rule("epochs", rf"\b{_COUNT}\s+epochs?\b", 1, 1000),
+    _rule(
+        "lr",
+        rf"(?<![\w.,])(?P<v>{NUMBER})\s*\$?\s*(?:as the |peak |initial |constant |maximum ){0, 3}learning rate",
+        1e-9,
+        1.0,
+    ),
+    _after("batch", r"\b(?:(?:global|total|effective|training|train|mini-?)\s*){0,3}batch[- ]sizes?", 1, 1e7),
+    _rule("epochs", rf"{_COUNT}\s+epochs?\b", 1, 1000),
     _after("beta", r"\bKL(?:[- ]\w+){0,2}\s+(?:coefficient|coeff\.?|weight|penalty|constant)", 0, 100),
     _after("beta", r"(?:β|\\beta\b|\bbeta\b)(?!\s*_?\{?[12])", 0, 100),
-    _rule("generations", rf"\b{_COUNT}\s+(?:\w+\s+)?{_ANSWERS}\s+{_ASKED}", 2, 4096),
+    _rule("generations", rf"{_COUNT}\s+(?:\w+\s+)?{_ANSWERS}\s+{_ASKED}", 2, 4096),
     _after("generations", r"\bgroup size", 2, 4096),
-    _after("temperature", r"\b(?:sampling |softmax |rollout )*temperature", 0, 5),
+    _after("temperature", r"\b(?:sampling |softmax |rollout ){0,2}temperature", 0, 5),
     _after("rank", r"\bLoRA\s+rank", 1, 4096),
     _after("lora_alpha", r"\bLoRA\s+(?:alpha|\\alpha|α)", 1, 4096),
     _after("warmup_ratio", r"\bwarm-?up\s+(?:ratio|fraction)", 0, 1),
-    _rule("warmup_steps", rf"\b{_COUNT}\s+(?:\w+\s+){{0,2}}warm-?up\s+steps", 1, 1e6),
-    _rule("warmup_steps", r"warm-?up\s+(?:of|over|for)\s+(?P<v>\d[\d,]*)\s+\w*\s*steps", 1, 1e6),
+    _rule("warmup_steps", rf"{_COUNT}\s+(?:\w+\s+){{0,2}}warm-?up\s+steps", 1, 1e6),
+    _rule("warmup_steps", r"warm-?up\s+(?:of|over|for)\s+(?P<v>\d[\d,]{0,14})\s+(?:\w+\s+)?steps", 1, 1e6),
     _after("weight_decay", r"\bweight decay", 0, 1),
     _after("epsilon", r"\b(?:clip(?:ping)?\s+(?:range|ratio|parameter|threshold|epsilon))", 1e-5, 20),
     _after(

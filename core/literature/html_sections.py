@@ -8,12 +8,14 @@ It never fails on bad markup; what it cannot place becomes text.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 from core.literature.papers import Section, Table
 
 _SKIPPED = {
     "script",
+    "title",
     "style",
     "nav",
     "header",
@@ -66,6 +68,7 @@ class _Reader(HTMLParser):
         self.title = ""
         self.drafts = [_Draft("", "", 1)]
         self._open: list[tuple[str, bool]] = []  # every open tag, and whether it started a skipped stretch
+        self._names: Counter[str] = Counter()  # how many of each are open: hostile nesting must not cost a search
         self._skipping = 0
         self._heading: list[str] | None = None
         self._tag_text: list[str] | None = None
@@ -88,6 +91,7 @@ class _Reader(HTMLParser):
             self._put(f" {names.get('alttext') or ''} ")
             skip = True
         self._open.append((tag, skip))
+        self._names[tag] += 1
         self._skipping += skip
         if not self._skipping:
             self._start(tag, kind, names)
@@ -114,8 +118,9 @@ class _Reader(HTMLParser):
             self._put("\n")
 
     def handle_endtag(self, tag: str) -> None:
-        while any(name == tag for name, _ in self._open):
+        while self._names[tag]:
             name, skip = self._open.pop()
+            self._names[name] -= 1
             if not self._skipping:
                 self._end(name)
             self._skipping -= skip

@@ -177,9 +177,10 @@ def _match(card: Card, text: float, hits: list[str], params: int | None) -> Matc
     if params is not None:
         sized = [h for h in card.hyper if h.params_min > 0 and h.params_min <= params <= h.params_max]
         if sized:
-            score += 1.0
+            score += 3.0
             why.append(f"has values for {params:,} parameters: {', '.join(sorted({h.name for h in sized}))}")
         elif any(h.params_min > 0 for h in card.hyper):
+            score *= 0.6
             why.append(f"no values for {params:,} parameters")
     if card.needs:
         why.append(f"needs {', '.join(card.needs)}")
@@ -188,7 +189,9 @@ def _match(card: Card, text: float, hits: list[str], params: int | None) -> Matc
 
 def _document(card: Card) -> list[str]:
     """A card's words; its id, title and method count three times."""
-    head = f"{card.id} {card.title} {card.method} {card.arxiv} {' '.join(card.signs)}".replace("_", " ")
+    head = f"{card.id} {card.title} {' '.join(card.aliases)} {card.method} {card.arxiv} {' '.join(card.signs)}".replace(
+        "_", " "
+    )
     body = " ".join((card.summary, card.when, card.data, *card.failures))
     return words(head) * 3 + words(body)
 

@@ -44,8 +44,8 @@ class Pretraining(NamedTuple):
 
 PRETRAINING = {
     "addition": Pretraining(),
-    "sorting": Pretraining(),
-    "toolcall": Pretraining(steps=700, batch=96),
+    "sorting": Pretraining(steps=700, batch=128),
+    "toolcall": Pretraining(steps=600, batch=64),
 }
 
 
@@ -193,8 +193,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", nargs="?", choices=NAMES)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     for name in NAMES if args.all else [args.task or parser.error("name a task or say --all")]:
         make(name)
 

@@ -166,7 +166,7 @@ def _curve(series: Series | None, most: int = 12) -> list[list[float]]:
 def _finding(f: Failure) -> object:
     return {
         "failure": f.seq, "kind": f.kind, "severity": f.severity, "first_step": f.first_step, "confidence": f.confidence,
-        "evidence": f.evidence, "causes": f.causes, "remedies": f.remedies, "stopped_early": f.stopped,
+        "evidence": f.evidence, "causes": f.causes, "remedies": f.options, "stopped_early": f.stopped,
     }  # fmt: skip
 
 

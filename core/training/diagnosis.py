@@ -151,7 +151,7 @@ KNOWLEDGE: dict[str, tuple[tuple[str, ...], tuple[Remedy, ...]]] = {
         ("too large policy updates", "the reward's distribution shifted (harder prompts, truncation)"),
         (_LOWER_LR, _KL_ANCHOR,
          _try("go back to the best checkpoint and go on from there", None),
-         _try("bound the update of bad samples", "2505.07291", delta=4.0)),
+         _try("bound the update of bad samples (delta 4)", "2505.07291")),
     ),
     "kl_over_optimisation": (
         ("the policy moves away from the base without gaining: over-optimisation of a proxy reward",),

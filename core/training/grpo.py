@@ -42,11 +42,12 @@ def main(spec_path: str) -> None:
     spec = read_train_spec(spec_path)
     bench = set_up(spec, Path(spec_path).resolve().parent)
     callback = make_callback(bench)
+    functions: list[Any]
     functions, weights = build_rewards(spec)
     trainer = RenderedPrompts(
         model=bench.model,
         args=settings(spec, bench, weights),
-        reward_funcs=list(functions),
+        reward_funcs=functions,
         train_dataset=prompts(spec, bench),
         processing_class=bench.tokenizer,
         peft_config=lora_config(spec.lora),

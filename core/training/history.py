@@ -48,7 +48,7 @@ class Series:
         return sum(part) / len(part)
 
     def noise(self) -> float:
-        """Standard deviation of one value around the trend, from successive differences (robust, in the metric's unit)."""
+        """Standard deviation of one value around the trend, from successive differences; in the metric's unit."""
         differences = [abs(b - a) for a, b in zip(self.values, self.values[1:], strict=False)]
         if not differences:
             return 0.0
@@ -108,7 +108,7 @@ class History:
 
 
 class Rise:
-    """Change of a noisy series from its first rows to its last ones, in the unit of the metric and in standard errors."""
+    """Change of a noisy series from its first rows to its last ones, in its unit and in standard errors."""
 
     def __init__(self, series: Series, window: int) -> None:
         head, tail = min(window, len(series) // 2), min(window, len(series) // 2)

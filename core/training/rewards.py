@@ -19,7 +19,7 @@ SOFT_SHARE = 0.2
 """The last fifth of the length limit is penalised: DAPO's 4,096 of 20,480 tokens (2503.14476, section 3.4)."""
 
 
-def build_rewards(spec: TrainSpec) -> tuple[list[Reward], list[float]]:
+def build_rewards(spec: TrainSpec) -> tuple[list[Any], list[float]]:
     """(functions, weights) for TRL; without any in the spec the development verifier is the reward."""
     specs = spec.rewards or (RewardSpec(kind="verifier", verifier=spec.verifier),)
     functions: list[Reward] = []

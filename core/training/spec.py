@@ -7,7 +7,7 @@ ModelConfig) unless a field names a paper; none is tuned to a task.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -182,3 +182,37 @@ def write_spec(folder: str | Path, spec: msgspec.Struct) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=1))
     return path
+
+
+def changed(spec: TrainSpec, changes: dict[str, Any]) -> TrainSpec:
+    """`spec` with a remedy's changes: a value replaces, `"*0.3"` multiplies (whole numbers stay whole, at least 1).
+
+    `overlong` adds DAPO's soft length penalty with that weight. A field with None as its default counts as TRL's.
+    """
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name == "overlong":
+            own = spec.rewards or (RewardSpec(kind="verifier", verifier=spec.verifier),)
+            others = tuple(r for r in own if r.kind != "overlong")
+            values["rewards"] = (*others, RewardSpec(kind="overlong", weight=float(value)))
+        elif name == "lora":
+            values[name] = LoraSpec() if value == {} else msgspec.convert(value, LoraSpec)
+        elif isinstance(value, str) and value.startswith("*"):
+            values[name] = _scaled(spec, name, float(value[1:]))
+        else:
+            values[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
+    if values.get("kind", spec.kind) != spec.kind and spec.lr is not None:
+        values.setdefault("lr", None)  # a learning rate does not carry over from one method to another
+    result = msgspec.structs.replace(spec, **values)
+    if result.kind == "grpo" and result.batch_size * result.grad_accum % result.num_generations:
+        size = max(result.batch_size // result.num_generations, 1) * result.num_generations
+        result = msgspec.structs.replace(result, batch_size=size)
+    check_train_spec(result)
+    return result
+
+
+def _scaled(spec: TrainSpec, name: str, factor: float) -> float | int:
+    now = spec.learning_rate if name == "lr" else getattr(spec, name)
+    if name == "beta" and now == 0:
+        return 0.001 * factor  # from nothing: INTELLECT-2's coefficient (2505.07291) as the unit
+    return max(round(now * factor), 1) if isinstance(now, int) else now * factor

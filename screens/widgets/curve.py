@@ -69,7 +69,9 @@ class Curve(Pane):
         chosen = self.chosen(view.state)
         if chosen is None:
             jobs = view.state.running_jobs()
-            when = "The first point comes with the first logged train step." if jobs else "Starts with the first training."
+            when = (
+                "The first point comes with the first logged train step." if jobs else "Starts with the first training."
+            )
             return empty(width, "No curve yet.", when)
         job, metric = chosen
         series = job.series[metric]

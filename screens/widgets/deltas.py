@@ -92,7 +92,7 @@ class Deltas(Pane):
             bounds = f"[{points(best.delta_interval[0])}, {points(best.delta_interval[1])}]"
             how = "paired, " if best.paired else ""
             text = f"best: {best.label}, {points(best.delta)} {bounds} points ({how}95 %)"
-            rows += [row((line, "dim"), seq=best.seq) for line in wrap(text, width, 2)]
+            rows += [row((line, "dim"), seq=best.seq) for line in wrap(text, width, 3)]
         return rows
 
     def _score(self, e: Evaluation, state: RunState, label: int, scale: Scale) -> Row:
@@ -119,5 +119,7 @@ class Deltas(Pane):
         clear = s.heldout_interval is not None and s.heldout_interval[0] > 0
         role = "good strong" if clear else "bad" if s.heldout_delta < 0 else ""
         text = f"{percent(s.heldout_baseline)} → {percent(s.heldout_best)}"
-        rows.append(row((text, "strong"), (f"  {points(s.heldout_delta)}{bounds}", role), seq=s.heldout_seq))
-        return rows
+        delta = f"  {points(s.heldout_delta)}{bounds}"
+        if len(text) + len(delta) <= width:
+            return [*rows, row((text, "strong"), (delta, role), seq=s.heldout_seq)]
+        return [*rows, row((text, "strong"), seq=s.heldout_seq), row((delta, role), seq=s.heldout_seq)]

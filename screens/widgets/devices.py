@@ -33,7 +33,7 @@ class Devices(Pane):
         rows += [row(), row(("Jobs", "title"))]
         running = state.running_jobs()
         for job in running:
-            rows.extend(self._running(job, view, width))
+            rows.extend(self._at_work(job, view, width))
         if not running:
             rows.append(row(("none is running", "dim")))
         ended = [job for job in state.jobs.values() if job.status != "running"]
@@ -41,33 +41,35 @@ class Devices(Pane):
         return rows
 
     def _device(self, d: Device, width: int) -> list[Row]:
-        rows = [row((cut(self._name(d), width), "waiting strong" if d.source == "fake" else "strong"), seq=d.seq)]
+        rows = [row((cut(self._called(d), width), "waiting strong" if d.source == "fake" else "strong"), seq=d.seq)]
         use = "n/a" if d.util is None else f"{100 * d.util:.0f} %"
         meter = max(8, width - 7)
         rows.append(row((bar(d.util, meter), "line"), use.rjust(7), seq=d.seq))
-        figures = [f"{gigabytes(d.memory_used)} of {gigabytes(d.memory_total)} GB"]
+        own = f" ({gigabytes(d.own_memory)} ours)" if d.own_memory is not None else ""
+        figures = [f"{gigabytes(d.memory_used)} of {gigabytes(d.memory_total)} GB{own}"]
         figures += [f"{d.power_w:.0f} W"] if d.power_w is not None else []
         figures += [f"{d.temperature_c:.0f} °C"] if d.temperature_c is not None else []
-        figures += [f"own {gigabytes(d.own_memory)} GB"] if d.own_memory is not None else []
-        figures += [f"{d.others} process{'es' * (d.others != 1)} of others"] if d.others else []
-        line = "  ".join(figures)
-        rows.append(row((cut(line, width), "dim"), seq=d.seq))
+        figures += [f"{d.others} other process{'es' * (d.others != 1)}"] if d.others else []
+        rows += packed(figures, width, d.seq)
         if len(d.history) > 4:
             rows.append(row((spark(d.history, width), "band"), seq=d.seq))
         if d.note:
             rows.append(row((cut(d.note, width), "dim"), seq=d.seq))
         return rows
 
-    def _name(self, d: Device) -> str:
+    def _called(self, d: Device) -> str:
         if d.source == "psutil":
             return f"{d.name} (no GPU; measured by psutil)" if "psutil" not in d.note else d.name
         fake = "FAKE " if d.source == "fake" else ""
         return f"{fake}GPU {d.index}  {d.name}"
 
-    def _running(self, job: Job, view: View, width: int) -> list[Row]:
+    def _at_work(self, job: Job, view: View, width: int) -> list[Row]:
         elapsed = max(0.0, (view.now_us - job.started_ts) / 1e6)
         of = f"/{job.planned_steps}" if job.planned_steps else ""
-        first: list[Part] = [("● ", "accent"), (fit(f"{job.id} {job.method or job.kind}", min(18, width - 14)), "strong")]
+        first: list[Part] = [
+            ("● ", "accent"),
+            (fit(f"{job.id} {job.method or job.kind}", min(18, width - 14)), "strong"),
+        ]
         first.append(f" step {job.step}{of}")
         if job.step > 0 and job.planned_steps:
             pace = elapsed / job.step
@@ -75,7 +77,10 @@ class Devices(Pane):
             second = f"{pace:.2g} s/step  {left} left"
         else:
             second = f"{span_of(elapsed)} so far"
-        return [row(*first, seq=job.last_seq or job.seq), row((cut(f"  {second}  {job.title}", width), "dim"), seq=job.seq)]
+        return [
+            row(*first, seq=job.last_seq or job.seq),
+            row((cut(f"  {second}  {job.title}", width), "dim"), seq=job.seq),
+        ]
 
     def _ended(self, job: Job, width: int) -> Row:
         sign, role = {"finished": ("✓", "good"), "failed": ("✗", "bad"), "lost": ("?", "bad")}.get(
@@ -89,3 +94,14 @@ def spark(values: list[float], width: int) -> str:
     """The last values as blocks, in [0, 1]."""
     shown = values[-width:]
     return "".join(_SPARKS[min(7, int(min(max(v, 0.0), 1.0) * 7.999))] for v in shown).rjust(width)
+
+
+def packed(figures: list[str], width: int, seq: int) -> list[Row]:
+    """Figures side by side, on as many lines as they need, none torn apart."""
+    lines: list[str] = []
+    for figure in figures:
+        if lines and len(lines[-1]) + 2 + len(figure) <= width:
+            lines[-1] += "  " + figure
+        else:
+            lines.append(figure)
+    return [row((cut(line, width), "dim"), seq=seq) for line in lines]

@@ -42,7 +42,9 @@ class Diagnosis(Pane):
                 rows.extend(labelled(name if i == 0 else "", text, width, seq))
         if f.remedy:
             rows.extend(labelled("remedy", f.remedy, width, f.remedy_seq))
-            good = "good" if f.result.startswith("better") else "bad" if f.result.startswith(("worse", "failed")) else ""
+            good = (
+                "good" if f.result.startswith("better") else "bad" if f.result.startswith(("worse", "failed")) else ""
+            )
             rows.extend(labelled("result", f.result.replace("_", " ") or "not known yet", width, f.remedy_seq, good))
         else:
             for i, text in enumerate(f.remedies[:3]):
@@ -52,13 +54,14 @@ class Diagnosis(Pane):
     def _short(self, f: Failure, width: int) -> list[Row]:
         result = f": {f.result.replace('_', ' ')}" if f.result else ""
         text = f"{f.job} {f.kind.replace('_', ' ')}" + (f" → {f.remedy}" if f.remedy else "") + result
-        return [row((("· " if i == 0 else "  ") + line, "dim"), seq=f.seq) for i, line in enumerate(wrap(text, width - 2, 2))]
+        return [
+            row((("· " if i == 0 else "  ") + line, "dim"), seq=f.seq)
+            for i, line in enumerate(wrap(text, width - 2, 2))
+        ]
 
 
 def labelled(name: str, text: str, width: int, seq: int, role: str = "") -> list[Row]:
     """A text beside its name, wrapped in a column of its own."""
     gutter = 11
     lines = wrap(text, width - gutter, 4) or [""]
-    return [
-        row(((name if i == 0 else "").ljust(gutter), "dim"), (line, role), seq=seq) for i, line in enumerate(lines)
-    ]
+    return [row(((name if i == 0 else "").ljust(gutter), "dim"), (line, role), seq=seq) for i, line in enumerate(lines)]

@@ -20,6 +20,7 @@ def status_word(view: View) -> tuple[str, str]:
     if state.finished_ts:
         return state.status.upper(), "good" if state.status == "finished" else "bad"
     words = {
+        "none": ("", ""),
         "connecting": ("CONNECTING", "dim"),
         "reconnecting": ("HOST GONE, RECONNECTING", "bad"),
         "gone": ("HOST GONE", "bad"),
@@ -57,7 +58,9 @@ class Header(Pane):
         state = view.state
         word, role = status_word(view)
         limit = f" of {clock(state.budget.hours * 3600)}" if state.budget.hours else ""
-        right: list[Part] = [(word, f"{role} strong"), ("  " + clock(view.elapsed_s) + limit, "")]
+        right: list[Part] = [(word, f"{role} strong")]
+        if state.created_ts:
+            right.append(("  " + clock(view.elapsed_s) + limit, ""))
         if state.budget.usd or state.budget.usd_used:
             of = f" of ${state.budget.usd:g}" if state.budget.usd else ""
             right.append((f"  ${state.budget.usd_used:.2f}{of}", ""))
@@ -65,7 +68,7 @@ class Header(Pane):
             right.append(("  " + waiting(state), "waiting strong"))
         used = sum(cell_len(_text(p)) for p in right)
         experiments = len(state.experiments)
-        left = shorten(state.title or state.goal or state.run or "run", 60)
+        left = shorten(state.title or state.goal or view.run or "run", 60)
         room = max(width - used - 2, 0)
         tail = f" · experiment {experiments}" if experiments and cell_len(left) + 16 <= room else ""
         left = cut(left, room - len(tail)) + tail

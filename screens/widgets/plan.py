@@ -7,7 +7,13 @@ from screens.pane import Pane
 from screens.text import Row, row, wrap
 from screens.view import View
 
-SIGNS = {"done": ("✓", "good"), "doing": ("●", "accent"), "failed": ("✗", "bad"), "skipped": ("–", "dim"), "todo": ("○", "dim")}
+SIGNS = {
+    "done": ("✓", "good"),
+    "doing": ("●", "accent"),
+    "failed": ("✗", "bad"),
+    "skipped": ("–", "dim"),
+    "todo": ("○", "dim"),
+}
 
 
 class Plan(Pane):
@@ -31,7 +37,9 @@ class Plan(Pane):
         if state.lessons and len(rows) + 2 < height:
             rows += [row(), row(("Learnt", "title"))]
             for lesson in reversed(state.lessons):
-                rows += [row(("· " if i == 0 else "  ") + line, seq=0) for i, line in enumerate(wrap(lesson, width - 2, 3))]
+                rows += [
+                    row(("· " if i == 0 else "  ") + line, seq=0) for i, line in enumerate(wrap(lesson, width - 2, 3))
+                ]
         return rows
 
     def _step(self, step: PlanStep, width: int, seq: int) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from screens.pane import Pane, spans
-from screens.text import Row, clock
+from screens.text import Row, clock, row
 from screens.view import View
 
 RANK = {"C": 0, "E": 1, "S": 2, "A": 3, "!": 4}
@@ -21,6 +21,8 @@ class Timeline(Pane):
     """
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
+        if view.player is None and not view.state.created_ts:
+            return [row(("─" * width, "band"))]
         start, end = self.bounds(view)
         left, right = self.labels(view, start, end)
         bar = max(width - len(left) - len(right) - 2, 10)

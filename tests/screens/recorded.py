@@ -130,7 +130,10 @@ def recording() -> Recording:
         r.add(6, e.PaperFound(paper=id, title=title, year=2025, query="GRPO", source="library"))
         r.add(8, e.PaperRead(paper=id, title=title, source="library", taken=["clip high 0.28 (sec. 3.1)"]))
     r.add(9, e.CitationFollowed(paper="2503.14476", cites="2402.03300"))
-    r.add(10, e.RecipeExtracted(recipe="dapo", paper="2503.14476", title="DAPO", method="GRPO", settings={"clip_high": 0.28}))
+    r.add(
+        10,
+        e.RecipeExtracted(recipe="dapo", paper="2503.14476", title="DAPO", method="GRPO", settings={"clip_high": 0.28}),
+    )
     r.plan(12, 1)
     r.add(14, e.DatasetInspected(dataset="train.jsonl", rows=4212, columns=["prompt", "answer"], concerns=[
         e.Concern(kind="duplicates", count=180, score=0.4), e.Concern(kind="wrong_answers", count=32, score=0.6)],
@@ -168,7 +171,9 @@ def _grpo(r: Recording) -> None:
         remedies=["raise clip high to 0.28", "add an entropy bonus"], stopped=True), "host")  # fmt: skip
     r.add(end + 1, e.JobCancelled(job="job-2", reason="entropy collapse", seconds=130), "host")
     r.add(end + 2, e.ExperimentConcluded(experiment="x2", verdict="failed", why="entropy collapse"))
-    steer = r.add(end + 3, e.CommandRequested(command="steer", text="look at the clip range first", client="tui"), "user")
+    steer = r.add(
+        end + 3, e.CommandRequested(command="steer", text="look at the clip range first", client="tui"), "user"
+    )
     r.add(end + 3.2, e.CommandApplied(command="steer"), "host", cause=steer)
     r.add(end + 4, e.ModelRequested(step=9, brain="playbook", messages=20, characters=9000, steering=[steer]))
     r.add(end + 5, e.ModelCompleted(step=9, text="Raise clip high", input_tokens=900, output_tokens=60, cost_usd=0.4))

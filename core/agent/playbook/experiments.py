@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from core.agent.playbook.model import Call, Observation
-from core.agent.playbook.remedies import SIGN, remedy_for
+from core.agent.playbook.remedies import first_remedy
 from core.agent.playbook.search import Trial, best, best_score, ladder, last_score, next_rung, still_rising
 from core.agent.playbook.wishes import Wishes
 
@@ -29,6 +29,10 @@ STEPS = (
 
 SMALL = 50_000_000
 """Below this many parameters two trainings share a machine's cores better than one uses them all."""
+
+
+UNMEASURED_S = 25.0
+"""Allowance for a job's start (imports, loading) before the first job has been measured; only a limit, never waited for."""
 
 
 class Bench:
@@ -52,6 +56,10 @@ class Bench:
         self.last: dict[str, Trial] = {}
         self.gains: dict[str, float] = {}
         self.lessons: list[str] = []
+        self.used_remedies: set[str] = set()
+        self.change = ""
+        self.rising = False
+        self.total_s = 0.0
         self.statuses: dict[str, str] = {}
         self.number = 0
         self.params = 0
@@ -221,7 +229,7 @@ class Bench:
         threads = max(1, self.cores // self.slots())
         jobs: dict[str, float] = {}
         for lr in rates:
-            trial = {**settings, "lr": lr, "max_steps": steps, "scheduler": "constant_with_warmup", "time_limit_s": each + self.overhead_s}
+            trial = {**settings, "lr": lr, "max_steps": steps, "scheduler": "constant_with_warmup", "time_limit_s": each + (self.overhead_s or UNMEASURED_S)}
             trial |= {"threads": threads, "eval_every": max(5, steps // 3)}
             launched = yield from self.call(
                 "train",
@@ -248,22 +256,16 @@ class Bench:
         step_s = report.get("seconds_per_step")
         if step_s and report.get("step"):
             self.overhead_s = max(self.overhead_s, min(60.0, report["seconds"] - step_s * report["step"]))
+        settings = report.get("settings") or {"lr": report["last"].get("learning_rate")}
         for finding in report["diagnosis"]:
             if finding["severity"] != "failing":
                 continue
-            remedy = remedy_for(finding["kind"], method, report.get("settings") or {"lr": report["last"].get("learning_rate")})
-            sign = SIGN.get(finding["kind"])
-            source = ""
-            if sign:
-                found = yield from self.call("search_recipes", {"query": "", "signs": [sign], "needs": self.needs(), "limit": 1}, "")
-                cards = found.get("recipes") or []
-                source = cards[0]["id"] if cards else ""
-            words = remedy.words if remedy else "give this setting up; a lower rung of the ladder stands"
-            yield from self.call(
-                "choose_remedy",
-                {"failure": finding["failure"], "remedy": words, "change": remedy.change if remedy else {}, "source": source, "experiment": experiment},
-                f"{report['job']} failed: {finding['kind'].replace('_', ' ')}.",
-            )
+            remedy = first_remedy(finding, settings, self.used_remedies)
+            ladder_words = "give this rung up; the ladder goes on below it" if not report.get("settings") else "give this setting up"
+            arguments = {"failure": finding["failure"], "remedy": remedy.words if remedy and report.get("settings") else ladder_words, "experiment": experiment}
+            if remedy and report.get("settings"):
+                arguments |= {"change": remedy.change, "source": remedy.source}
+            yield from self.call("choose_remedy", arguments, f"{report['job']} failed: {finding['kind'].replace('_', ' ')}.")
 
     # ------------------------------------------------------------------------------------------------------ full jobs
 
@@ -278,12 +280,12 @@ class Bench:
             failing = [f for f in report["diagnosis"] if f["severity"] == "failing"]
             if report["status"] == "finished" and not failing:
                 break
-            remedy = remedy_for(failing[0]["kind"], method, settings) if failing else None
+            remedy = first_remedy(failing[0], settings, self.used_remedies) if failing else None
             if remedy is None or attempt or self.seconds_left() < self.smallest_experiment_s():
                 break
             settings = {**settings, **remedy.change}
-            experiment_words = f"Again with {remedy.words}"
-            yield from self.call("note", {"content": experiment_words, "kind": "lesson"}, "")
+            self.used_remedies.add(remedy.words)
+            yield from self.call("note", {"content": f"Again, with {remedy.words}", "kind": "lesson"}, "")
         usable = report is not None and report["checkpoint"] and (best_score(report) or 0.0) > 0
         if not usable or report is None:
             yield from self.conclude(experiment, None)

@@ -150,15 +150,27 @@ def prose_data(seed: int, rows: int = 700) -> Planted:
     origins = r.sample(clean, 60)
     for fault, numbers in taken.items():
         for k, i in enumerate(numbers):
-            data.rows[i] = _spoil_prose(r, fault, data, data.rows[i], data.rows[origins[k]] if fault == "repeated_row" else data.rows[origins[k + 30]])
+            data.rows[i] = _spoil_prose(
+                r,
+                fault,
+                data,
+                data.rows[i],
+                data.rows[origins[k]] if fault == "repeated_row" else data.rows[origins[k + 30]],
+            )
         data.faults[fault] = set(numbers)
     return data
 
 
-def _spoil_prose(r: random.Random, fault: str, data: Planted, row: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+def _spoil_prose(
+    r: random.Random, fault: str, data: Planted, row: dict[str, Any], origin: dict[str, Any]
+) -> dict[str, Any]:
     prompt, answer = row["prompt"], row["response"]
     if fault == "repeated_row":
-        return dict(origin) if r.random() < 0.5 else {"prompt": "  " + origin["prompt"] + " ", "response": origin["response"]}
+        return (
+            dict(origin)
+            if r.random() < 0.5
+            else {"prompt": "  " + origin["prompt"] + " ", "response": origin["response"]}
+        )
     if fault == "near_duplicates":
         return {"prompt": edit_words(r, origin["prompt"], 0.05), "response": origin["response"]}
     if fault == "contaminated":
@@ -167,10 +179,19 @@ def _spoil_prose(r: random.Random, fault: str, data: Planted, row: dict[str, Any
     if fault == "mojibake":
         return {"prompt": garble(r, prompt), "response": answer}
     if fault == "empty":
-        return r.choice(({"prompt": "", "response": answer}, {"prompt": prompt, "response": " \n"}, {"prompt": prompt, "response": None}))
+        return r.choice(
+            (
+                {"prompt": "", "response": answer},
+                {"prompt": prompt, "response": " \n"},
+                {"prompt": prompt, "response": None},
+            )
+        )
     if fault == "mixed_languages":
         texts = r.choice(list(_FOREIGN.values()))
-        return {"prompt": " ".join(r.sample(texts, 2)) + f" {r.choice(_NAMES)} {r.randint(10, 999)}.", "response": answer}
+        return {
+            "prompt": " ".join(r.sample(texts, 2)) + f" {r.choice(_NAMES)} {r.randint(10, 999)}.",
+            "response": answer,
+        }
     return {"prompt": prompt, "response": f"{answer} {r.choice(_PERSONAL).format(**_slots(r))}"}
 
 
@@ -178,9 +199,13 @@ def sums(seed: int, rows: int = 1500) -> Planted:
     """`12+30=` with its answer; faults: a leaked prompt, a wrong form, a contradiction, a repeat."""
     r = random.Random(seed)
     pairs = r.sample([(a, b, op) for a in range(100, 200) for b in range(100) for op in "+-"], rows + 300)
-    data = Planted([{"question": f"{a}{op}{b}=", "label": str(a + b if op == "+" else a - b)} for a, b, op in pairs[:rows]])
+    data = Planted(
+        [{"question": f"{a}{op}{b}=", "label": str(a + b if op == "+" else a - b)} for a, b, op in pairs[:rows]]
+    )
     data.evaluation = [f"{a}{op}{b}=" for a, b, op in pairs[rows:]]
-    clean, taken = _split_off(r, rows, {"repeated_row": 30, "contaminated": 30, "answer_shape": 30, "conflicting_labels": 30})
+    clean, taken = _split_off(
+        r, rows, {"repeated_row": 30, "contaminated": 30, "answer_shape": 30, "conflicting_labels": 30}
+    )
     origins = iter(r.sample(clean, 60))
     for fault, numbers in taken.items():
         data.faults[fault] = set(numbers)
@@ -190,9 +215,15 @@ def sums(seed: int, rows: int = 1500) -> Planted:
                 data.rows[i] = dict(data.rows[next(origins)])
             elif fault == "contaminated":
                 leak = r.choice(data.evaluation)
-                data.rows[i] = {"question": r.choice((leak, leak.replace("+", " + "), leak.replace("=", " ="))), "label": row["label"]}
+                data.rows[i] = {
+                    "question": r.choice((leak, leak.replace("+", " + "), leak.replace("=", " ="))),
+                    "label": row["label"],
+                }
             elif fault == "answer_shape":
-                data.rows[i] = {**row, "label": r.choice(("it is {}", "{}.0.1", "<{}>", "none", "{} apples", "[{}]")).format(row["label"])}
+                data.rows[i] = {
+                    **row,
+                    "label": r.choice(("it is {}", "{}.0.1", "<{}>", "none", "{} apples", "[{}]")).format(row["label"]),
+                }
             else:
                 origin = next(origins)
                 data.rows[i] = {**data.rows[origin], "label": str(int(data.rows[origin]["label"]) + r.randint(1, 9))}
@@ -204,9 +235,9 @@ def calls(seed: int, rows: int = 800) -> Planted:
     """Requests with a tool call in JSON; faults: other keys, other types, no JSON."""
     r = random.Random(seed)
     made: list[dict[str, Any]] = []
-    for _ in range(rows):
+    for number in range(rows):
         tool, argument = r.choice(list(_TOOLS.items()))
-        value = f"{r.choice(_ADJECTIVES)} {r.choice(_PLACES)} {r.randint(1, 999)}"
+        value = f"{r.choice(_ADJECTIVES)} {r.choice(_PLACES)} {number}"
         call = {"name": tool, "arguments": {argument: value}}
         made.append({"instruction": f"{tool.replace('_', ' ')}: {value}", "output": json.dumps(call)})
     data = Planted(made)

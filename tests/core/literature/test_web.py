@@ -1,4 +1,4 @@
-"""Asking over HTTP: every fault a host can have ends in an answer or in a typed error, never in a hang or half a text."""
+"""Asking over HTTP: every fault of a host ends in an answer or a typed error, never in a hang or half a text."""
 
 from __future__ import annotations
 

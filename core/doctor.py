@@ -1,0 +1,68 @@
+"""What this machine has and lacks, each with its fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import msgspec
+
+from core.compute.telemetry import Telemetry
+from core.home import home
+from core.launch import MIN_FREE_BYTES, versions
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = True
+    """Whether a local run is impossible without it."""
+
+
+def examine() -> list[Check]:
+    """All checks, the needed ones first."""
+    return [_python(), _training(), _disk(), _device(), _sandbox(), _token()]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check(name="python", ok=sys.version_info >= (3, 11), found=version, fix="install Python 3.11 or newer")
+
+
+def _training() -> Check:
+    have = versions()
+    missing = [n for n in ("torch", "transformers", "trl", "peft", "datasets") if n not in have]
+    found = ", ".join(f"{n} {v}" for n, v in have.items())
+    return Check(name="training", ok=not missing, found=found, fix=f"missing {', '.join(missing)}: pip install 'ml-intern-tui[train]'")
+
+
+def _disk() -> Check:
+    place = home()
+    existing = next(p for p in (place, *place.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    writable = os.access(existing, os.W_OK)
+    found = f"{free >> 30} GB free at {place}" + ("" if writable else ", not writable")
+    return Check(name="disk", ok=free > MIN_FREE_BYTES and writable, found=found, fix="set INTERN_HOME to a disk with room")
+
+
+def _device() -> Check:
+    telemetry = Telemetry()
+    samples = telemetry.sample()
+    gpus = [s for s in samples if s.source != "psutil"]
+    telemetry.close()
+    if gpus:
+        return Check(name="gpu", ok=True, found=", ".join(s.name for s in gpus), needed=False)
+    return Check(name="gpu", ok=False, found=telemetry.reason or "none", fix="jobs run on the CPU", needed=False)
+
+
+def _sandbox() -> Check:
+    bwrap = shutil.which("bwrap")
+    return Check(name="sandbox", ok=bool(bwrap), found=bwrap or "none", fix="commands of an LLM brain run as you", needed=False)
+
+
+def _token() -> Check:
+    has = bool(os.environ.get("HF_TOKEN"))
+    return Check(name="hub token", ok=has, found="HF_TOKEN is set" if has else "none", fix="set HF_TOKEN for hf: brains and gated data", needed=False)

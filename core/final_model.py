@@ -1,0 +1,53 @@
+"""`final_model/`: from the first evaluation on always a valid model, replaced only as a whole.
+
+A model is copied into a folder beside it (real files, no links), given the decoding it was evaluated with, checked, and
+then exchanged for the old one in one step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from core.errors import JobError
+from core.evaluation.models import check_model
+from core.evaluation.prompting import Decoding, Prompting
+from core.training.promote import recover_swap, swap_directory, tree_digest
+
+SKIPPED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json")
+"""What a checkpoint holds besides the model."""
+
+
+def promote_folder(source: str, target: Path, decoding: Decoding, stop_ids: list[int], prompting: Prompting) -> str:
+    """Copy `source` to `target` atomically and return the new folder's digest. Raises JobError for a model that is not whole."""
+    recover_swap(target)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise JobError("A model on the Hub cannot be promoted before it was trained or fetched", where=source, next="Train from it first")
+    fresh = target.with_name(target.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(folder, fresh, symlinks=False, ignore=shutil.ignore_patterns(*SKIPPED, "checkpoint-*"))
+    _write_generation_config(fresh, decoding, stop_ids)
+    if prompting.format == "chat" and prompting.template_path:
+        shutil.copyfile(prompting.template_path, fresh / "chat_template.jinja")
+    check_model(str(fresh))
+    digest = tree_digest(fresh)
+    swap_directory(fresh, target)
+    return digest
+
+
+def _write_generation_config(folder: Path, decoding: Decoding, stop_ids: list[int]) -> None:
+    """Greedy is said twice: vLLM reads only `temperature`, transformers only `do_sample`."""
+    path = folder / "generation_config.json"
+    values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    greedy = decoding.temperature == 0
+    values |= {"do_sample": not greedy, "temperature": float(decoding.temperature)}
+    if greedy:
+        for name in ("top_p", "top_k", "min_p", "typical_p"):
+            values.pop(name, None)
+    if stop_ids:
+        values["eos_token_id"] = stop_ids if len(stop_ids) > 1 else stop_ids[0]
+        values.setdefault("pad_token_id", stop_ids[0])
+    path.write_text(json.dumps(values, indent=2) + "\n")

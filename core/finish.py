@@ -1,0 +1,138 @@
+"""The end of a run: stop what runs, read the held-out split once, verify `final_model`, write the report."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from core import events as e
+from core.agent.desk import Desk
+from core.errors import EvaluationError, InternError
+from core.evaluation.benchmark import BenchmarkResult, Request, read_samples, run_benchmark
+from core.evaluation.guard import Guard
+from core.evaluation.models import check_model
+from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
+from core.report import write_report
+
+SHORT_LIMIT = 200
+"""Samples of a held-out evaluation that has to be cut because the whole does not fit."""
+
+
+def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = False) -> None:
+    """End the run. `quick`: no time for an evaluation (the host was told to go)."""
+    _stop_jobs(desk)
+    if not (desk.folder / "final_model").exists():
+        return _end(desk, status if status != "finished" else "failed", reason or "no model was promoted", None)
+    if quick:
+        return _end(desk, status, reason, None)
+    try:
+        scores = _held_out(desk, guard)
+    except InternError as error:
+        desk.emit(e.SubmissionVerified(path=str(desk.folder / "final_model"), ok=False, checks=[str(error)]))
+        return _end(desk, "failed", f"the last evaluation failed: {error}", None)
+    final = desk.folder / "final_model"
+    problems = list(check_model(str(final)).problems)
+    checks = ["loaded and evaluated by evaluate.py in a fresh process", "real files, full weights", *problems]
+    desk.emit(e.SubmissionVerified(path=str(final), ok=True, checks=checks))
+    _end(desk, status, reason, scores)
+
+
+def _stop_jobs(desk: Desk) -> None:
+    running = [j.id for j in desk.state.running_jobs()]
+    threads = [threading.Thread(target=desk.compute.cancel, args=(job, 5.0)) for job in running]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    desk.journal.wait(lambda s: not s.running_jobs(), 10)
+
+
+def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResult, Difference]:
+    """Base and final_model on the whole held-out split, side by side where the machine allows; the paired difference."""
+    try:
+        base, final = _both(desk, guard, -1, max(60.0, desk.clock.left_s))
+    except EvaluationError as error:
+        if "time" not in str(error) and "hang" not in str(error):
+            raise
+        desk.emit(e.NoteAdded(text=f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead"))
+        base, final = _both(desk, guard, SHORT_LIMIT, max(60.0, desk.clock.left_s))
+    before = _record(desk, base, "base, held-out", desk.settings.model, None, None)
+    difference = _difference(base, final)
+    _record(desk, final, "final_model, held-out", str(desk.folder / "final_model"), difference, before)
+    return base, final, difference
+
+
+def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[BenchmarkResult, BenchmarkResult]:
+    results: dict[str, BenchmarkResult | InternError] = {}
+    threads = max(1, desk.cores // 2)
+
+    def measure(name: str, model: str) -> None:
+        label = f"{name}, held-out"
+        request = Request(
+            model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
+            split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
+        )  # fmt: skip
+        desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
+        try:
+            results[name] = run_benchmark(desk.task, request, guard=guard)
+        except InternError as error:
+            results[name] = error
+
+    work = [("base", desk.settings.model), ("final_model", str(desk.folder / "final_model"))]
+    if desk.gpus:  # two models may not fit one GPU
+        for name, model in work:
+            measure(name, model)
+    else:
+        running = [threading.Thread(target=measure, args=item) for item in work]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+    for name, _ in work:
+        outcome = results[name]
+        if isinstance(outcome, InternError):
+            raise outcome
+    base, final = results["base"], results["final_model"]
+    assert isinstance(base, BenchmarkResult)
+    assert isinstance(final, BenchmarkResult)
+    return base, final
+
+
+def _difference(base: BenchmarkResult, final: BenchmarkResult) -> Difference:
+    if base.samples_path and final.samples_path:
+        before = {s.id: float(s.correct) for s in read_samples(Path(base.samples_path))}
+        after = {s.id: float(s.correct) for s in read_samples(Path(final.samples_path))}
+        if before.keys() == after.keys():
+            return paired_difference(before, after)
+    return unpaired_difference(base.score, base.n or 1, final.score, final.n or 1)
+
+
+def _record(
+    desk: Desk, result: BenchmarkResult, label: str, model: str, difference: Difference | None, against: str | None
+) -> str:
+    n = result.n or 1
+    name = "heldout-base" if difference is None else "heldout-final_model"
+    desk.emit(
+        e.EvaluationFinished(
+            evaluation=name, label=label, model=model, split="heldout", samples=n, score=result.score,
+            interval=wilson(result.score * n, n), decoding="as the model says", against=against or "",
+            delta=difference.delta if difference else None, delta_interval=difference.interval if difference else None,
+            paired=bool(difference and difference.paired), p_value=difference.p if difference else None,
+            samples_path=result.samples_path or "", digest=result.digest, seconds=result.seconds,
+        )
+    )  # fmt: skip
+    return name
+
+
+def _end(desk: Desk, status: str, reason: str, scores: tuple[BenchmarkResult, BenchmarkResult, Difference] | None) -> None:
+    final = desk.folder / "final_model"
+    report = desk.folder / "report.md"
+    base, best, difference = scores or (None, None, None)
+    desk.emit(
+        e.RunFinished(
+            status=status, reason=reason, baseline=base.score if base else None, best=best.score if best else None,
+            delta=difference.delta if difference else None, interval=difference.interval if difference else None,
+            checkpoint=str(final) if final.exists() else None, report=str(report), seconds=desk.clock.used_s,
+        )
+    )  # fmt: skip
+    write_report(desk.journal.snapshot(), report)

@@ -1,0 +1,281 @@
+"""The run's host: one detached process a run that owns the log, serves it, watches jobs and lets the agent work.
+
+It starts from the log alone. A log with nothing but `run_created` begins a run; one that a dead host left is recovered:
+the state is folded, running jobs are found again by their files, the brain's memory is rebuilt from events.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+from core import events as e
+from core.agent.brain import HOW_TO_USE_AN_LLM
+from core.agent.control import Control
+from core.agent.desk import Desk, Settings
+from core.agent.loop import research
+from core.clock import Clock
+from core.compute.local import LocalCompute
+from core.compute.telemetry import GpuSample, Telemetry
+from core.errors import InternError, Refused
+from core.evaluation import guard as guards
+from core.evaluation.benchmark import Request, run_benchmark
+from core.evaluation.models import check_model
+from core.evaluation.prompting import choose_format, read_tokenizer_config
+from core.evaluation.stats import wilson
+from core.finish import finish
+from core.fold import Folder
+from core.home import HostInfo, Summary, boot_id, cache_dir, process_started, socket_path, write_json
+from core.journal import Journal
+from core.literature.library import Literature
+from core.state import RunState
+from core.tables import TABLES
+from core.tasks import load_task
+from core.watcher import JobWatcher
+from store.event import Event
+from store.log import EventLog
+from store.serve import LogServer
+
+CONTRACT_SAMPLES = 16
+"""Samples of the look at the benchmark that only checks that evaluate.py works."""
+
+RESERVE = 0.12
+"""Share of the budget held back for the last evaluation; PostTrainBench's best agents leave about as much."""
+
+GAP_S = 10.0
+"""Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
+
+
+def host(folder: Path) -> int:
+    """Run the host of `folder` until its run ends. Returns the exit code."""
+    with EventLog.open(folder, TABLES) as log:
+        started = process_started(os.getpid()) or 0.0
+        socket = socket_path(folder)
+        write_json(folder / "host.json", HostInfo(pid=os.getpid(), started=started, boot_id=boot_id(), socket=str(socket)))
+        try:
+            return _Host(folder, log, socket).run()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / "host.json").unlink()
+
+
+class _Host:
+    def __init__(self, folder: Path, log: EventLog, socket: Path) -> None:
+        self.folder = folder
+        self.past: list[Event] = list(log.events())
+        state, used_s = _fold(self.past)
+        if state.status in ("finished", "failed", "stopped"):
+            raise Refused(f"Run {state.run} has {state.status}", where=str(folder), next=f"intern replay {state.run}, or intern fork")
+        self.journal = Journal(log, state)
+        self.desk = _desk(folder, self.journal, state, used_s)
+        self.control = Control(self.desk)
+        self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
+        self.telemetry = Telemetry()
+        self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
+        self.guard = guards.record(self.desk.task, folder / "guard")
+        self.summary = SummaryWriter(folder, self.journal)
+        self.quick = False
+        self.failure = ""
+        self._over = threading.Event()
+        handlers = {"state": self._state, "command": self.control.command}
+        self.server = LogServer(log, socket, handlers)
+
+    def run(self) -> int:
+        signal.signal(signal.SIGTERM, self._terminated)
+        self._begin()
+        threads = [
+            threading.Thread(target=self.watcher.run, name="jobs"),
+            threading.Thread(target=self._measure, name="telemetry"),
+            threading.Thread(target=self._keep_time, name="clock"),
+            threading.Thread(target=self._check_contract, name="contract", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        status, reason = "finished", ""
+        try:
+            reason = research(self.desk, self.control, self.journal.state.brain, self.past)
+            status = "failed" if self.failure else "stopped" if self.control.stop_reason else "finished"
+            reason = self.failure or reason
+        except InternError as error:
+            status, reason = "failed", str(error)
+        except Exception as error:  # noqa: BLE001 - a bug ends the run with its name in the log; the trace goes to host.log
+            traceback.print_exc()
+            status, reason = "failed", f"a bug in the intern: {type(error).__name__}: {error} (trace in host.log)"
+        finally:
+            # The watcher goes on: finish() stops jobs and waits for their last events.
+            self._over.set()
+        try:
+            finish(self.desk, self.guard, status, reason, quick=self.quick or bool(self.failure))
+        finally:
+            self.watcher.stop()
+            for thread in threads[:3]:
+                thread.join()
+            self.telemetry.close()
+            self.summary.write()
+            self.server.close()
+        return 0 if self.journal.state.status == "finished" else 1
+
+    # ------------------------------------------------------------------------------------------------------ beginning
+
+    def _begin(self) -> None:
+        state, journal = self.journal.state, self.journal
+        if state.status == "created":
+            note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
+            journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
+            return
+        running = [j.id for j in state.running_jobs()]
+        lost = [j for j in running if self.desk.compute.inspect(j).state == "lost"]
+        journal.emit(
+            e.HostRecovered(pid=os.getpid(), open_calls=list(state.open_calls), running_jobs=running, lost_jobs=lost)
+        )
+        for job in running:
+            if job not in lost:
+                journal.emit(e.JobAttached(job=job))
+        journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores))
+
+    def _check_contract(self) -> None:
+        """One small look at the benchmark with the base model: an evaluate.py that is broken is found now, not at the end."""
+        desk = self.desk
+        if any(x.split == "contract" and x.done for x in desk.state.evaluations.values()):
+            return
+        request = Request(
+            model_path=desk.settings.model, output_folder=str(self.folder / "evaluations" / "contract"),
+            limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
+            timeout_s=max(20.0, min(900.0, 0.3 * desk.clock.limit_s)), threads=1,
+        )  # fmt: skip
+        desk.emit(e.EvaluationStarted(evaluation="contract", label="does evaluate.py work?", model=request.model_path, split="contract"))
+        try:
+            result = run_benchmark(desk.task, request, guard=self.guard, stop=desk.stopping)
+        except InternError as error:
+            if not desk.stopping.is_set():
+                self.failure = str(error)
+                desk.stopping.set()
+                self.journal.wake()
+            return
+        n = result.n or CONTRACT_SAMPLES
+        desk.emit(
+            e.EvaluationFinished(
+                evaluation="contract", label="does evaluate.py work?", model=request.model_path, split="contract", samples=n,
+                score=result.score, interval=wilson(result.score * n, n), decoding="as the model says", digest=result.digest,
+                seconds=result.seconds,
+            )
+        )  # fmt: skip
+
+    # -------------------------------------------------------------------------------------------------------- threads
+
+    def _measure(self) -> None:
+        while not self._over.wait(1.0):
+            pids = [j.pid for j in self.journal.read(lambda s: s.running_jobs()) if j.pid]
+            self.journal.emit_many([_gpu(s) for s in self.telemetry.sample(pids)])
+
+    def _keep_time(self) -> None:
+        warned: set[float] = set()
+        while not self._over.wait(0.25):
+            clock = self.desk.clock
+            used = clock.used_s / clock.limit_s
+            for mark in (0.5, 0.8, 0.95):
+                if used >= mark and mark not in warned:
+                    warned.add(mark)
+                    if used < mark + 0.05:
+                        self.journal.emit(e.BudgetWarned(kind="wall", fraction=mark, used=clock.used_s / 3600, limit=clock.limit_s / 3600))
+            if clock.work_left_s <= 0:
+                self.desk.stopping.set()
+                self.journal.wake()
+
+    def _terminated(self, number: int, frame: object) -> None:
+        self.control.stop_reason = "the host was told to end (SIGTERM)"
+        self.quick = True
+        self.desk.stopping.set()
+
+    def _state(self, request: dict[str, Any]) -> dict[str, Any]:
+        seq, data = self.journal.snapshot_bytes()
+        return {"seq": seq, "state": base64.b64encode(data).decode()}
+
+
+def _desk(folder: Path, journal: Journal, state: RunState, used_s: float) -> Desk:
+    task = load_task(state.task if state.task.startswith("pocket/") else state.task_path)
+    card = check_model(state.model)
+    source = Path(task.evaluate_path).read_text("utf-8", "replace")
+    clock = Clock(state.budget.hours, used_s)
+    clock.reserve_s = min(1800.0, max(20.0, RESERVE * clock.limit_s))
+    return Desk(
+        folder=folder,
+        settings=Settings(
+            run=state.run, goal=state.goal, model=state.model, autonomy=state.autonomy, seed=state.seed,
+            hours=state.budget.hours, usd=state.budget.usd,
+        ),
+        task=task,
+        card=card,
+        journal=journal,
+        compute=LocalCompute(folder / "jobs"),
+        literature=Literature(cache_dir()),
+        clock=clock,
+        prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
+    )  # fmt: skip
+
+
+def _fold(past: list[Event]) -> tuple[RunState, float]:
+    """The state, and seconds of budget used: gaps of a dead host and pauses do not count."""
+    folder, used_us, last = Folder(), 0, 0
+    for event in past:
+        paused = folder.state.status == "paused"
+        if last and event.ts > last and not paused and folder.state.started_ts:
+            used_us += min(event.ts - last, int(GAP_S * 1e6))
+        last = max(last, event.ts)
+        folder.apply(event)
+    return folder.state, used_us / 1e6
+
+
+def _gpu(s: GpuSample) -> e.GpuSampled:
+    return e.GpuSampled(
+        index=s.index, name=s.name, source=s.source, util=s.utilisation, memory_used=s.memory_used_bytes,
+        memory_total=s.memory_total_bytes, power_w=s.power_w, temperature_c=s.temperature_c, own_memory=s.own_memory_bytes,
+        note=s.note,
+    )  # fmt: skip
+
+
+class SummaryWriter:
+    """Keeps summary.json beside the log, so that runs can be listed without opening logs."""
+
+    TYPES = frozenset("run_started run_paused run_resumed run_finished evaluation_finished checkpoint_promoted note_added approval_requested approval_decided plan_updated".split())  # noqa: E501, SIM905
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self.folder = folder
+        self.journal = journal
+        journal.listen(self._on_event)
+
+    def _on_event(self, event: Event) -> None:
+        if event.type in self.TYPES:
+            self.write()
+
+    def write(self) -> None:
+        """Write it now."""
+        write_json(self.folder / "summary.json", self.journal.read(summarise))
+
+
+def summarise(s: RunState) -> Summary:
+    """What the list of runs shows."""
+    held_out = s.scores.heldout_best is not None
+    return Summary(
+        run=s.run, status=s.status, goal=s.goal, title=s.title, task=s.task, model=s.model, brain=s.brain,
+        started=_iso(s.created_ts), updated=_iso(s.ts), seq=s.seq, doing=s.doing,
+        baseline=s.scores.heldout_baseline if held_out else s.scores.baseline,
+        best=s.scores.heldout_best if held_out else s.scores.best,
+        delta=s.scores.heldout_delta, approvals=len(s.waiting_approvals()),
+        spark=[x.score for x in s.evaluations.values() if x.done and x.split == "dev"],
+    )  # fmt: skip
+
+
+def _iso(ts: int) -> str:
+    return datetime.fromtimestamp(ts / 1e6, UTC).isoformat().replace("+00:00", "Z") if ts else ""
+
+
+__all__ = ["host", "summarise"]

@@ -1,0 +1,147 @@
+"""The report: what was asked, read, tried, what failed and why, and what came of it. Each figure names its event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.describe import percent, points
+from core.state import Evaluation, Experiment, RunState
+
+
+def write_report(state: RunState, path: Path) -> None:
+    """Write `report.md`, atomically."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(render_report(state))
+    temporary.replace(path)
+
+
+def render_report(state: RunState) -> str:
+    """The report of a run in Markdown. `[n]` is the number of the event a figure comes from."""
+    parts = [_head(state), _result(state), _read(state), _data(state), _base(state), _experiments(state), _failures(state)]
+    return "\n\n".join(part for part in [*parts, _lessons(state), _reproduce(state)] if part) + "\n"
+
+
+def _head(s: RunState) -> str:
+    lines = [
+        f"# {s.title or s.goal}",
+        "",
+        f"Run `{s.run}`, {s.status}: {s.reason}. Numbers in brackets name the event in the log (`intern events {s.run}`).",
+        "",
+        f"- Question: can `{s.model}` be improved on {s.task}?",
+        f"- Brain: {s.brain}; seed {s.seed}; budget {s.budget.hours:g} hours, used {s.elapsed_s() / 3600:.2f}.",
+    ]
+    if s.brain == "playbook":
+        lines.append("- The playbook is a fixed policy: its runs prove the harness, not research skill.")
+    return "\n".join(lines)
+
+
+def _result(s: RunState) -> str:
+    scores = s.scores
+    if scores.heldout_delta is None or scores.heldout_interval is None:
+        return "## Result\n\nNo held-out score: the run ended before the last evaluation."
+    low, high = scores.heldout_interval
+    final = s.evaluations.get("heldout-final_model")
+    pairing = "paired by sample" if final and final.paired else "not paired: the evaluation reports no single samples"
+    verdict = "more than noise" if low > 0 else "worse" if high < 0 else "within noise"
+    return "\n".join(
+        [
+            "## Result",
+            "",
+            f"Held-out: {percent(scores.heldout_baseline)} -> **{percent(scores.heldout_best)}**, "
+            f"{points(scores.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}], "
+            f"n = {final.samples if final else 0}, {pairing}: {verdict} [{scores.heldout_seq}].",
+            "",
+            "The held-out split was read once, at the end; every choice was made on the development split.",
+            f"The model: `{s.checkpoint}` [{s.checkpoint_seq}].",
+        ]
+    )
+
+
+def _read(s: RunState) -> str:
+    read = [p for p in s.papers.values() if p.read]
+    if not read:
+        return ""
+    lines = ["## What was read", ""]
+    for p in read:
+        taken = "; ".join(p.taken[:3])
+        lines.append(f"- {p.title} ({p.year or 'n.d.'}), from {p.source} [{p.seq}]" + (f": {taken}" if taken else ""))
+    return "\n".join(lines)
+
+
+def _data(s: RunState) -> str:
+    if not s.datasets:
+        return ""
+    lines = ["## Data", ""]
+    for d in s.datasets.values():
+        if d.prepared:
+            dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in d.dropped.items()) or "nothing"
+            lines.append(f"- `{d.name}`: {d.train_rows} rows for training, {d.dev_rows} for development; dropped: {dropped} [{d.seq}]")
+        else:
+            concerns = ", ".join(f"{c.count} {c.kind.replace('_', ' ')}" for c in d.concerns) or "none"
+            lines.append(f"- `{d.name}`: {d.rows} rows; concerns: {concerns} [{d.seq}]")
+    return "\n".join(lines)
+
+
+def _base(s: RunState) -> str:
+    done = [x for x in s.evaluations.values() if x.done and x.split == "dev"]
+    if not done:
+        return ""
+    lines = ["## Development scores", "", "| model | score | 95 % interval | n | against the baseline | event |", "|---|---|---|---|---|---|"]
+    return "\n".join(lines + [_row(x) for x in done])
+
+
+def _row(x: Evaluation) -> str:
+    delta = ""
+    if x.delta is not None and x.delta_interval is not None:
+        low, high = x.delta_interval
+        delta = f"{points(x.delta)} [{points(low)}, {points(high)}] vs {x.against}"
+    low, high = x.interval
+    return f"| {x.label} | {percent(x.score)} | {percent(low)} – {percent(high)} | {x.samples} | {delta} | {x.seq} |"
+
+
+def _experiments(s: RunState) -> str:
+    if not s.experiments:
+        return ""
+    return "\n".join(["## Experiments", "", *[_experiment(s, x) for x in s.experiments.values()]])
+
+
+def _experiment(s: RunState, x: Experiment) -> str:
+    verdict = x.verdict.replace("_", " ") or "not concluded"
+    delta = ""
+    if x.delta is not None and x.interval is not None:
+        delta = f", {points(x.delta)} [{points(x.interval[0])}, {points(x.interval[1])}]"
+    jobs = "; ".join(f"{s.jobs[j].title} ({s.jobs[j].status})" for j in x.jobs if j in s.jobs and s.jobs[j].kind == "training")
+    return f"- **{x.id}** {x.hypothesis} [{x.seq}]\n  - {verdict}{delta}: {x.why} [{x.concluded_seq}]\n  - jobs: {jobs or 'none'}"
+
+
+def _failures(s: RunState) -> str:
+    failing = [f for f in s.failures if f.severity == "failing"]
+    if not failing:
+        return "## Failures\n\nNo training failed."
+    lines = ["## Failures and what was changed", ""]
+    for f in failing:
+        evidence = "; ".join(f.evidence[:3])
+        lines.append(f"- {f.job}: {f.kind.replace('_', ' ')} from step {f.first_step} [{f.seq}]: {evidence}.")
+        if f.causes:
+            lines.append(f"  - likely cause: {f.causes[0]}")
+        if f.remedy:
+            lines.append(f"  - changed: {f.remedy} [{f.remedy_seq}]" + (f"; the experiment came out {f.result}" if f.result else ""))
+    return "\n".join(lines)
+
+
+def _lessons(s: RunState) -> str:
+    return "\n".join(["## Lessons", "", *[f"- {x}" for x in s.lessons]]) if s.lessons else ""
+
+
+def _reproduce(s: RunState) -> str:
+    return "\n".join(
+        [
+            "## Reproduce",
+            "",
+            "```",
+            f"intern run --task {s.task_path if not s.task.startswith('pocket/') else s.task} --model {s.model} "
+            f"--brain {s.brain} --seed {s.seed} --hours {s.budget.hours:g}",
+            f"intern replay {s.run}",
+            "```",
+        ]
+    )

@@ -1,0 +1,94 @@
+"""Looking at a run from outside its host: through the socket where a host lives, else from the file."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.errors import Refused
+from core.fold import Folder
+from core.home import HostInfo, living_host
+from core.state import RunState, from_bytes
+from store.client import RemoteLog
+from store.errors import ConnectionLost, LogBusy
+from store.event import Event
+from store.source import EventSource
+
+
+def open_source(folder: Path) -> EventSource:
+    """The run's events: from its host if one lives, else from the file, which nobody writes then."""
+    for _ in range(50):
+        host = living_host(folder)
+        if host is not None:
+            try:
+                return RemoteLog(Path(host.socket))
+            except ConnectionLost:
+                time.sleep(0.1)  # the host is just coming up, or just going
+                continue
+        try:
+            return _open_file(folder)
+        except LogBusy:
+            time.sleep(0.1)  # a host opened the file between our two looks
+    raise Refused("The run's log is busy and its host does not answer", where=str(folder), next="Try again, or intern doctor")
+
+
+def _open_file(folder: Path) -> EventSource:
+    from store.reader import LogFile  # duckdb is heavy, and the UI needs none of it while a host lives
+
+    return LogFile.open(folder)
+
+
+def state_at(folder: Path, to: int | None = None) -> RunState:
+    """The state after event `to` (default the last)."""
+    source = open_source(folder)
+    try:
+        if to is None and isinstance(source, RemoteLog):
+            return from_bytes(base64.b64decode(source.call("state")["state"]))
+        folder_ = Folder()
+        for event in source.events(1, to):
+            folder_.apply(event)
+        return folder_.state
+    finally:
+        source.close()
+
+
+def last_state(folder: Path) -> RunState:
+    return state_at(folder)
+
+
+def follow_events(folder: Path, from_seq: int = 1) -> Iterator[Event]:
+    """Events from `from_seq` on, live until the host ends; then what the file still has."""
+    seq = from_seq
+    while True:
+        host: HostInfo | None = living_host(folder)
+        if host is None:
+            break
+        try:
+            with RemoteLog(Path(host.socket)) as log:
+                for event in log.subscribe(seq):
+                    seq = event.seq + 1
+                    yield event
+            break
+        except ConnectionLost:
+            time.sleep(0.1)
+    source = open_source(folder)
+    try:
+        for event in source.events(seq):
+            yield event
+    finally:
+        source.close()
+
+
+def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] | None = None) -> int:
+    """Send a command to the run's host; returns the sequence number of its event. Raises Refused if it says no."""
+    host = living_host(folder)
+    if host is None:
+        raise Refused(f"Run {folder.name} has no living host", where=str(folder), next=f"intern resume {folder.name}")
+    with RemoteLog(Path(host.socket)) as log:
+        answer = log.call("command", command=name, text=text, arguments=arguments or {}, client="cli")
+    if not answer.get("ok"):
+        raise Refused(f"{name} was rejected: {answer.get('error')}", where=f"run {folder.name}, event {answer.get('seq')}")
+    return int(answer["seq"])

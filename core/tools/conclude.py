@@ -1,0 +1,97 @@
+"""Experiments and their verdicts, and which model is the best so far."""
+
+from __future__ import annotations
+
+from core import events as e
+from core.agent.desk import Desk
+from core.errors import InternError, ToolError
+from core.final_model import promote_folder
+from core.state import Evaluation
+from core.tools.evaluate import decoding_of, stop_ids_of
+from core.tools.toolbox import text, tool
+
+
+@tool(
+    {
+        "experiment": text("A new id, such as experiment-3"),
+        "hypothesis": text("What you expect, in one sentence"),
+        "change": text("The one thing that changes", optional=True),
+    },
+    effect="idempotent",
+    tier="workspace",
+)
+def start_experiment(desk: Desk, experiment: str, hypothesis: str, change: str | None = None) -> object:
+    """Open an experiment: one hypothesis, one change."""
+    if experiment not in desk.state.experiments:
+        desk.emit(e.ExperimentStarted(experiment=experiment, hypothesis=hypothesis, change=change or ""))
+    return {"experiment": experiment}
+
+
+@tool(
+    {
+        "experiment": text("Its id"),
+        "evaluation": text("The evaluation that decides; none where the experiment failed before one", optional=True),
+        "why": text("What you make of it", optional=True),
+    },
+    effect="idempotent",
+    tier="workspace",
+)
+def conclude_experiment(desk: Desk, experiment: str, evaluation: str | None = None, why: str | None = None) -> object:
+    """Close an experiment. The verdict follows from the interval of the paired difference, not from opinion."""
+    if experiment not in desk.state.experiments:
+        raise ToolError(f"No experiment is called {experiment!r}", next="Known: " + ", ".join(desk.state.experiments))
+    if evaluation is None:
+        desk.emit(e.ExperimentConcluded(experiment=experiment, verdict="failed", why=why or "no checkpoint worth evaluating"))
+        return {"verdict": "failed"}
+    found = _evaluation(desk, evaluation)
+    verdict = _verdict(found)
+    said = why or f"{found.label} scores {100 * found.score:.1f} %"
+    desk.emit(
+        e.ExperimentConcluded(
+            experiment=experiment, verdict=verdict, why=said, evaluation=evaluation, delta=found.delta, interval=found.delta_interval
+        )
+    )  # fmt: skip
+    return {"verdict": verdict, "delta": found.delta, "interval": found.delta_interval}
+
+
+def _verdict(found: Evaluation) -> str:
+    if found.delta is None or found.delta_interval is None:
+        return "no_difference"
+    low, high = found.delta_interval
+    return "better" if low > 0 else "worse" if high < 0 else "no_difference"
+
+
+def _evaluation(desk: Desk, name: str) -> Evaluation:
+    found = desk.state.evaluations.get(name)
+    if found is None or not found.done:
+        known = ", ".join(x.id for x in desk.state.evaluations.values() if x.done)
+        raise ToolError(f"No finished evaluation is called {name!r}", next=f"Known: {known}")
+    return found
+
+
+@tool(
+    {"model": text("base or a job's id"), "evaluation": text("Its evaluation on the development split")},
+    effect="idempotent",
+    tier="workspace",
+)
+def promote(desk: Desk, model: str, evaluation: str) -> object:
+    """Make this model the final_model, with the decoding it was evaluated with. Refused unless it is the best so far."""
+    found = _evaluation(desk, evaluation)
+    source = desk.model_path(model)
+    if found.model != source:
+        raise ToolError(f"{evaluation} scored another model ({found.model})", next="Evaluate this one first")
+    if found.shots:
+        raise ToolError("A few-shot score says nothing of the model alone", next="Promote with a zero-shot evaluation")
+    best = desk.state.scores.best
+    if best is not None and found.score <= best:
+        raise ToolError(f"{100 * found.score:.1f} % is not above the best so far, {100 * best:.1f} %", next="Keep the best")
+    target = desk.folder / "final_model"
+    try:
+        digest = promote_folder(source, target, decoding_of(desk, found), stop_ids_of(desk, found), desk.prompting)
+    except InternError as error:
+        raise ToolError(str(error)) from error
+    desk.emit(e.CheckpointPromoted(source=model, path=str(target), evaluation=evaluation, score=found.score, digest=digest))
+    return {"final_model": str(target), "score": found.score}
+
+
+TOOLS = [start_experiment, conclude_experiment, promote]

@@ -1,0 +1,267 @@
+"""Data: look hard at it, check it against the evaluation, prepare it, doubt its labels."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core import events as e
+from core.agent.desk import Desk
+from core.data.inspect import inspect
+from core.data.noise import Label, from_completions
+from core.data.prepare import Prepared, PrepareOptions, prepare
+from core.data.schema import Concern, Inspection
+from core.errors import InternError, ToolError
+from core.evaluation.prompting import Decoding
+from core.evaluation.sampler import SampleSpec, Variant
+from core.evaluation.verify import check
+from core.tools.toolbox import array, integer, mapping, text, tool
+
+
+@tool({"path": text("A data file, as read_task names it")}, effect="idempotent")
+def inspect_data(desk: Desk, path: str) -> object:
+    """Inspect a data file: columns, lengths, duplicates, conflicting labels, odd answers, rows leaked from the evaluation."""
+    if not Path(path).exists():
+        raise ToolError(f"There is no file {path}", next="read_task lists the data files")
+    tokenizer = Path(desk.card.path) / "tokenizer.json"
+    texts = evaluation_texts(desk)
+    seen = inspect(path, tokenizer_json=tokenizer if tokenizer.exists() else None, evaluation_texts=texts or None)
+    name = _name(desk, path)
+    desk.emit(e.DatasetFound(dataset=name, source=path, rows=seen.rows))
+    leaked = next((c for c in seen.concerns if c.name.startswith("contaminat")), None)
+    if texts:
+        examples = [x.text for x in leaked.examples] if leaked else []
+        count = leaked.count if leaked else 0
+        desk.emit(e.ContaminationChecked(dataset=name, against=len(texts), rows=seen.rows, overlapping=count, examples=examples))
+    desk.emit(
+        e.DatasetInspected(
+            dataset=name,
+            rows=seen.rows,
+            columns=[c.name for c in seen.columns],
+            concerns=[_concern(c) for c in seen.concerns],
+            lengths={k: float(v.mean) for k, v in seen.lengths.items()},
+            samples=[f"{s.prompt} → {s.answer}" for s in seen.samples],
+        )
+    )
+    return _seen(seen, path)
+
+
+def _seen(seen: Inspection, path: str) -> object:
+    roles = seen.roles
+    return {
+        "path": path,
+        "rows": seen.rows,
+        "columns": [c.name for c in seen.columns],
+        "roles": {"prompt": list(roles.prompt), "answer": roles.answer, "messages": roles.messages, "why": roles.reason},
+        "trainable": bool((roles.prompt and roles.answer) or roles.messages) and seen.rows > 0,
+        "answer_shape": {"name": seen.shape.name, "share": seen.shape.share},
+        "lengths": {k: {"mean": v.mean, "max": v.max, "unit": v.unit} for k, v in seen.lengths.items()},
+        "concerns": [
+            {"kind": c.name, "count": c.count, "score": c.score, "text": c.text, "examples": [x.text for x in c.examples[:2]]}
+            for c in seen.concerns
+        ],
+        "unchecked": list(seen.unchecked),
+        "untrusted_source": path,
+        "samples": [{"prompt": s.prompt, "answer": s.answer} for s in seen.samples[:6]],
+    }
+
+
+def _concern(c: Concern) -> e.Concern:
+    return e.Concern(kind=c.name, count=c.count, score=c.score, note=c.text, examples=[x.text for x in c.examples])
+
+
+def evaluation_texts(desk: Desk) -> list[str]:
+    """The strings of the evaluation's samples; only the contamination check may see them."""
+    from core.data.contamination import evaluation_strings
+
+    files = [*desk.task.eval_text_files, desk.task.evaluate_path, *([desk.task.dev_file] if desk.task.dev_file else [])]
+    return evaluation_strings(dict.fromkeys(files))
+
+
+def _name(desk: Desk, path: str) -> str:
+    try:
+        return str(Path(path).relative_to(desk.task.path))
+    except ValueError:
+        return path
+
+
+# ---------------------------------------------------------------------------------------------------------- prepare
+
+
+OPTIONS = ", ".join(f for f in PrepareOptions.__struct_fields__ if f not in ("roles", "tokenizer_json"))
+
+
+@tool(
+    {
+        "name": text("A name for the result"),
+        "sources": array("Data files, or names of data prepared before"),
+        "options": mapping(f"Any of: {OPTIONS}. `exclude` may be the file that audit_labels wrote"),
+    },
+    effect="idempotent",
+    tier="workspace",
+)
+def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[str, Any] | None = None) -> object:
+    """Prepare data for training: filter, deduplicate, decontaminate, split by prompt; every dropped row is accounted for."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ToolError(f"{name!r} is no name for a data set", next="Use letters, digits and dashes")
+    given, again = _options(desk, sources, options or {})
+    paths = [str(desk.data_path(s) / "train.jsonl") if again else s for s in sources]
+    out = desk.folder / "data" / name
+    if out.exists():
+        shutil.rmtree(out)
+    try:
+        made = prepare(paths, out, options=given, evaluation_texts=evaluation_texts(desk) or None)
+    except InternError as error:
+        raise ToolError(str(error)) from error
+    dev_rows = _settle_dev(desk, out, sources[0] if again else None, made)
+    for source in sources:
+        shown = source if again else _name(desk, source)
+        desk.emit(e.DatasetChosen(dataset=shown, why=f"becomes {name}"))
+    desk.emit(
+        e.DatasetPrepared(
+            name=name, sources=[s if again else _name(desk, s) for s in sources], path=str(out), rows=made.train,
+            dev_rows=dev_rows, read=made.read, dropped=made.dropped, digest=made.digest,
+        )
+    )  # fmt: skip
+    return {
+        "name": name, "rows": made.train, "unique_rows": made.unique_train, "dev_rows": dev_rows, "read": made.read,
+        "dropped": made.dropped, "changed": made.changed, "notes": list(made.notes), "digest": made.digest,
+    }  # fmt: skip
+
+
+def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tuple[PrepareOptions, bool]:
+    """The options, and whether the sources are data prepared before (their development rows are then kept)."""
+    known = [s in desk.state.datasets and bool(desk.state.datasets[s].prepared) for s in sources]
+    if not sources or (any(known) and not all(known)):
+        raise ToolError("Sources are either files or prepared data, not both", next="Prepare the files first")
+    again = all(known)
+    for source in sources:
+        inspected = next((d for d in desk.state.datasets.values() if d.name == _name(desk, source) and d.columns), None)
+        if not again and inspected is None:
+            raise ToolError(f"{source} was not inspected yet", next="Call inspect_data on it first")
+    exclude = options.get("exclude")
+    if isinstance(exclude, str):
+        options = {**options, "exclude": Path(exclude).read_text().split("\n")}
+    if again or desk.task.dev_file:
+        options = {**options, "dev_rows": 0}
+    try:
+        return msgspec.convert({"seed": desk.settings.seed, **options}, PrepareOptions), again
+    except msgspec.ValidationError as error:
+        raise ToolError(f"The options do not fit: {error}", next=f"Known: {OPTIONS}") from error
+
+
+def _settle_dev(desk: Desk, out: Path, parent: str | None, made: Prepared) -> int:
+    """Give the prepared data the run's development rows: the task's own, its parent's, or those just split off."""
+    source = Path(desk.task.dev_file) if desk.task.dev_file else desk.data_path(parent) / "dev.jsonl" if parent else None
+    if source is None:
+        return made.dev
+    shutil.copyfile(source, out / "dev.jsonl")
+    return sum(1 for line in (out / "dev.jsonl").read_bytes().splitlines() if line.strip())
+
+
+# ----------------------------------------------------------------------------------------------------------- labels
+
+
+@tool(
+    {
+        "model": text("A trained model: final, a job's id"),
+        "data": text("Name of prepared data"),
+        "samples": integer("Answers sampled for each prompt (default 4)"),
+    },
+    effect="keyed",
+    tier="workspace",
+)
+def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) -> object:
+    """Doubt the labels: where a trained model agrees with itself on another answer, the label is suspicious (1911.00068)."""
+    train = desk.data_path(data) / "train.jsonl"
+    per = samples or 4
+    job, _ = run_sampling(desk, model, train, f"label audit of {data}", samples_per_prompt=per, temperature=0.7)
+    rows = read_samples(desk, job)
+    labels = {r.id: Label(id=r.id, answer=r.answer) for r in rows}
+    completions: dict[str, list[str]] = {}
+    for r in rows:
+        completions.setdefault(r.id, []).append(r.completion.strip())
+    found = from_completions(list(labels.values()), completions)
+    # An answer that agrees with the label by the task's own check is no disagreement, whatever its spelling.
+    found = [s for s in found if s.suggested is None or not check(desk.verifier, s.suggested, s.answer)]
+    out = desk.folder / "data" / f"{data}-suspicious.txt"
+    out.write_text("\n".join(f"{s.id}:{s.answer}" for s in found))
+    examples = [f"{labels[s.id].answer} (model: {s.suggested})" for s in found[:5]]
+    concern = e.Concern(kind="suspicious_labels", count=len(found), score=min(1.0, 10 * len(found) / max(1, len(labels))), examples=examples)
+    state = desk.state.datasets[data]
+    desk.emit(e.DatasetInspected(dataset=data, rows=len(labels), columns=state.columns or ["prompt", "answer"], concerns=[*state.concerns, concern], samples=state.samples))  # fmt: skip
+    return {"checked": len(labels), "suspicious": len(found), "file": str(out), "examples": examples}
+
+
+@tool(
+    {
+        "model": text("The model that answers"),
+        "data": text("Prepared data whose prompts are answered and checked"),
+        "name": text("A name for the result"),
+        "samples": integer("Answers a prompt (default 4)"),
+    },
+    effect="keyed",
+    tier="workspace",
+)
+def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int | None = None) -> object:
+    """Rejection sampling: the model answers its training prompts, only right answers are kept as new data (2308.01825)."""
+    train = desk.data_path(data) / "train.jsonl"
+    job, _ = run_sampling(desk, model, train, f"rejection sampling on {data}", samples_per_prompt=samples or 4, temperature=1.0)
+    kept: dict[tuple[str, str], dict[str, str]] = {}
+    rows = read_samples(desk, job)
+    for r in rows:
+        if r.correct and r.ended:
+            kept[(r.id, r.completion)] = {"id": r.id, "prompt": r.prompt, "answer": r.completion.strip()}
+    if not kept:
+        raise ToolError("No sampled answer was right", next="Train on demonstrations first")
+    out = desk.folder / "data" / name
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "train.jsonl").write_bytes(b"\n".join(msgspec.json.encode(r) for r in kept.values()) + b"\n")
+    shutil.copyfile(desk.data_path(data) / "dev.jsonl", out / "dev.jsonl")
+    dev_rows = desk.state.datasets[data].dev_rows
+    dropped = {"wrong": sum(not r.correct for r in rows)}
+    desk.emit(e.DatasetPrepared(name=name, sources=[data], path=str(out), rows=len(kept), dev_rows=dev_rows, read=len(rows), dropped=dropped))
+    return {"name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept})}
+
+
+class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    prompt: str
+    answer: str
+    completion: str
+    correct: bool
+    ended: bool = True
+    tokens: int = 0
+
+
+def run_sampling(
+    desk: Desk, model: str, data: Path, title: str, *, samples_per_prompt: int = 1, temperature: float = 0.0, limit: int = -1
+) -> tuple[str, float]:
+    """A sampling job over a data file; returns its id and seconds once it ended."""
+    decoding = Decoding(max_new_tokens=desk.max_new_tokens, temperature=temperature)
+    job = desk.new_job()
+    known = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
+    job = known or job
+    spec = SampleSpec(
+        model=desk.model_path(model), data=str(data), output_folder=str(desk.folder / "jobs" / job / "out"), limit=limit,
+        variants=(Variant(name="only", decoding=decoding, prompting=desk.prompting),), verifier=desk.verifier,
+        samples_per_prompt=samples_per_prompt, threads=desk.cores, seed=desk.settings.seed, device=desk.device,
+    )  # fmt: skip
+    desk.launch(kind="evaluation", method="sample", title=title, spec=spec, config={"model": model, "threads": desk.cores, "temperature": temperature}, threads=desk.cores, time_limit_s=max(10.0, desk.clock.work_left_s), job=job)  # fmt: skip
+    ended = desk.wait_for_job(job)
+    return job, ended.seconds
+
+
+def read_samples(desk: Desk, job: str, variant: str = "only") -> list[SampleRow]:
+    path = desk.folder / "jobs" / job / "out" / f"samples-{variant}.jsonl"
+    try:
+        return [msgspec.json.decode(line, type=SampleRow) for line in path.read_bytes().splitlines()]
+    except (OSError, msgspec.DecodeError) as error:
+        raise ToolError(f"The answers cannot be read: {error}", where=str(path)) from error
+
+
+TOOLS = [inspect_data, prepare_data, audit_labels, sample_and_verify]

@@ -1,0 +1,267 @@
+"""Signs of trouble in GRPO and its kin; one function a kind, each from the history to a finding or None."""
+
+from __future__ import annotations
+
+import re
+
+from core.training.devscore import Dev, Watched
+from core.training.diagnosis import Finding, finding
+from core.training.history import History, Rise, Series
+
+SMOOTH = 10
+"""Rows averaged before a reward is read: single steps are mostly noise."""
+
+
+def no_learning_signal(watch: Watched) -> Finding | None:
+    """All completions of a prompt get the same reward: the advantage, and with it the gradient, is zero."""
+    history = watch.history
+    dead, rewards = history.get("zero_std"), history.get("reward")
+    patience = history.patience("zero_std")
+    if len(dead) < patience or len(rewards) < patience:
+        return None
+    run = dead.streak([v >= 0.95 for v in dead.values])
+    level = rewards.now(min(run, SMOOTH) or 1)
+    if run == len(dead) and run >= patience:
+        said = [f"all groups of equal reward in each of the first {run} rows", f"reward {level:.3g} throughout"]
+        gradients = history.get("grad_norm")
+        if len(gradients) and max(gradients.values) == 0:
+            said.append("grad_norm 0 throughout: the weights have not changed")
+        return finding("no_learning_signal", dead.steps[0], "failing", 0.98, said, hopeless=run >= patience + 2)
+    long = dead.streak([v > 0.8 for v in dead.values])
+    if long < SMOOTH:
+        return None
+    said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
+    solved = level >= 0.8 * max(rewards.values) and level > rewards.start(3)
+    lost = abs(level) < 0.05 or level < 0.5 * rewards.start(3)
+    said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
+    at = dead.steps[-long]
+    return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
+
+
+def divergence(watch: Watched) -> Finding | None:
+    """The policy got worse than it was at the start, or left the base at once."""
+    history, dev = watch.history, Dev(watch)
+    return _kl_jump(history) or _worse_than_start(history, dev)
+
+
+def _kl_jump(history: History) -> Finding | None:
+    kl, rewards = history.get("kl"), history.get("reward")
+    if len(kl) < 2:
+        return None
+    high = [v > 0.5 for v in kl.values]
+    if not any(high):
+        return None
+    first = kl.steps[high.index(True)]
+    early = history.planned is not None and first <= max(0.1 * history.planned, 3)
+    fallen = len(rewards) >= 6 and Rise(rewards, SMOOTH).change < 0
+    said = [f"kl {kl.values[high.index(True)]:.3g} at step {first}, now {kl.values[-1]:.3g}"]
+    if (kl.values[-1] > 10 or (early and sum(high) >= 3)) and fallen:
+        rise = Rise(rewards, SMOOTH)
+        said.append(f"reward {rise.start:.3g} -> {rise.now:.3g}")
+        return finding("divergence", first, "failing", 0.9, said, hopeless=kl.values[-1] > 10)
+    return finding("divergence", first, "warning", 0.5, said) if early else None
+
+
+def _worse_than_start(history: History, dev: Dev) -> Finding | None:
+    rewards = history.get("reward")
+    if len(rewards) < 2 * history.patience("reward"):
+        return None
+    rise = Rise(rewards, SMOOTH)
+    halved = rise.down and rise.start > 0 and rise.now < 0.5 * rise.start
+    said = [f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:.1f} standard errors)"]
+    if dev.known:
+        said.append(str(dev))
+    signs = _instability(history)
+    if halved and (dev.twice_down or (not dev.known and signs) or (signs and dev.down)):
+        return finding("divergence", _fall(rewards, rise), "failing", 0.9, said + signs, hopeless=dev.far_down)
+    if dev.far_down and dev.twice_down and not dev.recovering and rise.change <= 0:
+        at = next((s for s, v in zip(dev.steps, dev.values, strict=True) if v < dev.first - dev.error), 0)
+        return finding("divergence", at, "failing", 0.85, said + signs, hopeless=True)
+    if halved:
+        return finding("divergence", _fall(rewards, rise), "warning", 0.6, said + signs)
+    return None
+
+
+def _instability(history: History) -> list[str]:
+    """Signs beside a falling reward that the policy itself has broken."""
+    said: list[str] = []
+    entropy, clipped, dead = history.get("entropy"), history.get("clipped"), history.get("zero_std")
+    if len(entropy) >= 4 and abs(entropy.now(3) / max(entropy.start(3), 1e-9) - 1) > 0.5:
+        said.append(f"entropy {entropy.start(3):.3g} -> {entropy.now(3):.3g}")
+    if len(clipped) >= 4 and clipped.now(3) > clipped.start(3) + 0.25:
+        said.append(f"truncated {clipped.start(3):.0%} -> {clipped.now(3):.0%}")
+    if len(dead) >= 4 and dead.now(3) >= 0.9 > dead.start(3):
+        said.append(f"groups of equal reward {dead.start(3):.0%} -> {dead.now(3):.0%}")
+    return said
+
+
+def _fall(series: Series, rise: Rise) -> int:
+    """The first step from which the series stayed in the lower half of its fall."""
+    middle = (rise.start + rise.now) / 2
+    at = series.steps[-1]
+    for step, value in zip(reversed(series.steps), reversed(series.values), strict=True):
+        if value > middle and step < series.steps[-1]:
+            break
+        at = step
+    return at
+
+
+def entropy_collapse(watch: Watched) -> Finding | None:
+    """The policy became certain without becoming better."""
+    history, dev = watch.history, Dev(watch)
+    entropy, rewards, clipped = history.get("entropy"), history.get("reward"), history.get("clipped")
+    if len(entropy) < 3:
+        return None
+    start = entropy.start(3) if len(entropy) >= 6 else entropy.values[0]
+    low = [v < 0.3 * start for v in entropy.values]
+    run = entropy.streak(low)
+    if run < 2:
+        return None
+    at = entropy.steps[-run]
+    said = [f"entropy {start:.3g} -> {entropy.values[-1]:.3g} ({entropy.values[-1] / max(start, 1e-9) - 1:+.0%})"]
+    if len(clipped) >= 3 and min(clipped.values[-2:]) > max(0.5, clipped.values[0] + 0.25):
+        said.append(f"{clipped.values[-1]:.0%} of the completions run to the limit")
+        return finding("entropy_collapse", at, "failing", 0.95, said, hopeless=True)
+    if run < history.patience("entropy") or len(rewards) < 2 * history.patience("reward"):
+        return None
+    rise = Rise(rewards, SMOOTH)
+    if rise.up or dev.up or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
+        return None
+    said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
+    if dev.known:
+        said.append(str(dev))
+    return finding("entropy_collapse", at, "failing", 0.8, said, hopeless=dev.far_down)
+
+
+def length_runaway(watch: Watched) -> Finding | None:
+    """Answers grow to the limit. Growth with a growing score is reasoning, not a runaway."""
+    history, dev = watch.history, Dev(watch)
+    lengths, clipped = history.get("length"), history.get("clipped")
+    if len(lengths) < 2 * 3:
+        return None
+    first, now = lengths.start(3), lengths.now(3)
+    cut_first, cut = (clipped.start(3), clipped.now(3)) if len(clipped) >= 6 else (0.0, 0.0)
+    longer, cutting = now > 2 * first, cut > 0.25 and cut > cut_first + 0.15
+    if not (longer or cutting):
+        return None
+    at = next((s for s, v in zip(lengths.steps, lengths.values, strict=True) if v > (first + now) / 2), 0)
+    said = [f"mean length {first:.1f} -> {now:.1f} tokens"]
+    if len(clipped):
+        said.append(f"truncated {cut_first:.0%} -> {cut:.0%}")
+    if dev.known:
+        said.append(str(dev))
+    if dev.up:
+        return finding("length_runaway", at, "warning", 0.4, said) if cutting else None
+    severe = cut > max(0.5, cut_first + 0.25)
+    if severe or (cutting and (longer or dev.known)) or dev.down:
+        return finding("length_runaway", at, "failing", 0.9 if severe else 0.75, said, hopeless=cut > 0.9)
+    return finding("length_runaway", at, "warning", 0.5, said)
+
+
+def reward_hacking(watch: Watched) -> Finding | None:
+    """Reward up, what it stands for not: seen only by comparing the two."""
+    history, dev = watch.history, Dev(watch)
+    rewards = history.get("reward")
+    if len(rewards) < 2 * history.patience("reward"):
+        return None
+    rise = Rise(rewards, SMOOTH)
+    said = [f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)"]
+    at = _half_way(rewards, rise)
+    if not rise.up:
+        # a reward that holds while the score goes to pieces no longer stands for it
+        if rise.errors > 0.2 and dev.far_down and dev.twice_down and not dev.recovering:
+            return finding("reward_hacking", dev.steps[1], "failing", 0.65, [*said, str(dev)], hopeless=True)
+        return None
+    if not dev.known:
+        return _one_reward_eats_another(history, said, at)
+    said.append(str(dev))
+    if dev.down and (len(dev.values) < 3 or dev.values[-2] < dev.first):
+        return finding("reward_hacking", at, "failing", 0.95 if dev.far_down else 0.8, said, hopeless=dev.far_down)
+    shares = min(rewards.values) >= 0 and max(rewards.values) <= 1
+    opened = (rise.now - dev.now) - (rise.start - dev.first)
+    if shares and not dev.up and len(dev.values) >= 3 and opened > 0.15 and rise.now - dev.now > 0.2 + 2 * dev.error:
+        said.append(f"the reward is {rise.now - dev.now:.2f} above the score, {opened:.2f} more than at the start")
+        return finding("reward_hacking", at, "failing", 0.75, said)
+    flat = not dev.up and len(dev.values) >= 4 and rise.change > 0.5 * max(abs(rise.start), 0.1)
+    return finding("reward_hacking", at, "warning", 0.4, said) if flat else None
+
+
+def _one_reward_eats_another(history: History, said: list[str], at: int) -> Finding | None:
+    """Without a development score: one reward function pays for the loss of another."""
+    for name, series in history.series.items():
+        parts = re.fullmatch(r"rewards/(.+)/mean", name)
+        if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * SMOOTH:
+            continue
+        part = Rise(series, SMOOTH)
+        if part.down and 0.05 < part.start <= 1 and part.now < 0.5 * part.start:
+            said = [*said, f"{parts[1]} {part.start:.3g} -> {part.now:.3g}"]
+            return finding("reward_hacking", at, "failing", 0.7, said)
+    return None
+
+
+def _half_way(series: Series, rise: Rise) -> int:
+    middle = (rise.start + rise.now) / 2
+    return next((s for s, v in zip(series.steps, series.values, strict=True) if (v - middle) * rise.change > 0), 0)
+
+
+def reward_collapse(watch: Watched) -> Finding | None:
+    """The reward lost half of the best it had."""
+    rewards = watch.history.get("reward")
+    window = watch.history.patience("reward")
+    if len(rewards) < 3 * window:
+        return None
+    means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
+    best = max(means)
+    at = means.index(best)
+    error = rewards.noise() * (2 / window) ** 0.5
+    fall = best - means[-1]
+    if best <= 0 or fall <= 0.5 * best or fall <= 4 * error or at + window >= len(means):
+        return None
+    said = [f"reward {best:.3g} around step {rewards.steps[at]}, now {means[-1]:.3g}, noise {error:.2g}"]
+    dev = Dev(watch)
+    if dev.known:
+        said.append(str(dev))
+    after = rewards.values[at + window :]
+    half = next((i for i, v in enumerate(after) if v < best / 2), 0)
+    steps = rewards.steps[at + window :]
+    return finding("reward_collapse", steps[half], "failing", 0.85, said, hopeless=dev.far_down)
+
+
+def kl_over_optimisation(watch: Watched) -> Finding | None:
+    """The distance from the base keeps growing after the reward, or the score, has passed its best."""
+    kl, rewards, dev = watch.history.get("kl"), watch.history.get("reward"), Dev(watch)
+    if len(kl) < 3 * SMOOTH or len(rewards) != len(kl):
+        return None
+    means = [rewards.mean(i, i + SMOOTH) for i in range(len(rewards) - SMOOTH + 1)]
+    at = means.index(max(means)) + SMOOTH // 2
+    then, now = kl.values[at], kl.now(SMOOTH)
+    error = rewards.noise() * (2 / SMOOTH) ** 0.5
+    lost = max(means) - means[-1] > 3 * error
+    score_lost = dev.known and dev.best - dev.now > 2 * dev.error
+    if now < max(2 * then, 0.05) or not (lost or score_lost):
+        return None
+    said = [f"kl {then:.3g} at the best reward (step {kl.steps[at]}), now {now:.3g}"]
+    said.append(f"reward {max(means):.3g} -> {means[-1]:.3g}")
+    if dev.known:
+        said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
+    severity = "failing" if dev.down or (lost and score_lost) else "warning"
+    return finding("kl_over_optimisation", kl.steps[at], severity, 0.7, said)
+
+
+def plateau(watch: Watched) -> Finding | None:
+    """There is a signal and it changes nothing."""
+    history, dev = watch.history, Dev(watch)
+    rewards, dead = history.get("reward"), history.get("zero_std")
+    if history.progress < 0.6 or len(rewards) < 2 * SMOOTH or dev.up:
+        return None
+    rise = Rise(rewards, len(rewards) // 3)
+    if abs(rise.errors) > 2 or (len(dead) and dead.now(SMOOTH) > 0.8):
+        return None
+    said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
+    return finding("plateau", rewards.steps[len(rewards) // 2], "warning", 0.6, said)
+
+
+REINFORCED = (
+    no_learning_signal, divergence, entropy_collapse, length_runaway, reward_hacking, reward_collapse,
+    kl_over_optimisation, plateau,
+)  # fmt: skip

@@ -1,0 +1,138 @@
+"""Signs of trouble in trainings that minimise a loss (SFT, DPO, reward models); one function a kind."""
+
+from __future__ import annotations
+
+from math import hypot
+from statistics import median
+
+from core.training.devscore import Dev, Watched
+from core.training.diagnosis import Finding, finding
+from core.training.history import Rise, Series, score_error
+
+
+def divergence_loss(watch: Watched) -> Finding | None:
+    """The loss climbs away from its best and stays there."""
+    history = watch.history
+    loss = history.get("loss")
+    window = history.patience("loss")
+    if len(loss) < 3 * window:
+        return None
+    medians = [median(loss.values[max(i - window + 1, 0) : i + 1]) for i in range(len(loss))]
+    best = min(medians)
+    at = medians.index(best)
+    if at < window or len(loss) - at <= window:
+        return None  # a bump of the first updates is `divergence_start`'s
+    noise = 1.253 * loss.noise() / window**0.5  # standard error of a median of `window` values
+    start = loss.start(min(3, window))
+    margin = max(8 * min(noise, 0.1 * abs(start)), 0.3 * abs(start))
+    over = [m > best + margin for m in medians]
+    run = loss.streak(over)
+    if run == 0:
+        return None
+    said = [f"loss {start:.3g} at the start, {best:.3g} at best (step {loss.steps[at]}), now {medians[-1]:.3g}"]
+    dev = Dev(watch)
+    if dev.known:
+        said.append(str(dev))
+    recovering = medians[-1] < 0.7 * max(medians[at:])
+    gone = medians[-1] > start + margin / 2 and not recovering
+    severity = "failing" if run >= window and not recovering else "warning"
+    return finding("divergence", loss.steps[-run], severity, 0.9 if gone else 0.75, said, hopeless=gone)
+
+
+def divergence_start(watch: Watched) -> Finding | None:
+    """The first updates destroyed what the model knew and it did not come back.
+
+    A bump that heals is normal: a restart at a high learning rate forgets first and learns then. So this waits for a
+    quarter of the plan, except where the loss is so high that nothing can be left.
+    """
+    history, loss = watch.history, watch.history.get("loss")
+    window = history.patience("loss")
+    if len(loss) < window + 1 or loss.steps[0] > max(0.05 * (history.planned or 0), 2):
+        return None
+    first, now = loss.values[0], loss.now(window)
+    if first <= 0 or now < first + 0.5 or now < 1.5 * first:
+        return None
+    dev = Dev(watch)
+    said = [f"loss {first:.3g} before the first update, {max(loss.values):.3g} at worst, now {now:.3g}"]
+    if dev.known:
+        said.append(str(dev))
+    done = history.progress if history.planned else len(loss) / 50
+    before = median(loss.values[-2 * window : -window]) if len(loss) >= 2 * window else now
+    falling = now < 0.95 * before
+    if now > 10 * max(first, 1.0) and not falling:
+        return finding("divergence", loss.steps[1], "failing", 0.95, said, hopeless=True)
+    if now > 2.5 * first and done >= 0.25:
+        return finding("divergence", loss.steps[1], "failing", 0.9, said, hopeless=not falling or done >= 0.5)
+    return finding("divergence", loss.steps[1], "warning", 0.5, said)
+
+
+def score_lost(watch: Watched) -> Finding | None:
+    """The development score fell far below the base's at once, whatever the loss says: updates too large."""
+    dev, loss = Dev(watch), watch.history.get("loss")
+    if not (dev.far_down and dev.twice_down) or dev.recovering or len(loss) < 3 or watch.history.progress < 0.25:
+        return None
+    if loss.now(3) < 0.98 * loss.values[0]:
+        return None  # overfitting, or the data
+    said = [str(dev), f"loss {loss.start(3):.3g} -> {loss.now(3):.3g}"]
+    return finding("divergence", dev.steps[1], "failing", 0.8, said)
+
+
+def no_learning_signal(watch: Watched) -> Finding | None:
+    """No gradient at all: every label is masked, or nothing is trainable."""
+    gradients = watch.history.get("grad_norm")
+    if len(gradients) < 3 or max(gradients.values) > 1e-8:
+        return None
+    said = [f"grad_norm 0 in each of the first {len(gradients)} rows"]
+    return finding("no_learning_signal", gradients.steps[0], "failing", 0.98, said, hopeless=True)
+
+
+def overfitting(watch: Watched) -> Finding | None:
+    """Better on what it saw, worse on what it did not."""
+    history, dev = watch.history, Dev(watch)
+    loss, held = history.get("loss"), history.get("eval_loss")
+    if len(loss) < 4 or loss.now(3) > 0.98 * loss.values[0]:
+        return None  # a loss that has not fallen below its first value has not fitted anything yet
+    trained = f"training loss {loss.values[0]:.3g} -> {loss.now(3):.3g}"
+    if len(held) >= 3:
+        least = min(held.values)
+        at = held.values.index(least)
+        recent = min(held.values[-2:])
+        if at < len(held) - 2 and recent > 1.1 * least and recent - least > 2 * _shake(held, at):
+            said = [trained, f"eval loss {least:.3g} at step {held.steps[at]}, now {held.values[-1]:.3g}"]
+            grave = recent > 1.25 * least and not dev.up
+            return finding("overfitting", held.steps[at], "failing" if grave else "warning", 0.8, said)
+    if dev.twice_down:
+        said = [trained, str(dev)]
+        grave = dev.change < -3 * dev.error and not dev.recovering and history.progress >= 0.25
+        return finding("overfitting", dev.steps[1], "failing" if grave else "warning", 0.8, said)
+    peak_error = hypot(score_error(dev.best, dev.n), score_error(dev.now, dev.n)) if dev.known else 1.0
+    if dev.known and len(dev.values) >= 4 and dev.best - max(dev.values[-2:]) > 3 * peak_error:
+        at = dev.steps[dev.values.index(dev.best)]
+        said = [trained, f"development score {dev.best:.3f} at step {at}, now {dev.now:.3f}"]
+        return finding("overfitting", at, "warning", 0.6, said)
+    return None
+
+
+def _shake(series: Series, until: int) -> float:
+    """How much the series moved upwards on its way down: its noise, in its own unit."""
+    steps = list(zip(series.values[:until], series.values[1 : until + 1], strict=False))
+    return max((b - a for a, b in steps if b > a), default=0.0)
+
+
+def plateau(watch: Watched) -> Finding | None:
+    """Nothing was learnt by the greater part of the plan."""
+    history, dev = watch.history, Dev(watch)
+    loss = history.get("loss")
+    if history.progress < 0.6 or len(loss) < 10 or dev.up:
+        return None
+    rise = Rise(loss, len(loss) // 3)
+    moved = abs(rise.change) > 0.02 * abs(rise.start)
+    if moved or abs(rise.start) < 0.05:
+        return None
+    said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
+    if dev.known:
+        said.append(str(dev))
+    return finding("plateau", loss.steps[len(loss) // 2], "warning", 0.7, said)
+
+
+SUPERVISED = (no_learning_signal, divergence_loss, divergence_start, score_lost, overfitting, plateau)

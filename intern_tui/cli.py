@@ -1,0 +1,167 @@
+"""The command line: what can be said, parsed. What it does lives in `intern_tui/commands/`, imported only when used.
+
+`intern --help` has to answer at once on a machine with a slow disk, so this module imports nothing but argparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+EPILOG = """\
+R is a run's id, a unique prefix of it, or `last`. Runs live under INTERN_HOME.
+Exit codes: 0 done, 1 the run failed, 2 usage, 3 not found or damaged, 4 refused (a policy or a budget).
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="intern",
+        description="An autonomous ML intern for LLM post-training. Without a command: the terminal UI.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="print the version")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _running(commands)
+    _watching(commands)
+    _steering(commands)
+    _reading(commands)
+    _tools(commands)
+    return top
+
+
+Subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add(commands: Subparsers, name: str, handler: str, help: str, run: bool = False) -> argparse.ArgumentParser:  # type: ignore[valid-type]
+    made = commands.add_parser(name, help=help, description=help)  # type: ignore[attr-defined]
+    made.set_defaults(handler=handler)
+    if run:
+        made.add_argument("run", metavar="R", nargs="?", default="last", help="run id, unique prefix, or last")
+    return made
+
+
+def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    p = _add(commands, "run", "run:run", "start a run and follow it")
+    p.add_argument("goal", nargs="?", default="", help="what to improve, in words")
+    p.add_argument("--task", default="pocket/addition", help="pocket/<name>, or a folder with an evaluate.py")
+    p.add_argument("--model", help="base model: a folder or a Hub id (default: the task's)")
+    p.add_argument("--brain", default="playbook", help="playbook, hf:<model>, or openai:<model>@<url>")
+    p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
+    p.add_argument("--usd", type=float, default=0.0, help="dollars it may spend")
+    p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
+    p.add_argument("--compute", default="local", help="where jobs run")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--unattended", action="store_true", help="nobody is there to ask")
+    p.add_argument("--detach", action="store_true", help="print the id and return")
+    p.add_argument("--plain", action="store_true", help="follow as lines")
+    p.add_argument("--json", action="store_true", help="one final JSON object on one line")
+    p = _add(commands, "resume", "run:resume", "take up a run whose host is gone", run=True)
+    p.add_argument("--detach", action="store_true")
+    p.add_argument("--plain", action="store_true")
+    p.add_argument("--json", action="store_true")
+
+
+def _watching(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    p = _add(commands, "runs", "watch:runs", "list runs, newest first")
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "attach", "watch:attach", "watch a run", run=True)
+    p.add_argument("--plain", action="store_true")
+    p = _add(commands, "replay", "watch:replay", "replay a run as it happened", run=True)
+    p.add_argument("--to", type=int, metavar="SEQ", help="stop at this event")
+    p.add_argument("--speed", type=float, help="1 is real time; plain output is not timed by default")
+    p.add_argument("--plain", action="store_true")
+
+
+def _steering(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    for name, help in (("steer", "say something to the brain before its next decision"), ("queue", "say something as the next turn")):
+        p = _add(commands, name, "steer:say", help)
+        p.add_argument("run", metavar="R")
+        p.add_argument("text", nargs="+")
+    for name, help in (
+        ("pause", "stop at the next step; jobs go on"),
+        ("unpause", "go on after a pause"),
+        ("interrupt", "end the present wait"),
+        ("stop", "end the run: last evaluation, report"),
+    ):
+        _add(commands, name, "steer:act", help, run=True)
+    for name, help in (("approve", "let a waiting call go ahead"), ("deny", "refuse a waiting call")):
+        p = _add(commands, name, "steer:decide", help)
+        p.add_argument("run", metavar="R")
+        p.add_argument("approval", metavar="ID", nargs="?", default="")
+        p.add_argument("--reason", default="")
+
+
+def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    p = _add(commands, "events", "read:events", "print the events of a run", run=True)
+    p.add_argument("--json", action="store_true", help="one envelope a line")
+    p.add_argument("--follow", action="store_true")
+    p.add_argument("--type", action="append", metavar="T")
+    p.add_argument("--from", dest="from_seq", type=int, default=1, metavar="SEQ")
+    p = _add(commands, "state", "read:state", "the state of a run, at its end or at an event", run=True)
+    p.add_argument("--to", type=int, metavar="SEQ")
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "report", "read:report", "print a run's report", run=True)
+    p = _add(commands, "verify", "read:verify", "check a run's log", run=True)
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "sql", "read:sql", "query runs: views events, metrics, evals, jobs, papers, datasets, failures")
+    p.add_argument("words", nargs="+", metavar="[R…] QUERY")
+    p.add_argument("--json", action="store_true")
+    p.add_argument("--csv", action="store_true")
+    p = _add(commands, "export", "read:export", "export a run", run=True)
+    p.add_argument("--to", choices=["parquet"], default="parquet")
+    p.add_argument("--out", metavar="FOLDER")
+
+
+def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    p = _add(commands, "diagnose", "tools:diagnose", "say what is wrong with a training log, of whatever origin")
+    p.add_argument("file", metavar="FILE")
+    p.add_argument("--trainer", choices=["grpo", "sft", "dpo", "reward"])
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "recipes", "tools:recipes", "search the recipe library")
+    p.add_argument("query", nargs="*")
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "tasks", "tools:tasks", "list the tasks that come along")
+    p.add_argument("--json", action="store_true")
+    p = _add(commands, "bench", "bench:bench", "a miniature benchmark: the playbook against comparators")
+    p.add_argument("--tasks", nargs="+", metavar="T")
+    p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
+    p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
+    p.add_argument("--json", metavar="FILE", help="write the results here too")
+    p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
+    p.add_argument("--json", action="store_true")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Every error a user can meet ends here as one message and an exit code."""
+    arguments = parser().parse_args(argv)
+    if arguments.version:
+        from intern_tui import __version__
+
+        print(f"intern {__version__}")
+        return 0
+    module, _, function = getattr(arguments, "handler", "watch:home").partition(":")
+    from core.errors import InternError
+    from store.errors import StoreError
+
+    try:
+        handler = getattr(importlib.import_module(f"intern_tui.commands.{module}"), function)
+        return int(handler(arguments) or 0)
+    except (InternError, StoreError) as error:
+        print(f"intern: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 3)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing more to say
+        return 0
+    except KeyboardInterrupt:
+        print("\nintern: left; a run goes on by itself (intern attach last)", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Commands that need no run: diagnose a log, search recipes, list tasks, look at the machine."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+
+def diagnose(a: argparse.Namespace) -> int:
+    """Say what is wrong with any TRL log."""
+    from core.training.diagnose_file import diagnose_file
+
+    found = diagnose_file(a.file, trainer=a.trainer)
+    if a.json:
+        print(msgspec.json.encode(msgspec.to_builtins(found)).decode())
+        return 0
+    print(f"{found.verdict}: {found.trainer or 'unknown trainer'}, {found.steps} train steps")
+    for f in found.findings:
+        print(f"\n{f.severity}: {f.kind.replace('_', ' ')} from step {f.first_step} (confidence {f.confidence:.2f})")
+        for line in f.evidence:
+            print(f"  evidence  {line}")
+        for line in f.causes[:3]:
+            print(f"  cause     {line}")
+        for remedy in f.remedies[:4]:
+            print(f"  remedy    {remedy.text}" + (f" ({remedy.source})" if remedy.source else ""))
+    return 0
+
+
+def recipes(a: argparse.Namespace) -> int:
+    """Search the recipe library."""
+    from core.literature import recipes as library
+    from core.literature.card import load_cards
+
+    query = " ".join(a.query)
+    cards = [m.card for m in library.search(query, limit=20)] if query else sorted(load_cards(), key=lambda c: c.id)
+    if a.json:
+        print(msgspec.json.encode([msgspec.to_builtins(c) for c in cards]).decode())
+        return 0
+    for card in cards:
+        print(f"{card.id:<26} {card.year}  {card.method:<8} {card.title}")
+        if query:
+            print(f"{'':<26} {card.when}")
+    return 0
+
+
+def tasks(a: argparse.Namespace) -> int:
+    """The tasks that come along."""
+    from core.tasks import list_tasks
+
+    found = list_tasks()
+    if a.json:
+        print(msgspec.json.encode([{"task": f"pocket/{t.path.rsplit('/', 1)[-1]}", "description": t.description} for t in found]).decode())
+        return 0
+    for t in found:
+        print(f"pocket/{t.path.rsplit('/', 1)[-1]:<12} {t.description}")
+    return 0
+
+
+def doctor(a: argparse.Namespace) -> int:
+    """What is missing on this machine."""
+    from core.doctor import examine
+
+    checks = examine()
+    if a.json:
+        print(msgspec.json.encode([msgspec.to_builtins(c) for c in checks]).decode())
+    else:
+        for c in checks:
+            print(f"{'ok  ' if c.ok else 'MISS' if c.needed else 'note'}  {c.name:<12} {c.found}" + ("" if c.ok else f"; {c.fix}"))
+    return 0 if all(c.ok or not c.needed for c in checks) else 1

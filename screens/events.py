@@ -1,0 +1,189 @@
+"""Events: the whole log, one line an event, however long. Only the window that is seen is read."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.widgets import Input
+
+from core.describe import describe
+from core.events import payload_of
+from screens.base import RunScreen
+from screens.pane import Pane
+from screens.text import Row, clock, cut, fit, row
+from screens.view import View
+from screens.widgets.plan import empty
+from store.event import Event
+from store.source import EventSource
+
+PAGE = 200
+"""Events read at once."""
+PAGES = 40
+"""Pages kept: 8,000 events."""
+MATCHES = 10_000
+ROLE = {"good": "good", "bad": "bad", "waiting": "waiting"}
+
+
+def matching(source: EventSource, text: str, last: int) -> list[int]:
+    """Sequence numbers of the newest events whose type, actor or payload holds `text`, oldest first."""
+    like = "'%" + text.replace("'", "''").replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%'"
+    where = " OR ".join(f"{column} ILIKE {like} ESCAPE '!'" for column in ("type", "actor", "payload::VARCHAR"))
+    query = f"SELECT seq FROM events WHERE seq <= {int(last)} AND ({where}) ORDER BY seq DESC LIMIT {MATCHES}"
+    return [int(r[0]) for r in reversed(source.sql(query, limit=MATCHES).rows)]
+
+
+class EventList(Pane):
+    """Rows are events in order; it stays at the end until the cursor leaves it."""
+
+    NAME = "Events"
+    LETTER = "f"
+
+    def __init__(self) -> None:
+        super().__init__(id="eventlist")
+        self.filter = ""
+        self.matches: list[int] | None = None
+        """Sequence numbers to show; None for all."""
+        self._pages: dict[int, dict[int, Event]] = {}
+        self._asked: set[int] = set()
+        self._last = 0
+        self._follow = True
+
+    def title(self, view: View) -> str:
+        if self.filter:
+            found = len(self.matches) if self.matches is not None else 0
+            return f"Events with {self.filter!r}: {found}{'+' if found >= MATCHES else ''} of {self._last}"
+        return f"Events: {self._last}"
+
+    def subtitle(self, view: View) -> str:
+        return "Enter shows it   / filters   Esc shows all" if self.filter else "Enter shows it   / filters"
+
+    def prepare(self, view: View, width: int, height: int) -> None:
+        self._last = view.state.seq
+        if self._follow and self.cursor < 0:
+            self._top = max(0, self.count() - height)
+
+    def count(self) -> int:
+        return len(self.matches) if self.matches is not None else self._last
+
+    def window(self, top: int, height: int, width: int) -> list[Row]:
+        if not self.count():
+            what = f"Nothing holds {self.filter!r}." if self.filter else "The log is empty."
+            return empty(width, what, "Events appear here as they are committed.")
+        seqs = range(top + 1, min(top + height, self._last) + 1)
+        wanted = self.matches[top : top + height] if self.matches is not None else list(seqs)
+        return [self._event_row(seq, width) for seq in wanted]
+
+    def _event_row(self, seq: int, width: int) -> Row:
+        event = self._event(seq)
+        if event is None or self._view is None:
+            return row((f"{seq:>7} …", "dim"), seq=seq)
+        text, level = describe(event, payload_of(event))
+        when = clock(self._view.since_start(event.ts))
+        head = f"{seq:>7} {when} "
+        kind = fit(event.type, 22) + " " if width >= 90 else ""
+        body = cut(text, width - len(head) - len(kind))
+        return row((head, "dim"), (kind, "mark"), (body, ROLE.get(level, "")), seq=seq)
+
+    def _event(self, seq: int) -> Event | None:
+        page = seq // PAGE
+        found = self._pages.get(page, {}).get(seq)
+        if found is None and page not in self._asked:
+            self._ask(page)
+        return found
+
+    def _ask(self, page: int) -> None:
+        """Read a page in the background and draw again."""
+        self._asked.add(page)
+        desk = self.screen.desk  # pyright: ignore[reportAttributeAccessIssue]
+        first = page * PAGE
+
+        def came(events_: list[Event]) -> None:
+            self._asked.discard(page)
+            self._pages[page] = {event.seq: event for event in events_}
+            while len(self._pages) > PAGES:
+                self._pages.pop(next(iter(self._pages)))
+            self._draw()
+
+        desk.in_background(lambda: list(desk.source().events(max(first, 1), first + PAGE - 1)), came)
+
+    def move(self, by: int) -> None:
+        if self.cursor < 0 and by < 0:
+            self.set_reactive(Pane.cursor, self.count())
+        super().move(by)
+        if self.cursor >= self.count() - 1 and by > 0:
+            self.clear_cursor()
+        self._follow = self.cursor < 0
+
+    def on_blur(self) -> None:
+        """The place is kept while a dialog is open."""
+
+    def source_seq(self) -> int:
+        selected = self.selected_row
+        return selected.seq if selected is not None else self._last
+
+    def go_to(self, at: int) -> None:
+        self.cursor = at
+        self._follow = False
+        self._draw()
+
+    def show_only(self, text: str, matches: list[int] | None) -> None:
+        self.filter, self.matches = text, matches
+        self._follow = True
+        self.clear_cursor()
+        if self._view is not None:
+            self.show(self._view)
+
+
+class Events(RunScreen):
+    """The log, with `/` to filter by type, actor or anything in the payload."""
+
+    NAME = "events"
+    DEFAULT_CSS: ClassVar[str] = """
+    Events #eventlist { height: 1fr; }
+    Events #find { display: none; height: 3; border: round $primary; padding: 0 1; }
+    """
+
+    def body(self) -> ComposeResult:
+        yield EventList()
+        box = Input(id="find", placeholder="failed, metric_logged, job-3, entropy …", select_on_focus=False)
+        box.border_title = "Show events with (empty: all)"
+        yield box
+
+    def action_find(self) -> None:
+        box = self.query_one("#find", Input)
+        box.display = True
+        box.focus()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        text = message.value.strip()
+        self._close_find()
+        if not text:
+            self.query_one(EventList).show_only("", None)
+            return
+        last = self.desk.view.state.seq if self.desk.view is not None else 0
+        self.desk.in_background(
+            lambda: matching(self.desk.source(), text, last),
+            lambda found: self.query_one(EventList).show_only(text, found),
+        )
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key != "escape":
+            return
+        event.stop()
+        if self.query_one("#find", Input).display:
+            self._close_find()
+        else:
+            self.query_one(EventList).show_only("", None)
+
+    def _close_find(self) -> None:
+        self.query_one("#find", Input).display = False
+        self.query_one(EventList).focus()
+
+    def action_match(self, by: int) -> None:
+        pane = self.query_one(EventList)
+        if pane.matches is None:
+            self.desk.notice("filter first: /", "dim")
+        else:
+            pane.move(by)

@@ -1,0 +1,116 @@
+"""A paper's text: the best source that has it, by section, with its tables; and which source it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.literature.arxiv_client import ArxivClient
+from core.literature.errors import PaperMissing
+from core.literature.fulltext import FullText
+from core.literature.hf_papers import HubPapers
+from core.literature.html_sections import parse_html
+from core.literature.markdown_sections import parse_markdown
+from core.literature.web import Web
+from tests.core.literature.conftest import Services
+from tests.servers.loopback import Fault
+from tests.servers.paper_site import HTML
+from tests.servers.papers import BODY
+
+
+@pytest.fixture
+def fulltext(web: Web, services: Services) -> FullText:
+    arxiv = ArxivClient(web, services.endpoints.arxiv_api)
+    hub = HubPapers(web, services.hub.url)
+    return FullText(web, hub, arxiv, arxiv_site=services.html.url, ar5iv_site=services.ar5iv.url)
+
+
+def test_the_hubs_text_comes_first(fulltext: FullText) -> None:
+    text = fulltext.read("3101.00001")
+    assert (text.source, text.notes) == ("hub", ())
+    assert text.title == "Teaching Parrots to Count with Group Rewards"
+    assert [s.label for s in text.sections if s.number] == [
+        "Section 1 (Introduction)",
+        "Section 2 (Method)",
+        "Section 2.1 (Objective)",
+        "Section 2.2 (Setup)",
+        "Section 3 (Results)",
+        "Appendix A (Details)",
+    ]
+
+
+def test_then_arxivs_html_and_the_note_says_why(fulltext: FullText, services: Services) -> None:
+    services.hub.texts = False
+    text = fulltext.read("3101.00001")
+    assert text.source == "arxiv-html"
+    assert text.notes == ("hub: not there (HTTP 404)",)
+
+
+def test_then_ar5iv(fulltext: FullText, services: Services) -> None:
+    services.hub.texts = False
+    assert fulltext.read("3101.00002").source == "ar5iv"
+
+
+def test_then_the_abstract_and_a_redirect_to_the_abstract_page_is_no_text(
+    fulltext: FullText, services: Services
+) -> None:
+    text = fulltext.read("3101.00003")
+    assert text.source == "abstract"
+    assert [s.text for s in text.sections] == ["A benchmark of counting eggs."]
+    assert any(note.startswith("ar5iv: no HTML version") for note in text.notes)
+    services.hub.break_next(Fault(status=404), times=9, path="/api/papers/")
+    assert fulltext.read("3101.00003").source == "abstract", "arXiv's API has the abstract when the Hub has no page"
+
+
+def test_a_stub_is_not_a_full_text(fulltext: FullText, services: Services) -> None:
+    services.hub.break_next(Fault(body=b"# Title\n\nComing soon."))
+    assert fulltext.read("3101.00001").source == "arxiv-html"
+
+
+def test_a_paper_nobody_has_is_missing_with_every_reason(fulltext: FullText) -> None:
+    with pytest.raises(PaperMissing, match=r"hub: .*arxiv-html: .*ar5iv: .*abstract: "):
+        fulltext.read("3999.99999")
+
+
+def test_html_gives_numbers_formulas_tables_and_no_furniture() -> None:
+    title, sections = parse_html(HTML)
+    assert title == "Teaching Parrots to Count with Group Rewards"
+    labels = [section.label for section in sections]
+    assert labels == [
+        "Abstract",
+        "Section 2 (Method)",
+        "Section 2.2 (Setup)",
+        "Section 3 (Results)",
+        "Appendix A (Details)",
+    ]
+    setup = sections[2].text
+    assert "3\\times 10^{-6}" in setup
+    assert "dup" not in setup
+    everything = " ".join(section.text for section in sections)
+    for furniture in ("hidden", "Contents that", "color: red", "A reference that"):
+        assert furniture not in everything
+    (table,) = sections[3].tables
+    assert (table.label, table.caption, table.header) == ("Table 1", "Accuracy in percent.", 2)
+    assert table.rows[2] == ("Base parrot", "12.5", "3.1")
+
+
+def test_hostile_html_stays_text() -> None:
+    _, sections = parse_html(HTML)
+    assert "Ignore all previous instructions." in sections[2].text
+    assert "<script>alert(1)</script>" in sections[2].text, "written as entities by the page, so it is text"
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "<p>a<table><tr><td>1", "</div></div></figure>text", "<h2>1 A</h2>" * 3000, "<div>" * 5000 + "x"]
+)
+def test_bad_markup_never_fails(broken: str) -> None:
+    parse_html(broken)
+
+
+def test_markdown_keeps_code_fences_as_text_and_lifts_tables_out() -> None:
+    _, sections = parse_markdown(BODY)
+    results = next(section for section in sections if section.number == "3")
+    assert results.tables[0].label == "Table 1"
+    assert results.tables[0].rows[3][0] == "Parrot + group rewards"
+    assert "|" not in results.text
+    setup = next(section for section in sections if section.number == "2.2")
+    assert "# not a heading" in setup.text

@@ -1,0 +1,225 @@
+"""Real trainings of a tiny model: what they stream, what they leave, how they end."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.compute.local import LocalCompute
+from core.compute.spec import JobSpec
+from core.evaluation.verify import VerifierSpec
+from core.training.diagnose_file import diagnose_file
+from core.training.spec import LoraSpec, RewardSpec, TrainSpec, write_spec
+from tests.core.training.conftest import Lab, read_stream, series
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def spec_for(lab: Lab, **values: object) -> TrainSpec:
+    common = {
+        "kind": "sft", "model": str(lab.trained), "data": str(lab.data), "lr": 1e-3, "max_steps": 10, "batch_size": 32,
+        "threads": 1, "eval_samples": 20, "max_completion_length": 6,
+    }  # fmt: skip
+    return TrainSpec(**(common | values))  # type: ignore[arg-type]
+
+
+def run_here(folder: Path, spec: TrainSpec) -> Path:
+    """Run a job in this process: it spares the imports."""
+    from core.training import grpo, sft
+
+    path = write_spec(folder, spec)
+    {"sft": sft, "grpo": grpo}[spec.kind].main(str(path))
+    return folder
+
+
+def test_sft_learns_and_leaves_a_complete_model(lab: Lab) -> None:
+    losses = series(lab.job, "loss")
+    assert losses[-1] < 0.6 * losses[0]
+    assert series(lab.job, "dev_ended")[-1] == 1.0  # it learnt to stop
+    assert len(losses) >= 30
+    names = {p.name for p in lab.trained.iterdir()}
+    assert {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= names
+    assert (lab.trained / "tokenizer.json").read_bytes() == (lab.base / "tokenizer.json").read_bytes()
+    assert not any(p.is_symlink() for p in lab.trained.rglob("*"))
+
+
+def test_the_stream_has_its_plan_first_and_its_result_last(lab: Lab) -> None:
+    rows = read_stream(lab.job)
+    kinds = [r["kind"] for r in rows]
+    assert rows[kinds.index("plan")]["max_steps"] == 90
+    assert kinds.index("plan") < kinds.index("metric")
+    result = rows[-1]
+    assert (result["kind"], result["status"], result["steps"]) == ("result", "finished", 90)
+    assert result["dev_score"] == series(lab.job, "dev_score")[-1]
+    assert not [k for r in rows if r["kind"] == "metric" for k in r["values"] if "profiling" in k]
+
+
+def test_trackio_holds_the_same_curve(lab: Lab) -> None:
+    import sqlite3
+
+    with sqlite3.connect(lab.job / "trackio" / "lab.db") as database:
+        stored = database.execute("select metrics from metrics").fetchall()
+    assert len(stored) == sum(r["kind"] == "metric" for r in read_stream(lab.job))
+    assert diagnose_file(lab.job / "trackio" / "lab.db").steps == 90
+
+
+def test_a_healthy_sft_is_not_called_failing(lab: Lab) -> None:
+    assert diagnose_file(lab.job).verdict == "healthy"
+
+
+def test_grpo_streams_each_step_and_reports_each_reward(lab: Lab, tmp_path: Path) -> None:
+    rewards = (
+        RewardSpec(kind="verifier", verifier=VerifierSpec(kind="exact"), name="right"),
+        RewardSpec(kind="format", pattern=r"\d+", weight=0.1, name="digits"),
+        RewardSpec(kind="overlong", weight=0.5),
+    )
+    spec = spec_for(lab, kind="grpo", lr=1e-5, batch_size=64, num_generations=8, rewards=rewards, beta=0.01)
+    folder = run_here(tmp_path / "g", spec)
+    assert len(series(folder, "reward")) == 10
+    right, digits = series(folder, "rewards/right/mean"), series(folder, "rewards/digits/mean")
+    overlong = series(folder, "rewards/overlong/mean")
+    total = [r + 0.1 * d + 0.5 * o for r, d, o in zip(right, digits, overlong, strict=True)]
+    assert total == pytest.approx(series(folder, "reward"), abs=1e-4)
+    assert len(series(folder, "kl")) == 10
+    assert diagnose_file(folder).verdict == "healthy"
+
+
+def test_a_reward_that_never_fires_is_hopeless_at_once(lab: Lab, tmp_path: Path) -> None:
+    never = tmp_path / "never.py"
+    never.write_text("def reward(prompt, completion, answer):\n    return 0.0\n")
+    reward = RewardSpec(kind="python", function=f"{never}:reward")
+    spec = spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8)
+    (found,) = diagnose_file(run_here(tmp_path / "g", spec)).findings
+    assert (found.kind, found.severity, found.first_step, found.hopeless) == ("no_learning_signal", "failing", 1, True)
+
+
+def test_a_learning_rate_far_too_high_is_divergence(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(lab, kind="grpo", lr=0.02, max_grad_norm=100.0, batch_size=64, max_steps=16)
+    found = {f.kind: f for f in diagnose_file(run_here(tmp_path / "g", spec)).findings}
+    assert {"divergence", "reward_collapse", "entropy_collapse"} & {
+        k for k, f in found.items() if f.severity == "failing"
+    }
+    sft = diagnose_file(run_here(tmp_path / "s", spec_for(lab, lr=0.3, max_steps=20)))
+    assert "divergence" in {f.kind for f in sft.findings if f.severity == "failing"}
+
+
+def test_a_reward_for_length_is_seen_as_hacking_or_runaway(lab: Lab, tmp_path: Path) -> None:
+    long = tmp_path / "long.py"
+    long.write_text("def reward(prompt, completion, answer):\n    return float(len(completion))\n")
+    rewards = (RewardSpec(kind="python", function=f"{long}:reward"),)
+    spec = spec_for(lab, kind="grpo", lr=1e-3, rewards=rewards, max_steps=24, batch_size=64, max_completion_length=12)
+    kinds = {f.kind for f in diagnose_file(run_here(tmp_path / "g", spec)).findings if f.severity == "failing"}
+    assert {"length_runaway", "reward_hacking"} & kinds
+
+
+def test_broken_weights_are_non_finite(lab: Lab, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in lab.trained.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    folder = run_here(tmp_path / "s", spec_for(lab, model=str(broken), max_steps=3, eval_samples=0))
+    assert '"NaN"' in (folder / "metrics.jsonl").read_text()
+    found = diagnose_file(folder).findings[0]
+    assert (found.kind, found.hopeless) == ("non_finite", True)
+
+
+def test_stop_by_control_ends_well_with_a_model(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "control").write_text("stop")
+    run_here(folder, spec_for(lab))
+    result = read_stream(folder)[-1]
+    assert (result["status"], result["steps"]) == ("stopped", 1)
+    assert (folder / "model" / "model.safetensors").is_file()
+
+
+def test_checkpoint_by_control_can_be_resumed(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "control").write_text("checkpoint")
+    run_here(folder, spec_for(lab, max_steps=4))
+    (saved,) = [r for r in read_stream(folder) if r["kind"] == "checkpoint"]
+    assert saved["step"] == 1
+    again = run_here(tmp_path / "again", spec_for(lab, max_steps=4, resume_from=saved["path"]))
+    steps = [r["step"] for r in read_stream(again) if r["kind"] == "metric" and "loss" in r["values"]]
+    assert steps[0] == 2
+
+
+def test_lora_leaves_merged_weights_and_the_adapter(lab: Lab, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = run_here(tmp_path / "s", spec_for(lab, lora=LoraSpec(r=4), lr=1e-2))
+    assert (folder / "adapter" / "adapter_config.json").is_file()
+    before, after = load_file(lab.trained / "model.safetensors"), load_file(folder / "model" / "model.safetensors")
+    assert before.keys() == after.keys()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not before[name].equal(after[name])
+    assert before["model.embed_tokens.weight"].equal(after["model.embed_tokens.weight"])
+
+
+def test_a_job_that_raises_exits_1_and_its_diagnosis_names_the_error(lab: Lab, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("def reward(prompt, completion, answer):\n    raise ValueError('the judge is out')\n")
+    reward = RewardSpec(kind="python", function=f"{bad}:reward")
+    spec = spec_for(lab, kind="grpo", rewards=(reward,), eval_samples=0)
+    compute = LocalCompute(tmp_path)
+    write_spec(tmp_path / "j", spec)
+    compute.submit(JobSpec(job="j", kind="grpo", effect_id="e", folder=str(tmp_path / "j")))
+    status = compute.wait("j", 120)
+    assert status.exit is not None
+    assert (status.state, status.exit.exit_code, status.exit.reason) == ("failed", 1, "crashed")
+    found = diagnose_file(tmp_path / "j").findings[0]
+    assert found.kind == "crash"
+    assert "the judge is out" in found.evidence[-1]
+
+
+def test_its_own_time_limit_ends_a_job_with_a_saved_model(lab: Lab, tmp_path: Path) -> None:
+    path = write_spec(tmp_path / "j", spec_for(lab, max_steps=100_000, time_limit_s=25.0, eval_every=0))
+    job = [sys.executable, "-P", str(ROOT / "core" / "training" / "sft.py"), str(path)]  # a recipe stands alone
+    subprocess.run(job, check=True, timeout=60, cwd=tmp_path, capture_output=True)
+    result = read_stream(tmp_path / "j")[-1]
+    assert result["status"] == "time_limit"
+    assert 0 < result["steps"] < 100_000
+    assert (tmp_path / "j" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"model": "/no/such/model"}, 3, "no such model folder"),
+        ({"kind": "no_such_kind"}, 2, "unknown kind of job"),
+        ({"learning_rate": 1.0}, 2, "learning_rate"),
+    ],
+)
+def test_a_wrong_spec_is_said_in_one_message(lab: Lab, tmp_path: Path, change: dict, code: int, said: str) -> None:
+    spec = msgspec.to_builtins(spec_for(lab)) | change
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    job = [sys.executable, "-P", str(ROOT / "intern_tui" / "job.py"), str(tmp_path / "spec.json")]
+    done = subprocess.run(job, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+def test_a_script_of_ones_own_runs_under_the_same_contract(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys, pathlib\nprint(sys.argv[1], pathlib.Path.cwd())\n")
+    (tmp_path / "spec.json").write_text(json.dumps({"kind": "script", "script": "mine.py"}))
+    job = [sys.executable, "-P", str(ROOT / "intern_tui" / "job.py"), str(tmp_path / "spec.json")]
+    done = subprocess.run(job, capture_output=True, text=True, timeout=60, cwd="/")
+    assert done.stdout.split() == [str(tmp_path / "spec.json"), str(tmp_path)]
