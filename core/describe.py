@@ -80,7 +80,7 @@ def _plan(p: e.PlanUpdated) -> Line:
 
 def _model_completed(p: e.ModelCompleted) -> Line:
     calls = ", ".join(c.name for c in p.tool_calls)
-    return shorten((p.text or "decided") + (f" -> {calls}" if calls else ""), 120), "info"
+    return shorten(p.text or f"-> {calls}", 160), "info"
 
 
 def _metric(p: e.MetricLogged) -> Line:
@@ -144,6 +144,29 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "budget_charged": lambda p: (f"charged {p.amount:g} {p.kind} for {p.what}", "info"),
     "budget_warned": lambda p: (f"{p.kind} at {100 * p.fraction:.0f} % ({p.used:.3g} of {p.limit:.3g})", "waiting"),
 }  # fmt: skip
+
+
+QUIET = frozenset({"metric_logged", "gpu_sampled", "tool_started", "step_started", "step_finished", "model_requested"})
+"""Types that would flood the feed; the Events screen shows them all."""
+
+BOOKKEEPING = frozenset({"update_plan", "budget", "note", "start_experiment", "conclude_experiment", "choose_remedy", "promote", "wait_for_jobs"})  # fmt: skip
+"""Tools whose calls say nothing that their own events do not say better."""
+
+WORTH_SAYING_S = 1.0
+"""A tool that took less time than this is not announced as done."""
+
+
+def telling(event: Event, payload: e.Payload) -> bool:
+    """Whether the event belongs in a feed that a person reads."""
+    if event.type in QUIET:
+        return False
+    if isinstance(payload, e.ToolRequested):
+        return payload.tool not in BOOKKEEPING
+    if isinstance(payload, e.ToolCompleted):
+        return payload.tool not in BOOKKEEPING and payload.seconds >= WORTH_SAYING_S
+    if isinstance(payload, e.ModelCompleted):
+        return bool(payload.text)
+    return True
 
 
 def describe(event: Event, payload: e.Payload) -> Line:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from core import events as e
-from core.describe import describe
+from core.describe import describe, telling
 from core.series import Series
 from core.state import (
     FEED_LENGTH,
@@ -38,9 +38,6 @@ HEADLINE = frozenset(
     "completions/mean_length completions/clipped_ratio frac_reward_zero_std".split()
 )
 """Metrics whose history the state keeps; all others have their latest value here and their history in the log."""
-
-QUIET = frozenset({"metric_logged", "gpu_sampled", "tool_started", "step_started", "step_finished", "model_requested"})
-"""Types that would flood the feed; the Events screen shows them all."""
 
 Handler = Callable[[RunState, Event, Any], None]
 P = TypeVar("P", bound=e.Payload)
@@ -70,7 +67,7 @@ class Folder:
         state.seq = event.seq
         if event.ts > state.ts:  # a clock that went back must not turn time round
             state.ts = event.ts
-        if event.type not in QUIET:
+        if telling(event, payload):
             text, level = describe(event, payload)
             state.feed.append(FeedLine(event.seq, event.ts, event.type, event.actor, text, level))
             if len(state.feed) > FEED_LENGTH:

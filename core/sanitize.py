@@ -33,7 +33,8 @@ _JOINERS = re.compile("(?:(?<![\\w\u2190-\U0010ffff])[\u200c\u200d]+)|[\u200c\u2
 _SELECTORS = re.compile("([\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]+")
 # Scripts stack a few marks on a letter (Vietnamese 2, Hebrew 3, Tibetan 4); towers are abuse.
 _MARKS = (
-    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+    "\ufe20-\ufe2f"
 )
 _TOWER = re.compile(f"([{_MARKS}]{{4}})[{_MARKS}]+")
 

@@ -1,7 +1,7 @@
 """The terminal UI: opens a run live or as a replay, feeds the screens, carries commands to the host.
 
-What the screens draw is in `screens/`; what moves is in `intern_tui/session.py`. This file joins them to Textual: timers,
-worker threads, screen switching, themes, the way out.
+What the screens draw is in `screens/`; what moves is in `intern_tui/session.py`. This file joins them to Textual:
+timers, worker threads, screen switching, themes, the way out.
 """
 
 from __future__ import annotations
@@ -318,7 +318,9 @@ def make_screen(name: str) -> Screen[None]:
 
 def idle_view() -> View:
     """What the bars show while no run is open."""
-    return View(RunState(title="ML Intern"), time.time_ns() // 1000, link=Link("none", f"runs live in {home.runs_dir()}"))
+    return View(
+        RunState(title="ML Intern"), time.time_ns() // 1000, link=Link("none", f"runs live in {home.runs_dir()}")
+    )
 
 
 def session_for(folder: Path, *, replay: bool) -> Session:

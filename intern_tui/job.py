@@ -13,11 +13,13 @@ import runpy
 import sys
 import traceback
 from pathlib import Path
+from typing import Any, cast
 
 if __package__ in (None, ""):  # run by path, where the package need not be installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.errors import InternError
+from core.errors import InternError, UsageError
+from core.training.spec import check_inputs, read_train_spec
 
 KINDS = {
     "sft": "core.training.sft",
@@ -27,6 +29,7 @@ KINDS = {
 }
 """The module whose `main(spec_path)` runs a kind of job."""
 
+TRAININGS = ("sft", "grpo")
 OUT_OF_MEMORY = 5
 _MEMORY_SIGNS = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 
@@ -42,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(str(Path(arguments[0]).resolve()))
     except InternError as error:
-        traceback.print_exception(error)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # written for a reader: no traceback needed
         return error.exit_code
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError for memory; all else: Python's own exit 1
         traceback.print_exception(error)
@@ -59,18 +62,30 @@ _QUIET = {
 
 
 def _dispatch(spec_path: str) -> int:
-    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+    spec = _read(spec_path)
     kind = spec.get("kind")
     if kind == "script":
         return _script(spec, spec_path)
     if kind not in KINDS:
         print(f"unknown kind of job {kind!r} in {spec_path}; known: {', '.join(KINDS)}, script", file=sys.stderr)
         return 2
+    if kind in TRAININGS:  # what can be seen to be wrong is said before torch is loaded
+        check_inputs(read_train_spec(spec_path))
     importlib.import_module(KINDS[kind]).main(spec_path)
     return 0
 
 
-def _script(spec: dict[str, object], spec_path: str) -> int:
+def _read(spec_path: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the spec: {error}", where=spec_path, next="Write it again.") from error
+    if not isinstance(spec, dict):
+        raise UsageError("the spec is no JSON object", where=spec_path, next="Write it again.")
+    return cast(dict[str, Any], spec)
+
+
+def _script(spec: dict[str, Any], spec_path: str) -> int:
     """A script of the user or the brain: same folder, same files, its spec's path as the only argument."""
     script = Path(str(spec.get("script", "")))
     script = script if script.is_absolute() else Path(spec_path).parent / script

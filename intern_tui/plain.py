@@ -1,8 +1,8 @@
-"""A run as lines: for pipes, logs, slow terminals and screen readers. The same feed and the same words as the screens.
+"""A run as lines: for pipes, logs, slow terminals and screen readers. The feed and the words of the screens.
 
-One line an event that matters: elapsed time, a sign, the text. Signs: `+` good, `!` bad, `?` waits for a person. Metrics
-come as a progress line every ten seconds of a job at most. No cursor movement, no colour; every line is flushed. A broken
-pipe or Ctrl-C ends the display and leaves the run going.
+One line an event that matters: elapsed time, a sign, the text. Signs: `+` good, `!` bad, `?` waits for a person.
+Metrics come as a progress line every ten seconds of a job at most. No cursor movement, no colour; every line is
+flushed. A broken pipe or Ctrl-C ends the display and leaves the run going.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from core import events as e
-from core.describe import describe
-from core.fold import QUIET
+from core.describe import describe, telling
 from core.sanitize import one_line
 from core.state import RunState
 from intern_tui.feed import LiveFeed, open_source
@@ -48,7 +47,7 @@ class Lines:
         self._remember(event, payload)
         if isinstance(payload, e.MetricLogged):
             return self._progress(event, payload)
-        if event.type in QUIET:
+        if not telling(event, payload):
             return []
         text, level = describe(event, payload)
         lines = [self._line(event, SIGNS.get(level, " "), text)]
@@ -60,9 +59,7 @@ class Lines:
     def before(self, state: RunState) -> list[str]:
         """Lines for what happened before a snapshot, as far as the state still knows it."""
         self.start_us = state.created_ts
-        lines = [
-            f"{clock((f.ts - self.start_us) / 1e6)} {SIGNS.get(f.level, ' ')} {one_line(f.text)}" for f in state.feed
-        ]
+        lines = [self._words(f.ts, SIGNS.get(f.level, " "), f.text) for f in state.feed]
         if state.finished_ts:
             self.status = state.status
         self._planned = {job.id: job.planned_steps for job in state.jobs.values() if job.planned_steps}
@@ -92,7 +89,10 @@ class Lines:
         return [self._line(event, " ", f"{p.job} step {p.step}{of}: {values}")]
 
     def _line(self, event: Event, sign: str, text: str) -> str:
-        return f"{clock((event.ts - self.start_us) / 1e6)} {sign} {one_line(text)}"
+        return self._words(event.ts, sign, text)
+
+    def _words(self, ts: int, sign: str, text: str) -> str:
+        return f"{clock((ts - self.start_us) / 1e6)} {sign} {one_line(text)}"
 
 
 class Printer:
@@ -165,11 +165,13 @@ def _replay(source: EventSource, lines: Lines, printer: Printer, to: int | None,
 
 
 class Result:
+    """The exit code a display ends with."""
+
     code = 0
 
 
 @contextlib.contextmanager
-def _display(run: str, out: TextIO | None, live: bool = True):  # type: ignore[no-untyped-def]
+def _display(run: str, out: TextIO | None, live: bool = True) -> Iterator[tuple[Printer, Result]]:
     """Ctrl-C and a broken pipe end the display in order."""
     stream = out if out is not None else sys.stdout
     result = Result()

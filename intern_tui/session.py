@@ -1,8 +1,8 @@
 """One open run in the UI: its state as it moves, the replay on top of it, and the commands on their way.
 
-Owned by the UI thread. `tick` is called four times a second; it folds what the feed brought, or moves the replay, and says
-whether anything changed. What takes long (opening a log, reading it whole, asking the host) runs in the app's worker
-threads and comes back through a method here.
+Owned by the UI thread. `tick` is called four times a second; it folds what the feed brought, or moves the replay, and
+says whether anything changed. What takes long (opening a log, reading it whole, asking the host) runs in the app's
+worker threads and comes back through a method here.
 """
 
 from __future__ import annotations

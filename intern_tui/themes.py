@@ -1,4 +1,4 @@
-"""Colours: a calm dark theme (default), a light one, high contrast; and the terminal's own sixteen (ansi-dark, ansi-light)."""
+"""Colours: a calm dark theme (default), a light one, high contrast. ansi-dark and ansi-light use the terminal's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`!`: what the intern may not do alone. The exact arguments, the cost, what untrusted text was involved; then a decision."""
+"""`!`: what the intern may not do alone. Exact arguments, cost, untrusted text that took part; then a decision."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ def waiting_in(state: RunState) -> list[Waiting]:
     return sorted(both, key=lambda w: w.seq)
 
 
+class Body(VerticalScroll, inherit_bindings=False):
+    """Scrolls by page, so that the arrows are free to go from one request to the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("pageup", "page_up"), Binding("pagedown", "page_down")]
+
+
 class Approvals(Dialog[None]):
     """One at a time; the arrows go through them. A denial or an answer asks for words."""
 
@@ -54,7 +60,10 @@ class Approvals(Dialog[None]):
     ]
     DEFAULT_CSS = """
     Approvals { align: center middle; }
-    Approvals Vertical { width: 96; max-width: 96%; height: auto; max-height: 92%; border: round $warning; padding: 0 1; background: $surface; }
+    Approvals Vertical {
+        width: 96; max-width: 96%; height: auto; max-height: 92%;
+        border: round $warning; padding: 0 1; background: $surface;
+    }
     Approvals VerticalScroll { height: auto; max-height: 24; }
     Approvals Input { display: none; border: round $primary; }
     """
@@ -66,11 +75,12 @@ class Approvals(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            with VerticalScroll(can_focus=False):
+            with Body():
                 yield Static(markup=False)
             yield Input(select_on_focus=False)
 
     def on_mount(self) -> None:
+        self.query_one(Body).focus()
         self._draw()
         self.set_interval(1.0, self._draw)
 
@@ -143,7 +153,7 @@ class Approvals(Dialog[None]):
 
     def _close_input(self) -> None:
         self.query_one(Input).display = False
-        self.set_focus(None)
+        self.query_one(Body).focus()
 
     def action_leave(self) -> None:
         if self.query_one(Input).display:

@@ -56,7 +56,7 @@ def nice_axis(low: float, high: float) -> tuple[float, float]:
 
 
 def axis_for(series: list[Series], planned: int | None) -> Axis | None:
-    """Limits that hold all series: planned train steps where known, else the next power of two, so that dots stay put."""
+    """Limits for all series: the planned train steps, or the next power of two, so that dots stay put."""
     points = [p for s in series for p in s.points()]
     if not points:
         return None

@@ -49,7 +49,10 @@ class Confirm(Dialog[bool]):
     ]
     DEFAULT_CSS = """
     Confirm { align: center middle; }
-    Confirm Vertical { width: 76; max-width: 95%; height: auto; max-height: 90%; border: round $error; padding: 1 2; background: $surface; }
+    Confirm Vertical {
+        width: 76; max-width: 95%; height: auto; max-height: 90%;
+        border: round $error; padding: 1 2; background: $surface;
+    }
     Confirm .keys { margin-top: 1; color: $text-muted; }
     """
 

@@ -41,7 +41,10 @@ class Detail(Dialog[None]):
     ]
     DEFAULT_CSS = """
     Detail { align: center middle; }
-    Detail VerticalScroll { width: 100; max-width: 96%; height: auto; max-height: 92%; border: round $primary; padding: 0 1; background: $surface; }
+    Detail VerticalScroll {
+        width: 100; max-width: 96%; height: auto; max-height: 92%;
+        border: round $primary; padding: 0 1; background: $surface;
+    }
     Detail .what { text-style: bold; margin-bottom: 1; }
     """
 

@@ -1,4 +1,4 @@
-"""Evals: every evaluation with its interval and delta, what kinds of errors it made, and single answers, wrong ones first."""
+"""Evals: every evaluation with interval and delta, its kinds of errors, and single answers, wrong ones first."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ class Answers(Pane):
             rows.append(row((f"p {e.p_value:.3g}{', paired' if e.paired else ''}", "dim"), seq=e.seq))
         for group in e.groups:
             rows.append(row((f"{group.count:>5} {group.kind.replace('_', ' ')}", "waiting"), seq=e.seq))
-            rows += [row(("      " + line, "dim"), seq=e.seq) for x in group.examples[:1] for line in wrap(x, width - 6, 2)]
+            rows += [
+                row(("      " + line, "dim"), seq=e.seq) for x in group.examples[:1] for line in wrap(x, width - 6, 2)
+            ]
         return rows + self._answers(e, width)
 
     def _answers(self, e: Evaluation, width: int) -> list[Row]:

@@ -151,7 +151,7 @@ class Events(RunScreen):
         box.border_title = "Show events with (empty: all)"
         yield box
 
-    def action_find(self) -> None:
+    async def action_find(self) -> None:
         box = self.query_one("#find", Input)
         box.display = True
         box.focus()

@@ -34,7 +34,10 @@ class Help(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "close")]
     DEFAULT_CSS = """
     Help { align: center middle; }
-    Help VerticalScroll { width: 78; max-width: 100%; height: auto; max-height: 100%; border: round $primary; padding: 0 2; background: $surface; }
+    Help VerticalScroll {
+        width: 78; max-width: 100%; height: auto; max-height: 100%;
+        border: round $primary; padding: 0 2; background: $surface;
+    }
     """
 
     def compose(self) -> ComposeResult:

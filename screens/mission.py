@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -29,7 +28,7 @@ class Mission(RunScreen):
     """Six panes in a grid, or one of them with tabs (narrow terminals, or zoomed)."""
 
     NAME = "mission"
-    CSS_PATH: ClassVar[str | None] = str(Path(__file__).with_name("mission.tcss"))
+    CSS_PATH = str(Path(__file__).with_name("mission.tcss"))
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """The base of all panes: rows in, cells out, and only rows that changed are drawn again.
 
-A pane turns a `View` and its width into rows (`rows`). This base makes them safe for the terminal, gives the roles their
-colours, compares with what stands on the screen and repaints the difference. It also keeps a cursor, so that Enter can
-show the event a row came from.
+A pane turns a `View` and its width into rows (`rows`). This base makes them safe for the terminal, gives the roles
+their colours, compares with what stands on the screen and repaints the difference. It also keeps a cursor, so that
+Enter can show the event a row came from.
 """
 
 from __future__ import annotations

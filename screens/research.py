@@ -30,8 +30,12 @@ class Papers(Pane):
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         state = view.state
         if not state.papers and not state.recipes:
-            return empty(width, "Nothing read yet.", "Reading comes first in the plan; offline, the recipe library answers.")
-        rows = [r for p in sorted(state.papers.values(), key=lambda p: (not p.read, p.seq)) for r in self._paper(p, width)]
+            return empty(
+                width, "Nothing read yet.", "Reading comes first in the plan; offline, the recipe library answers."
+            )
+        rows = [
+            r for p in sorted(state.papers.values(), key=lambda p: (not p.read, p.seq)) for r in self._paper(p, width)
+        ]
         if state.recipes:
             rows += [row(), row(("Recipes taken", "title"))]
             rows += [row((line, "")) for line in wrap(", ".join(state.recipes), width)]
@@ -68,7 +72,9 @@ class Data(Pane):
         rows = [row((line, "strong"), seq=d.seq) for line in wrap(d.name + (" (chosen)" if d.chosen else ""), width, 2)]
         if d.prepared:
             rows.append(row((f"{d.train_rows} train + {d.dev_rows} dev rows of {d.rows} read", ""), seq=d.seq))
-            rows += [row((f"  {n:>6} dropped: {why.replace('_', ' ')}", "dim"), seq=d.seq) for why, n in d.dropped.items()]
+            rows += [
+                row((f"  {n:>6} dropped: {why.replace('_', ' ')}", "dim"), seq=d.seq) for why, n in d.dropped.items()
+            ]
         else:
             rows.append(row((f"{d.rows} rows", ""), (f"   {', '.join(d.columns)}"[: width - 12], "dim"), seq=d.seq))
         for c in d.concerns:

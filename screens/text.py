@@ -1,7 +1,7 @@
 """Rows of a pane before they become cells: spans of text with a role, and the event a row's numbers come from.
 
-Panes build rows; `screens/pane.py` sanitises them, gives roles their colours and puts them on the screen. A role names a
-meaning (good, bad, waiting, dim, ...), never a colour.
+Panes build rows; `screens/pane.py` sanitises them, gives roles their colours and puts them on the screen. A role names
+a meaning (good, bad, waiting, dim, ...), never a colour.
 """
 
 from __future__ import annotations

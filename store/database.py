@@ -10,6 +10,7 @@ Nothing in a process that has a log open may open and close `log.duckdb` by itse
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import duckdb
 import msgspec
@@ -31,10 +33,18 @@ _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How DuckDB may use the machine. The run's host must stay small; a query tool may take more."""
+    """How DuckDB may use the machine."""
 
-    memory_mb: int = 128
-    threads: int = 1
+    memory_mb: int
+    threads: int
+
+
+WRITING = Settings(memory_mb=128, threads=1)
+"""The run's host must stay small."""
+READING = Settings(memory_mb=256, threads=2)
+"""The same for every reader: DuckDB refuses one file opened twice in a process with unequal settings."""
+
+_open: WeakSet[Database] = WeakSet()
 
 
 class Database:
@@ -46,7 +56,7 @@ class Database:
         """Open `path`. With `park_s`, let go of the file after so many idle seconds, until the next question."""
         self.path = path
         self.read_only = read_only
-        self.settings = settings or Settings()
+        self.settings = settings or (READING if read_only else WRITING)
         self.generation = 0
         """Rises with every `reopen`."""
         self._gate = threading.Condition()
@@ -54,6 +64,7 @@ class Database:
         self._shut = False
         self._used = time.monotonic()
         self._connection: duckdb.DuckDBPyConnection | None = self._connect()
+        _open.add(self)
         if park_s is not None:
             threading.Thread(target=self._park, args=(park_s,), name="log-parker", daemon=True).start()
 
@@ -160,23 +171,31 @@ class Database:
             self._connection = None
 
 
+def _close_all() -> None:
+    """At the end of the process: DuckDB's binding complains on stderr of connections that outlive the interpreter."""
+    for database in list(_open):
+        database.close()
+
+
+atexit.register(_close_all)
+
+
 def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDBPyConnection:
     """Open the file with our settings; what DuckDB says on failure becomes LogBusy, LogDamaged or LogMissing."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{settings.memory_mb}MB",
         "threads": settings.threads,
+        "wal_autocheckpoint": "1TB",  # the writer checkpoints, at moments it chooses
+        "enable_external_access": False,  # a query cannot touch other files
+        "lock_configuration": read_only,
     }
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
         raise _refusal(path, error) from error
-    for setting in (
-        "SET wal_autocheckpoint = '1TB'",  # the writer checkpoints, at moments it chooses
-        "SET TimeZone = 'UTC'",
-        "SET enable_external_access = false",  # a query cannot touch other files
-        "SET lock_configuration = true",
-    ):
-        connection.execute(setting)
+    if not read_only:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # or a process that just ends changes the file
+        connection.execute("SET lock_configuration = true")
     return connection
 
 

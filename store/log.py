@@ -149,7 +149,7 @@ class EventLog(LogReader):
         healthy = self._writer.failure is None
         if healthy:
             self._writer.checkpoint()
-            self._writer.unseal()  # DuckDB tidies the file once more as it closes it
+            self._writer.unseal()
         self._parts.database.close()
         if healthy:
             point("sealing")

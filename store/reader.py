@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from store.database import Database, Settings
+from store.database import Database
 from store.errors import LogDamaged
 from store.lock import refuse_if_written
 from store.reading import LogReader
@@ -31,7 +31,7 @@ class LogFile(LogReader):
         self._salvaged: Salvaged | None = None
 
     @classmethod
-    def open(cls, folder: Path, salvage: bool = False, *, settings: Settings | None = None) -> LogFile:
+    def open(cls, folder: Path, salvage: bool = False) -> LogFile:
         """Open the log in `folder`.
 
         Raises LogMissing, LogBusy if a host holds it (use its socket), LogDamaged if it does not end where its mark
@@ -40,22 +40,21 @@ class LogFile(LogReader):
         the middle is not looked for: see `store.verify`.
         """
         refuse_if_written(folder)
-        settings = settings or Settings(threads=2)
         if not salvage:
-            return cls._open_sound(folder, settings)
+            return cls._open_sound(folder)
         try:
-            log = cls._open_sound(folder, settings)
+            log = cls._open_sound(folder)
         except LogDamaged:
-            return cls._open_damaged(folder, settings)
+            return cls._open_damaged(folder)
         if last_good(log._database) == log._tip:
             return log
         log.close()
-        return cls._open_damaged(folder, settings)
+        return cls._open_damaged(folder)
 
     @classmethod
-    def _open_sound(cls, folder: Path, settings: Settings) -> LogFile:
+    def _open_sound(cls, folder: Path) -> LogFile:
         mark = find_mark(folder).mark
-        database = Database(folder / DATABASE, read_only=True, settings=settings, park_s=_PARK_S)
+        database = Database(folder / DATABASE, read_only=True, park_s=_PARK_S)
         try:
             return cls(folder, database, check_tip(database, mark))
         except BaseException:
@@ -63,7 +62,7 @@ class LogFile(LogReader):
             raise
 
     @classmethod
-    def _open_damaged(cls, folder: Path, settings: Settings) -> LogFile:
+    def _open_damaged(cls, folder: Path) -> LogFile:
         damage = None
         try:
             mark = find_mark(folder).mark
@@ -71,7 +70,7 @@ class LogFile(LogReader):
             damage, mark = error, None
             if not (folder / DATABASE).exists():
                 raise
-        salvaged = Salvaged(folder, settings)
+        salvaged = Salvaged(folder)
         if mark is not None:
             damage = salvaged.missing(mark)
         log = cls(folder, salvaged.database, salvaged.tip)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from store.chain import WIDTH, Walker, genesis
-from store.database import Database, Settings
+from store.database import Database
 from store.errors import LogDamaged
 from store.mark import Mark
 from store.reading import Pages
@@ -23,14 +23,14 @@ from store.tip import Tip
 class Salvaged:
     """A copy of a damaged log, open, and how far it can be trusted."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path) -> None:
         """Raises LogDamaged if not even the database file can be opened."""
         self.scratch = Path(tempfile.mkdtemp(prefix="intern-salvage-"))
         try:
             for name in (DATABASE, WAL):
                 if (folder / name).exists():
                     shutil.copyfile(folder / name, self.scratch / name)
-            self.database = _open_what_opens(self.scratch, settings)
+            self.database = _open_what_opens(self.scratch)
             self.tip = last_good(self.database)
         except BaseException:
             self.remove()
@@ -51,10 +51,10 @@ class Salvaged:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _open_what_opens(folder: Path, settings: Settings) -> Database:
+def _open_what_opens(folder: Path) -> Database:
     path = folder / DATABASE
     try:
-        return Database(path, read_only=True, settings=settings)
+        return Database(path, read_only=True)
     except LogDamaged:
         if not (folder / WAL).exists():
             raise
@@ -62,18 +62,18 @@ def _open_what_opens(folder: Path, settings: Settings) -> Database:
     good, bad = 0, len(whole)
     while bad - good > 1:  # what opens is a prefix: bytes after the damage cannot make it better
         middle = (good + bad) // 2
-        if _opens_with(path, whole[:middle], settings):
+        if _opens_with(path, whole[:middle]):
             good = middle
         else:
             bad = middle
     _leave_wal(folder, whole[:good])
-    return Database(path, read_only=True, settings=settings)
+    return Database(path, read_only=True)
 
 
-def _opens_with(path: Path, wal: bytes, settings: Settings) -> bool:
+def _opens_with(path: Path, wal: bytes) -> bool:
     _leave_wal(path.parent, wal)
     try:
-        Database(path, read_only=True, settings=settings).close()
+        Database(path, read_only=True).close()
     except LogDamaged:
         return False
     return True

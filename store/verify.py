@@ -21,7 +21,7 @@ import msgspec
 
 from store.blobs import BlobStore, blobs_named
 from store.chain import Walker, genesis
-from store.database import Database, Settings, first_line
+from store.database import Database, first_line
 from store.errors import LogDamaged, LogMissing, StoreError
 from store.event import Event
 from store.insert import insert_rows
@@ -68,7 +68,6 @@ def verify(
     tables: Sequence[TypedTable] = (),
     *,
     named_blobs: Callable[[Event], Iterable[str]] = blobs_named,
-    settings: Settings | None = None,
 ) -> Report:
     """Check the log in `folder`. Nothing is changed.
 
@@ -77,7 +76,7 @@ def verify(
     refuse_if_written(folder)
     check = _Check(folder, tables, named_blobs)
     try:
-        check.run(settings or Settings(memory_mb=512, threads=2))
+        check.run()
     except LogMissing:
         raise
     except LogDamaged as error:
@@ -103,12 +102,12 @@ class _Check:
     def note(self, check: str, what: str, seq: int | None = None) -> None:
         self.findings.append(Finding(check, what, seq))
 
-    def run(self, settings: Settings) -> None:
+    def run(self) -> None:
         found = find_mark(self.folder)
         if found.bad_slots:
             self.note("mark", "a slot of the high-water mark is damaged")
         self._file(found.mark)
-        database = Database(self.folder / DATABASE, read_only=True, settings=settings)
+        database = Database(self.folder / DATABASE, read_only=True)
         try:
             check_identity(database, found.mark)
             if self._chain(Pages(database), found.mark):

@@ -19,18 +19,18 @@ HOW_TO_USE_AN_LLM = "for an LLM: --brain hf:<model> (HF_TOKEN) or --brain openai
 
 class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
-    """playbook, hf or openai."""
+    """playbook, random (random search, the comparator of `intern bench`), hf or openai."""
     model: str = ""
     url: str = ""
 
     def __str__(self) -> str:
-        return self.kind if self.kind == "playbook" else f"{self.kind}:{self.model}" + (f"@{self.url}" if self.url else "")
+        return self.kind if not self.model else f"{self.kind}:{self.model}" + (f"@{self.url}" if self.url else "")
 
 
 def parse_brain(name: str) -> BrainSpec:
     """Raises UsageError for a name that is none of the three forms."""
-    if name == "playbook":
-        return BrainSpec(kind="playbook")
+    if name in ("playbook", "random"):
+        return BrainSpec(kind=name)
     kind, _, rest = name.partition(":")
     if kind == "hf" and rest:
         return BrainSpec(kind="hf", model=rest)
@@ -59,10 +59,10 @@ def check_brain(spec: BrainSpec) -> None:
 
 def make_model(spec: BrainSpec, seed: int) -> Any:
     """The smolagents Model of a brain."""
-    if spec.kind == "playbook":
+    if spec.kind in ("playbook", "random"):
         from core.agent.playbook import PlaybookModel
 
-        return PlaybookModel(seed)
+        return PlaybookModel(seed, spec.kind)
     if spec.kind == "hf":
         from smolagents import InferenceClientModel
 

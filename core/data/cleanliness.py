@@ -8,7 +8,10 @@ from core.data.files import Data
 from core.data.flags import conclude, flag, flag_rows
 from core.data.schema import Concern, Lengths
 
-_HIGH = "[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]"
+_HIGH = (
+    "[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201a"
+    "\u201c-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]"
+)
 """What the bytes 0x80 to 0xbf become in Latin-1 or Windows-1252."""
 MOJIBAKE = (
     f"[\u00c2\u00c3]{_HIGH}|\u00e2\u20ac{_HIGH}?|\u00f0\u0178|\u00ef\u00bb\u00bf|\ufffd|(?:[\u00d0\u00d1]{_HIGH}){{2,}}"
@@ -16,18 +19,30 @@ MOJIBAKE = (
 )
 """UTF-8 read as another encoding: accents, quotes, emoji, Cyrillic (as Latin or as cp1251), East Asian; and U+FFFD."""
 HIDDEN = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\u200b\u2060\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
-"""Control characters, zero-width spaces, direction overrides and tag characters; joiners of scripts and emoji are not."""
+"""Control characters, zero-width spaces, direction overrides and tag characters; joiners of scripts and emoji are
+not."""
 HIDDEN_PATTERN = re.compile(HIDDEN)
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?!example\.|test\.|domain\.|email\.com)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_EMAIL = re.compile(
+    r"[A-Za-z0-9._%+-]+@(?!example\.|test\.|domain\.|email\.com)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+)
 _PHONE = re.compile(
-    r"(?<![\w.+*/=-])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(\d{3}\)[ -]?\d{3}-\d{4}|\d{3}[-.]\d{3}[-.]\d{4}|0\d{2,4}[ /]\d{3,4}[ -]?\d{3,5})(?!\w|\s*[=+*/]|\s*-\s*\d)"
+    r"(?<![\w.+*/=-])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(\d{3}\)[ "
+    r"-]?\d{3}-\d{4}|\d{3}[-.]\d{3}[-.]\d{4}|0\d{2,4}[ /]\d{3,4}[ -]?\d{3,5})(?!\w|\s*[=+*/]|\s*-\s*\d)"
 )
 _SSN = re.compile(r"(?<![\w+*/=-])\d{3}-\d{2}-\d{4}(?!\w|\s*[=+*/]|\s*-\s*\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")
-_CARD = re.compile(r"(?<![\d.+*/=-])(?:\d{4}[ -]){3}\d{4}(?![\d.]|\s*[=+*/-])|(?<![\w.+*/=-])\d{16}(?![\w.]|\s*[=+*/-])")
-_SECRET = re.compile(r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{25,}|AKIA[A-Z0-9]{16}|xox[bap]-[A-Za-z0-9-]{20,})\b|-----BEGIN [A-Z ]*PRIVATE KEY")
-_PERSONAL_HINT = r"@|\+[0-9]{1,3}[ .(-]?[0-9(]|[0-9]{3}[-. )][ ]?[0-9]{2,4}[-. ]?[0-9]{3}|[A-Z]{2}[0-9]{2}|[0-9]{16}|sk-|gh[pousr]_|hf_|AKIA|xox|PRIVATE KEY"
+_CARD = re.compile(
+    r"(?<![\d.+*/=-])(?:\d{4}[ -]){3}\d{4}(?![\d.]|\s*[=+*/-])|(?<![\w.+*/=-])\d{16}(?![\w.]|\s*[=+*/-])"
+)
+_SECRET = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{25,}|AKIA[A-Z0-9]{16}"
+    r"|xox[bap]-[A-Za-z0-9-]{20,})\b|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+_PERSONAL_HINT = (
+    r"@|\+[0-9]{1,3}[ .(-]?[0-9(]|[0-9]{3}[-. )][ ]?[0-9]{2,4}[-. "
+    r"]?[0-9]{3}|[A-Z]{2}[0-9]{2}|[0-9]{16}|sk-|gh[pousr]_|hf_|AKIA|xox|PRIVATE KEY"
+)
 
 
 def empty(data: Data) -> Concern | None:
@@ -57,7 +72,12 @@ def hidden(data: Data) -> Concern | None:
 def _by_pattern(data: Data, concern: str, pattern: str) -> None:
     expression = _re2(pattern)
     whole = "concat_ws(' ', prompt, answer, rejected)"
-    flag(data, concern, f"SELECT n, regexp_extract({whole}, {expression}) AS note FROM rows WHERE regexp_matches({whole}, {expression})")
+    flag(
+        data,
+        concern,
+        f"SELECT n, regexp_extract({whole}, {expression}) AS note FROM rows WHERE regexp_matches({whole}, "
+        f"{expression})",
+    )
 
 
 def _re2(pattern: str) -> str:
@@ -78,13 +98,14 @@ def personal(data: Data) -> Concern | None:
 
 def personal_kind(text: str) -> str | None:
     """email, phone, card, iban, ssn or secret if the text holds one."""
-    checks = (("secret", _SECRET), ("email", _EMAIL), ("ssn", _SSN), ("phone", _PHONE))
-    for kind, pattern in checks:
+    for kind, pattern in (("secret", _SECRET), ("email", _EMAIL)):
         if pattern.search(text):
             return kind
+    if any(_iban(m.group()) for m in _IBAN.finditer(text)):
+        return "iban"
     if any(_luhn(m.group()) for m in _CARD.finditer(text)):
         return "card"
-    return "iban" if any(_iban(m.group()) for m in _IBAN.finditer(text)) else None
+    return next((kind for kind, pattern in (("ssn", _SSN), ("phone", _PHONE)) if pattern.search(text)), None)
 
 
 def _luhn(text: str) -> bool:
@@ -104,12 +125,15 @@ def lengths(data: Data) -> dict[str, Lengths]:
     found: dict[str, Lengths] = {}
     for part in ("prompt", "answer"):
         row = data.all(
-            f"SELECT count(*), min(l), quantile_disc(l, .5), quantile_disc(l, .95), max(l), avg(l) FROM (SELECT length({part}) "
+            f"SELECT count(*), min(l), quantile_disc(l, .5), quantile_disc(l, .95), max(l), avg(l) FROM (SELECT "
+            f"length({part}) "
             f"AS l FROM rows WHERE {part} IS NOT NULL)"
         )[0]
         if row[0]:
             count, low, middle, high, top, mean = row
-            found[part] = Lengths(unit="characters", checked=count, min=low, p50=middle, p95=high, max=top, mean=round(mean, 1))
+            found[part] = Lengths(
+                unit="characters", checked=count, min=low, p50=middle, p95=high, max=top, mean=round(mean, 1)
+            )
     return found
 
 

@@ -1,7 +1,9 @@
 """Training rows against the evaluation's samples.
 
-A sieve in SQL finds the pairs worth a look (the same letters and digits, or several rare word triples in common); `overlap`
-judges each. The evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched spans.
+A sieve in SQL finds the pairs worth a look (the same letters and digits, or several rare word triples in common);
+`overlap`
+judges each. The evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched
+spans.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "e
 
 LISTED = 20
 _RARITY_SAMPLE = 20_000
-_SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N}]+', '', 'g'));
-CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN strlen(t) > length(t) AND regexp_matches(t, '[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
+_SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N}]+', '',
+'g'));
+CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN strlen(t) > length(t) AND regexp_matches(t,
+'[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
     regexp_replace(t, '([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])', ' \1 ', 'g') ELSE t END;
-CREATE OR REPLACE MACRO plain_words(t) AS list_transform(list_filter(string_split_regex(lower(spaced(t)), '[^\p{L}\p{N}]+'),
+CREATE OR REPLACE MACRO plain_words(t) AS list_transform(list_filter(string_split_regex(lower(spaced(t)),
+'[^\p{L}\p{N}]+'),
     lambda x: x <> ''), lambda x: hash(x));
 CREATE OR REPLACE MACRO triples(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
 CREATE OR REPLACE TABLE samples (i BIGINT, t VARCHAR);"""
@@ -63,7 +68,9 @@ class Contamination(msgspec.Struct, frozen=True, kw_only=True):
     """The first twenty."""
 
 
-def check_rows(rows: Sequence[tuple[str | None, str | None]], texts: Sequence[str]) -> tuple[Contamination, dict[int, Match]]:
+def check_rows(
+    rows: Sequence[tuple[str | None, str | None]], texts: Sequence[str]
+) -> tuple[Contamination, dict[int, Match]]:
     """(prompt, answer) pairs against evaluation texts: the summary, and the match of each row found."""
     with open_rows(rows) as data:
         found = matches(data, texts)
@@ -93,13 +100,19 @@ def concern(result: Contamination) -> Concern | None:
     if not result.contaminated and not result.alerts:
         return None
     kinds = ", ".join(f"{kind} {count}" for kind, count in result.kinds.items())
-    text = f"{{n}} rows ({{share}}) hold {result.samples_hit} of {result.samples} evaluation samples ({kinds}); {result.alerts} more to look at"
-    examples = tuple(Example(file=f.file, line=f.line, text=clip(f.span), note=f"{f.kind} {f.score}") for f in result.findings[:5])
+    text = (
+        f"{{n}} rows ({{share}}) hold {result.samples_hit} of {result.samples} evaluation samples ({kinds}); "
+        f"{result.alerts} more to look at"
+    )
+    examples = tuple(
+        Example(file=f.file, line=f.line, text=clip(f.span), note=f"{f.kind} {f.score}") for f in result.findings[:5]
+    )
     return build("contaminated", text, result.contaminated, result.checked, examples)
 
 
 def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
-    """The surest match of each row that has one. Offsets are into prompt + newline + answer, where either may be missing."""
+    """The surest match of each row that has one. Offsets are into prompt + newline + answer, where either may be
+    missing."""
     samples = [Sample(i, t.strip()) for i, t in enumerate(texts) if t.strip()]
     if not samples:
         return {}
@@ -127,7 +140,9 @@ def _rank(match: Match) -> tuple[int, float]:
 def _load(data: Data, samples: Sequence[Sample]) -> None:
     for start in range(0, len(samples), 2000):
         part = [{"i": s.index, "t": s.text} for s in samples[start : start + 2000]]
-        data.con.execute("INSERT INTO samples SELECT u.i, u.t FROM (SELECT unnest(?::STRUCT(i BIGINT, t VARCHAR)[]) u)", [part])
+        data.con.execute(
+            "INSERT INTO samples SELECT u.i, u.t FROM (SELECT unnest(?::STRUCT(i BIGINT, t VARCHAR)[]) u)", [part]
+        )
 
 
 def _equal_pairs(data: Data) -> set[tuple[int, int]]:
@@ -142,9 +157,13 @@ def _equal_pairs(data: Data) -> set[tuple[int, int]]:
 
 
 def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
-    """Pairs with several rare word triples in common (six, or three in ten of the sample's, or two of a short one's)."""
+    """Pairs with several rare word triples in common (six, or three in ten of the sample's, or two of a short
+    one's)."""
     whole = "concat_ws(' ', prompt, answer)"
-    data.con.execute("CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(w)) AS h FROM (SELECT i, plain_words(t) AS w FROM samples)")
+    data.con.execute(
+        "CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(w)) AS h FROM (SELECT i, plain_words(t) "
+        "AS w FROM samples)"
+    )
     data.con.execute(
         """DELETE FROM grams WHERE h IN (SELECT h FROM grams GROUP BY h
         HAVING count(*) > greatest(5, 0.02 * (SELECT count(*) FROM samples)))"""
@@ -197,7 +216,13 @@ def _finding(data: Data, n: int, match: Match) -> Finding:
     prompt, answer = _texts(data, [n])[n]
     file, line = data.place(n)
     text = f"{prompt}\n{answer}" if prompt else answer
-    part = "prompt" if prompt and match.end <= len(prompt) else "answer" if match.start > len(prompt) or not prompt else "both"
+    part = (
+        "prompt"
+        if prompt and match.end <= len(prompt)
+        else "answer"
+        if match.start > len(prompt) or not prompt
+        else "both"
+    )
     return Finding(
         row=n, file=file, line=line, part=part, kind=match.kind, score=match.score, sample=match.sample,
         span=clip(text[match.start : match.end], 120), start=match.start, end=match.end,

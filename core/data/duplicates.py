@@ -1,7 +1,8 @@
 """Repeated rows, conflicting labels and near duplicates.
 
 Near duplicates are sought only where a text is long enough to be recognised by its own words. What many rows share (the
-words of a template, an instruction) says nothing about likeness and is taken out first; two texts whose numbers differ are
+words of a template, an instruction) says nothing about likeness and is taken out first; two texts whose numbers
+differ are
 different questions. So `12+7=` and `12+8=` are never near duplicates, nor are two word problems from one template.
 """
 
@@ -35,7 +36,8 @@ def repeated(data: Data) -> Concern | None:
     flag(
         data,
         "repeated_row",
-        f"""SELECT n, 'as line ' || (first_line) AS note FROM (SELECT n, min(n) OVER w AS first, first_value(line) OVER w AS
+        f"""SELECT n, 'as line ' || (first_line) AS note FROM (SELECT n, min(n) OVER w AS first, first_value(line)
+        OVER w AS
         first_line FROM rows WHERE coalesce(prompt, answer) IS NOT NULL WINDOW w AS (PARTITION BY {key} ORDER BY n))
         WHERE n > first""",
     )
@@ -51,13 +53,16 @@ def conflicting(data: Data) -> Concern | None:
         return None
     data.con.execute(
         """CREATE OR REPLACE TABLE conflicts AS SELECT pkey, sum(c) AS total, max(c) AS top,
-        count(*) FILTER (WHERE c = m) AS tops FROM (SELECT pkey, akey, count(*) AS c, max(count(*)) OVER (PARTITION BY pkey)
-        AS m FROM rows WHERE trim(prompt) <> '' AND trim(answer) <> '' GROUP BY pkey, akey) GROUP BY pkey HAVING count(*) > 1"""
+        count(*) FILTER (WHERE c = m) AS tops FROM (SELECT pkey, akey, count(*) AS c, max(count(*)) OVER (PARTITION BY
+        pkey)
+        AS m FROM rows WHERE trim(prompt) <> '' AND trim(answer) <> '' GROUP BY pkey, akey) GROUP BY pkey HAVING
+        count(*) > 1"""
     )
     flag(
         data,
         "conflicting_labels",
-        """SELECT n, CASE WHEN tops = 1 THEN 'majority ' || top || ' of ' || total ELSE 'no majority of ' || total END AS note
+        """SELECT n, CASE WHEN tops = 1 THEN 'majority ' || top || ' of ' || total ELSE 'no majority of ' || total END
+        AS note
         FROM rows JOIN conflicts USING (pkey) WHERE trim(answer) <> ''""",
     )
     prompts, clear = data.all("SELECT count(*), count(*) FILTER (WHERE tops = 1) FROM conflicts")[0]
@@ -67,7 +72,9 @@ def conflicting(data: Data) -> Concern | None:
 
 def short_answers(data: Data) -> bool:
     """Whether answers (their final part, where one is marked) are short enough for two to contradict each other."""
-    median = data.one("SELECT median(length(final_part(answer))) FROM rows WHERE trim(answer) <> '' AND prompt IS NOT NULL")
+    median = data.one(
+        "SELECT median(length(final_part(answer))) FROM rows WHERE trim(answer) <> '' AND prompt IS NOT NULL"
+    )
     return median is not None and median <= 60
 
 
@@ -83,11 +90,13 @@ def near(data: Data) -> Concern | None:
     flag(
         data,
         "near_duplicates",
-        f"""SELECT b AS n, 'as line ' || any_value(line) AS note FROM (SELECT a, b, x.line, x.triples AS p, y.triples AS q FROM
-        candidates JOIN texts x ON x.n = a JOIN texts y ON y.n = b WHERE x.numbers = y.numbers)
-        WHERE len(list_intersect(p, q)) >= {LIKENESS} * len(list_distinct(list_concat(p, q))) GROUP BY b""",
+        f"""SELECT b AS n, 'as line ' || min(x.line) AS note FROM (SELECT a, b, count(*) AS shared FROM candidates
+        JOIN own AS x ON
+        x.n = a JOIN own AS y ON y.n = b AND y.t = x.t GROUP BY a, b) JOIN texts AS x ON x.n = a JOIN texts AS y ON
+        y.n = b
+        WHERE x.numbers = y.numbers AND shared >= {LIKENESS} * (x.size + y.size - shared) GROUP BY b""",
     )
-    for table in ("template", "sketch", "bands", "candidates", "texts"):
+    for table in ("template", "sketch", "bands", "candidates", "own", "texts"):
         data.con.execute(f"DROP TABLE {table}")
     return conclude(data, "near_duplicates", "{n} rows ({share}) are slightly edited copies of an earlier row")
 
@@ -102,7 +111,8 @@ def _find_template(data: Data, where: str) -> None:
     """Word triples that at least 1 % of a sample of the rows (and ten of them) share."""
     sample = f"{where} AND n % {max(1, data.rows // _TEMPLATE_SAMPLE)} = 0"
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE template AS SELECT t FROM ({_triples(sample)}) GROUP BY t HAVING count(DISTINCT n) >=
+        f"""CREATE OR REPLACE TABLE template AS SELECT t FROM ({_triples(sample)}) GROUP BY t HAVING count(DISTINCT n)
+        >=
         greatest(10, 0.01 * (SELECT count(*) FROM rows WHERE {sample}))"""
     )
 
@@ -119,7 +129,8 @@ def _sketch(data: Data, where: str) -> None:
     for start in range(0, data.rows, _CHUNK):
         part = _triples(f"{fresh} AND n >= {start} AND n < {start + _CHUNK}")
         data.con.execute(
-            f"""INSERT INTO sketch SELECT n, {bands} FROM (SELECT n, {minima}, count(*) AS size FROM ({part}) ANTI JOIN template
+            f"""INSERT INTO sketch SELECT n, {bands} FROM (SELECT n, {minima}, count(*) AS size FROM ({part}) ANTI
+            JOIN template
             USING (t) GROUP BY n) WHERE size >= {DISTINCTIVE}"""
         )
 
@@ -130,12 +141,17 @@ def _candidates(data: Data) -> None:
     for band in range(BANDS):
         data.con.execute(
             f"""INSERT INTO bands SELECT unnest([first, before]) AS a, n AS b FROM (SELECT n, min(n) OVER w AS first,
-            lag(n) OVER w AS before FROM (SELECT n, b{band} FROM sketch WHERE b{band} IN (SELECT b{band} FROM sketch GROUP BY
+            lag(n) OVER w AS before FROM (SELECT n, b{band} FROM sketch WHERE b{band} IN (SELECT b{band} FROM sketch
+            GROUP BY
             b{band} HAVING count(*) > 1)) WINDOW w AS (PARTITION BY b{band} ORDER BY n)) WHERE before IS NOT NULL"""
         )
     data.con.execute("CREATE OR REPLACE TABLE candidates AS SELECT DISTINCT a, b FROM bands")
     some = "n IN (SELECT a FROM candidates UNION SELECT b FROM candidates)"
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE texts AS SELECT n, line, triples, numbers({_TEXT}) AS numbers FROM (SELECT n,
-        list(DISTINCT t) AS triples FROM ({_triples(some)}) ANTI JOIN template USING (t) GROUP BY n) JOIN rows USING (n)"""
+        f"CREATE OR REPLACE TABLE own AS SELECT DISTINCT n, t FROM ({_triples(some)}) ANTI JOIN template USING (t)"
+    )
+    data.con.execute(
+        f"""CREATE OR REPLACE TABLE texts AS SELECT n, any_value(line) AS line, any_value(numbers({_TEXT})) AS
+        numbers, count(*)
+        AS size FROM own JOIN rows USING (n) GROUP BY n"""
     )

@@ -19,11 +19,24 @@ from core.errors import InternError
 
 LONG_ANSWER = 8
 """Words from which an answer is a text of its own; a shorter one ("42", "yes") occurs anywhere."""
-_CODE_CALLS = {"add_argument", "print", "getLogger", "info", "warning", "error", "debug", "exit", "SystemExit", "join", "format"}
+_CODE_CALLS = {
+    "add_argument",
+    "print",
+    "getLogger",
+    "info",
+    "warning",
+    "error",
+    "debug",
+    "exit",
+    "SystemExit",
+    "join",
+    "format",
+}
 
 
 def evaluation_strings(files: Iterable[Path | str]) -> list[str]:
-    """Every sample text in these files (json, jsonl, csv, tsv, parquet, txt, py; folders are searched), without repeats.
+    """Every sample text in these files (json, jsonl, csv, tsv, parquet, txt, py; folders are searched), without
+    repeats.
 
     A file that cannot be read contributes nothing rather than stopping the check; `unreadable` names it.
     """
@@ -76,7 +89,12 @@ def _table(path: Path, suffix: str) -> Iterable[str]:
             raise
     text = path.read_text(encoding="utf-8", errors="replace")
     if suffix in ("csv", "tsv"):
-        return [c for row in csv.reader(text.splitlines(), delimiter="\t" if suffix == "tsv" else ",") for c in row if not _bare(c)]
+        return [
+            c
+            for row in csv.reader(text.splitlines(), delimiter="\t" if suffix == "tsv" else ",")
+            for c in row
+            if not _bare(c)
+        ]
     if suffix == "json":
         return _leaves(json.loads(text))
     return [leaf for line in text.splitlines() if line.strip() for leaf in _leaves(_json_or_text(line))]
@@ -118,7 +136,12 @@ def _literals(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.JoinedStr | ast.Raise | ast.ImportFrom):
             _skip([node], skipped)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped and not _bare(node.value):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in skipped
+            and not _bare(node.value)
+        ):
             yield node.value
             yield from (line for line in node.value.splitlines()[:100_000] if "\n" in node.value)
 
@@ -128,4 +151,6 @@ def _skip(nodes: Sequence[ast.AST], skipped: set[int]) -> None:
 
 
 def _called(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )

@@ -23,7 +23,15 @@ from typing import Any
 import duckdb
 import msgspec
 
-from core.data.reading import WRAPPED_LIMIT, file_format, find_files, longest_line, looks_like_array, readable_lines, unwrap_json
+from core.data.reading import (
+    WRAPPED_LIMIT,
+    file_format,
+    find_files,
+    longest_line,
+    looks_like_array,
+    readable_lines,
+    unwrap_json,
+)
 from core.data.roles import recognise
 from core.data.schema import ColumnInfo, Roles, SourceFile
 from core.errors import ToolError
@@ -37,7 +45,8 @@ _TURN_SHAPE = '[{"role":"VARCHAR","from":"VARCHAR","content":"VARCHAR","value":"
 _MACROS = r"""
 CREATE MACRO squeeze(t) AS CASE WHEN regexp_matches(t, '\s\s|[\t\r\n]|^\s|\s$')
     THEN trim(regexp_replace(nfc_normalize(t), '\s+', ' ', 'g')) ELSE nfc_normalize(t) END;
-CREATE MACRO wordy(t) AS length(t) >= 16 AND regexp_matches(t, '\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}');
+CREATE MACRO wordy(t) AS length(t) >= 16 AND regexp_matches(t,
+'\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}');
 CREATE MACRO same_text(t) AS CASE WHEN wordy(t) THEN regexp_replace(lower(squeeze(t)), '[\s.,;:!?]+$', '')
     ELSE squeeze(t) END;
 CREATE MACRO final_part(t) AS CASE WHEN contains(t, '####') THEN trim(regexp_extract(t, '(?s).*####(.*)$', 1))
@@ -49,7 +58,8 @@ CREATE MACRO role_of(r) AS CASE lower(r) WHEN 'human' THEN 'user' WHEN 'gpt' THE
 CREATE MACRO turns_of(t) AS list_transform(json_transform(t, '%s'),
     lambda m: {'role': role_of(coalesce(m.role, m."from")), 'content': coalesce(m.content, m.value)});
 CREATE MACRO is_chat(t) AS t LIKE '[%%{%%' AND json_valid(t);
-CREATE MACRO contents(turns) AS array_to_string(list_filter(list_transform(turns, lambda m: m.content), lambda c: c IS NOT NULL),
+CREATE MACRO contents(turns) AS array_to_string(list_filter(list_transform(turns, lambda m: m.content), lambda c: c IS
+NOT NULL),
     chr(10));
 CREATE MACRO flat(t) AS CASE WHEN is_chat(t) AND contents(turns_of(t)) <> '' THEN contents(turns_of(t)) ELSE t END;
 CREATE MACRO reply(t) AS CASE WHEN is_chat(t) THEN list_last(turns_of(t)).content ELSE t END;
@@ -111,7 +121,9 @@ class Data:
     def __enter__(self) -> Data:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -159,7 +171,9 @@ def _add_file(data: Data, path: Path, root: Path, limit: int | None, roles: Role
         _take(data, SourceFile(path=str(path), format=form, rows=0, notes=notes), roles, split_of(path, root))
     except duckdb.Error as error:
         reason = str(error).splitlines()[0][:300]
-        raise ToolError(f"Cannot read as {form}: {reason}", where=str(path), next="Repair the file or leave it out.") from error
+        raise ToolError(
+            f"Cannot read as {form}: {reason}", where=str(path), next="Repair the file or leave it out."
+        ) from error
 
 
 def _stage(data: Data, path: Path, form: str, limit: int | None) -> tuple[str, ...]:
@@ -173,7 +187,9 @@ def _stage(data: Data, path: Path, form: str, limit: int | None) -> tuple[str, .
         return (*notes, *_stage_csv(data, clean, bound))
     if form == "json" or looks_like_array(clean):
         if clean.stat().st_size > WRAPPED_LIMIT:
-            _stage_json(data, f"(SELECT json AS raw FROM read_json_objects({_quote(str(clean))}, format='array'))", bound)
+            _stage_json(
+                data, f"(SELECT json AS raw FROM read_json_objects({_quote(str(clean))}, format='array'))", bound
+            )
             return notes
         clean = unwrap_json(clean, data.scratch) or clean
     _stage_json(data, _lines(clean), bound)
@@ -184,21 +200,27 @@ def _lines(path: Path) -> str:
     """A relation of raw lines: the CSV reader with nothing to split or quote, which keeps every line in order."""
     options = "delim='\x01', quote='', escape='', header=false, auto_detect=false, strict_mode=false"
     size = max(1 << 20, longest_line(path) + 16)
-    return f"read_csv({_quote(str(path))}, columns={{'raw':'VARCHAR'}}, {options}, max_line_size={size}, buffer_size={4 * size})"
+    return (
+        f"read_csv({_quote(str(path))}, columns={{'raw':'VARCHAR'}}, {options}, max_line_size={size}, "
+        f"buffer_size={4 * size})"
+    )
 
 
 def _stage_json(data: Data, source: str, bound: str) -> None:
     good = "CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END"
     objects = f"(SELECT raw FROM {source} {bound}) WHERE {good}"
     first = [k for (keys,) in data.all(f"SELECT json_keys(raw) FROM {objects} LIMIT 50") for k in keys]
-    every = data.all(f"SELECT k FROM (SELECT unnest(json_keys(raw)) k FROM {objects}) GROUP BY k ORDER BY count(*) DESC, k")
+    every = data.all(
+        f"SELECT k FROM (SELECT unnest(json_keys(raw)) k FROM {objects}) GROUP BY k ORDER BY count(*) DESC, k"
+    )
     names = _distinct_names(first + [k for (k,) in every])
     if not names:
         raise ToolError("No line is a JSON object", where=str(data.path), next="One JSON object a line is expected.")
     shape = json.dumps(dict.fromkeys(names, "VARCHAR"))
-    fields = "".join(f', j.{_name(c)} AS {_name(c)}' for c in names)
+    fields = "".join(f", j.{_name(c)} AS {_name(c)}" for c in names)
     data.con.execute(
-        f"CREATE OR REPLACE TABLE stage AS SELECT line, kind{fields} FROM (SELECT row_number() OVER () AS line, CASE WHEN {good} "
+        f"CREATE OR REPLACE TABLE stage AS SELECT line, kind{fields} FROM (SELECT row_number() OVER () AS line, CASE "
+        f"WHEN {good} "
         f"THEN 'row' WHEN raw IS NULL OR trim(raw) = '' THEN 'blank' ELSE 'broken' END AS kind, CASE WHEN {good} THEN "
         f"json_transform(raw, {_quote(shape)}) END AS j FROM {source} {bound})"
     )
@@ -208,7 +230,8 @@ def _stage_json(data: Data, source: str, bound: str) -> None:
 def _count_types(data: Data, source: str, names: Sequence[str], bound: str) -> None:
     """JSON types of each column over the first rows; more than one (null aside) is kept in `data.mixed`."""
     pairs = data.all(
-        f"SELECT k, json_type(raw, '$.\"' || k || '\"') t, count(*) FROM (SELECT raw, unnest(json_keys(raw)) k FROM (SELECT raw "
+        f"SELECT k, json_type(raw, '$.\"' || k || '\"') t, count(*) FROM (SELECT raw, unnest(json_keys(raw)) k FROM "
+        f"(SELECT raw "
         f"FROM {source} LIMIT 20000) WHERE CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END) "
         "WHERE NOT contains(k, '\"') GROUP BY ALL ORDER BY ALL"
     )
@@ -227,7 +250,9 @@ def _stage_csv(data: Data, path: Path, bound: str) -> tuple[str, ...]:
     data.con.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     _stage_typed(data, relation, 2, bound)
     rejected = data.all("SELECT DISTINCT line FROM reject_errors ORDER BY line")
-    data.con.executemany("INSERT INTO stage (line, kind) VALUES (?, 'broken')", [[r[0]] for r in rejected]) if rejected else None
+    data.con.executemany(
+        "INSERT INTO stage (line, kind) VALUES (?, 'broken')", [[r[0]] for r in rejected]
+    ) if rejected else None
     return ()
 
 
@@ -236,7 +261,8 @@ def _stage_typed(data: Data, relation: str, first_line: int, bound: str) -> None
     kinds = {c[0]: str(c[1]) for c in described}
     fields = "".join(f", {_as_text(c, kinds[c])} AS {_name(c)}" for c in _distinct_names(list(kinds)))
     data.con.execute(
-        f"CREATE OR REPLACE TABLE stage AS SELECT row_number() OVER () + {first_line - 1} AS line, 'row' AS kind{fields} "
+        f"CREATE OR REPLACE TABLE stage AS SELECT row_number() OVER () + {first_line - 1} AS line, 'row' AS "
+        f"kind{fields} "
         f"FROM {relation} {bound}"
     )
 
@@ -268,11 +294,14 @@ def _take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) 
     values = _values(own, columns)
     told = f"coalesce({values['split']}, {_quote(split or '')})"
     data.con.execute(
-        f"""INSERT INTO rows SELECT n, s, line, nullif(split, ''), prompt, answer, turns, chosen, rejected, system, licence,
-        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT row_number() OVER (ORDER BY line) - 1 + {have} AS n,
-        {len(data.files) - 1} AS s, line, {told} AS split, {values['prompt']} AS prompt, {values['answer']} AS answer,
-        {values['turns']} AS turns, {values['chosen']} AS chosen, {values['rejected']} AS rejected, {values['system']} AS
-        system, {values['licence']} AS licence FROM {values['from']})"""
+        f"""INSERT INTO rows SELECT n, s, line, nullif(split, ''), prompt, answer, turns, chosen, rejected, system,
+        licence,
+        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT row_number() OVER (ORDER BY line) - 1 + {have}
+        AS n,
+        {len(data.files) - 1} AS s, line, {told} AS split, {values["prompt"]} AS prompt, {values["answer"]} AS answer,
+        {values["turns"]} AS turns, {values["chosen"]} AS chosen, {values["rejected"]} AS rejected, {values["system"]}
+        AS
+        system, {values["licence"]} AS licence FROM {values["from"]})"""
     )
     data.con.execute("DROP TABLE stage")
 
@@ -296,7 +325,9 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
         values["prompt"] = f"CASE WHEN {last} THEN contents(all_turns[:-2]) ELSE contents(all_turns) END"
         values["answer"] = f"CASE WHEN {last} THEN all_turns[len(all_turns)].content END"
         m = column(roles.messages)
-        values["from"] = f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM stage WHERE kind = 'row')"
+        values["from"] = (
+            f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM stage WHERE kind = 'row')"
+        )
     elif roles.text in columns:
         values |= {"prompt": "NULL", "answer": column(roles.text)}
     else:
@@ -314,7 +345,8 @@ def _describe(data: Data, columns: Sequence[str]) -> list[ColumnInfo]:
     for c in columns:
         name = _name(c)
         nulls, empty, distinct = data.all(
-            f"SELECT count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', '{{}}')), "
+            f"SELECT count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', "
+            f"'{{}}')), "
             f"approx_count_distinct({name}) FROM stage WHERE kind = 'row'"
         )[0]
         kind = " or ".join(sorted(data.mixed[c])).lower() if c in data.mixed else _kind(data, name)
@@ -331,7 +363,17 @@ def _kind(data: Data, name: str) -> str:
     return "number" if data.one("SELECT try_cast(? AS DOUBLE) IS NOT NULL", [value]) else "text"
 
 
-_SPLITS = {"train": "train", "training": "train", "validation": "dev", "valid": "dev", "val": "dev", "dev": "dev", "test": "test", "eval": "test", "heldout": "test"}
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "dev",
+    "valid": "dev",
+    "val": "dev",
+    "dev": "dev",
+    "test": "test",
+    "eval": "test",
+    "heldout": "test",
+}
 
 
 def split_of(path: Path, root: Path) -> str | None:

@@ -29,7 +29,8 @@ def inspect(
 ) -> Inspection:
     """Everything that can be said about data without a model.
 
-    `tokenizer_json`: the base model's tokenizer, for lengths in tokens; `evaluation_texts`: the strings of the evaluation's
+    `tokenizer_json`: the base model's tokenizer, for lengths in tokens; `evaluation_texts`: the strings of the
+    evaluation's
     samples (`contamination.evaluation_strings`), used by the checker alone; `limit`: look at the first rows only.
     Raises NotFound, ToolError or UsageError.
     """
@@ -50,7 +51,9 @@ def inspect_data(
     found += [check(data) for check in _CHECKS]
     spoken, concern = languages.mixed(data)
     found.append(concern)
-    shape, shape_concerns = shapes.shape(data) if data.roles.kind != "text" else (AnswerShape(name="text", share=1.0), [])
+    shape, shape_concerns = (
+        shapes.shape(data) if data.roles.kind != "text" else (AnswerShape(name="text", share=1.0), [])
+    )
     found += shape_concerns
     if verifier is None:
         unchecked.append("answers against a verifier: the task has none that was given")
@@ -90,7 +93,9 @@ def _broken_lines(data: Data) -> Concern | None:
     examples = tuple(
         Example(file=Path(f.path).name, line=line, text="not a record") for f in data.files for line in f.broken_at
     )
-    return build("broken_lines", "{n} lines ({share}) are no record and were left out", count, data.rows + count, examples[:5])
+    return build(
+        "broken_lines", "{n} lines ({share}) are no record and were left out", count, data.rows + count, examples[:5]
+    )
 
 
 def _encoding(data: Data) -> Concern | None:
@@ -113,12 +118,22 @@ def _mixed_types(data: Data) -> list[Concern | None]:
     for column, types in data.mixed.items():
         if column in used:
             listed = ", ".join(f"{t.lower()} {c}" for t, c in sorted(types.items(), key=lambda x: -x[1]))
-            found.append(build("mixed_types", f"column '{column}' mixes types: {listed}", sum(types.values()) - max(types.values()), sum(types.values())))
+            found.append(
+                build(
+                    "mixed_types",
+                    f"column '{column}' mixes types: {listed}",
+                    sum(types.values()) - max(types.values()),
+                    sum(types.values()),
+                )
+            )
     return found
 
 
 def _splits(data: Data) -> dict[str, int]:
-    return {k: int(v) for k, v in data.all("SELECT coalesce(split, 'all'), count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10")}
+    return {
+        k: int(v)
+        for k, v in data.all("SELECT coalesce(split, 'all'), count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10")
+    }
 
 
 def _samples(data: Data) -> tuple[SampleRow, ...]:
@@ -160,11 +175,14 @@ def _tokens(data: Data, tokenizer_json: Path | str | None, unchecked: list[str])
     step = max(1, -(-data.rows // TOKENIZED))
     found: dict[str, Lengths] = {}
     for part in ("prompt", "answer"):
-        texts = [t for (t,) in data.all(f"SELECT {part} FROM rows WHERE n % {step} = 0 AND {part} IS NOT NULL ORDER BY n")]
+        texts = [
+            t for (t,) in data.all(f"SELECT {part} FROM rows WHERE n % {step} = 0 AND {part} IS NOT NULL ORDER BY n")
+        ]
         sizes = sorted(len(e.ids) for e in tokenizer.encode_batch(texts, add_special_tokens=False))
         if sizes:
             found[f"{part}_tokens"] = Lengths(
-                unit="tokens", checked=len(sizes), min=sizes[0], p50=sizes[len(sizes) // 2], p95=sizes[int(0.95 * (len(sizes) - 1))],
+                unit="tokens", checked=len(sizes), min=sizes[0], p50=sizes[len(sizes) // 2],
+                p95=sizes[int(0.95 * (len(sizes) - 1))],
                 max=sizes[-1], mean=round(sum(sizes) / len(sizes), 1),
             )  # fmt: skip
     return found

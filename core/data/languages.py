@@ -12,9 +12,12 @@ from core.data.schema import Concern
 
 SCRIPTS = ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Thai", "Hangul", "Han", "Kana")
 SMALL_WORDS = {
-    "en": "the and of is to in that with for are was what how many this which from has each have does will you be by an it on as at or",
-    "de": "der die das und ist nicht ein eine mit auf für von zu den dem im sich wie viele was wird sind hat auch als bei aus",
-    "fr": "le la les et est des une un dans pour que qui avec sur pas du au ce sont combien quelle par plus il elle ont cette",
+    "en": "the and of is to in that with for are was what how many this which from has each have does will you be by "
+    "an it on as at or",
+    "de": "der die das und ist nicht ein eine mit auf für von zu den dem im sich wie viele was wird sind hat auch "
+    "als bei aus",
+    "fr": "le la les et est des une un dans pour que qui avec sur pas du au ce sont combien quelle par plus il elle "
+    "ont cette",
     "es": "el la los las y es de que en un una por con para se del cuántos qué son como más su al tiene cada pero fue",
     "it": "il lo la gli e è di che un una per con non del della sono nel quanti come più si alla ha anche questo",
     "pt": "o a os as e é de que em um uma para com não do da no na por mais quantos são se como ao tem foi",
@@ -36,7 +39,9 @@ def mixed(data: Data) -> tuple[dict[str, float], Concern | None]:
     told: dict[str, int] = {}
     for part in ("prompt", "answer"):
         _tell(data, part, step)
-        counts = data.all("SELECT lang, count(*) FROM tongues WHERE lang IS NOT NULL GROUP BY lang ORDER BY count(*) DESC, lang")
+        counts = data.all(
+            "SELECT lang, count(*) FROM tongues WHERE lang IS NOT NULL GROUP BY lang ORDER BY count(*) DESC, lang"
+        )
         for lang, count in counts:
             told[lang] = told.get(lang, 0) + int(count)
         if counts and counts[0][1] >= RULES * sum(c for _, c in counts):
@@ -45,7 +50,9 @@ def mixed(data: Data) -> tuple[dict[str, float], Concern | None]:
     total = sum(told.values())
     shares = {lang: round(c / total, 4) for lang, c in sorted(told.items(), key=lambda x: (-x[1], x[0]))[:8]}
     checked = -(-data.rows // step)
-    return shares, conclude(data, "mixed_languages", "{n} rows ({share}) are in another language or script than the others", checked)
+    return shares, conclude(
+        data, "mixed_languages", "{n} rows ({share}) are in another language or script than the others", checked
+    )
 
 
 def _flag_others(data: Data, part: str, ruling: str) -> None:
@@ -57,7 +64,11 @@ def _flag_others(data: Data, part: str, ruling: str) -> None:
         other += f" AND lang NOT IN ({', '.join(repr(k) for k in SMALL_WORDS)})"
     if ruling == "Kana":
         other += " AND lang <> 'Han'"
-    flag(data, "mixed_languages", f"SELECT n, '{part} in ' || lang || ', not {ruling}' AS note FROM tongues WHERE {other}")
+    flag(
+        data,
+        "mixed_languages",
+        f"SELECT n, '{part} in ' || lang || ', not {ruling}' AS note FROM tongues WHERE {other}",
+    )
 
 
 def _tell(data: Data, part: str, step: int) -> None:
@@ -66,13 +77,17 @@ def _tell(data: Data, part: str, step: int) -> None:
     for code, listed in SMALL_WORDS.items():
         data.con.execute("INSERT INTO small_words SELECT DISTINCT unnest(?::VARCHAR[]), ?", [listed.split(), code])
     data.con.execute(
-        f"CREATE OR REPLACE TABLE heads AS SELECT n, left({part}, 400) AS t FROM rows WHERE n % {step} = 0 AND {part} IS NOT NULL"
+        f"CREATE OR REPLACE TABLE heads AS SELECT n, left({part}, 400) AS t FROM rows WHERE n % {step} = 0 AND "
+        f"{part} IS NOT NULL"
     )
     _scripts(data)
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE tongues AS SELECT n, CASE WHEN script = 'Latin' AND words >= 6 AND top >= greatest(2, 0.12 *
-        words) AND top >= second * 1.4 THEN best ELSE script END AS lang FROM scripts LEFT JOIN (SELECT n, max(c) AS top,
-        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) AS c FROM (SELECT n, unnest(
+        f"""CREATE OR REPLACE TABLE tongues AS SELECT n, CASE WHEN script = 'Latin' AND words >= 6 AND top >=
+        greatest(2, 0.12 *
+        words) AND top >= second * 1.4 THEN best ELSE script END AS lang FROM scripts LEFT JOIN (SELECT n, max(c) AS
+        top,
+        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) AS c FROM (SELECT
+        n, unnest(
         string_split_regex(lower(t), '{_NO_LETTER}')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
         GROUP BY n) USING (n)"""
     )
@@ -87,7 +102,8 @@ def _scripts(data: Data) -> None:
         f"""CREATE OR REPLACE TABLE scripts AS SELECT n, len(string_split(t, ' ')) AS words, CASE WHEN
         regexp_matches(t, '[a-zA-Z]') THEN 'Latin' END AS script FROM heads WHERE strlen(t) = length(t) UNION ALL
         SELECT n, words, CASE WHEN total = 0 THEN NULL WHEN "Kana" * 10 > total THEN 'Kana' {most} END FROM (SELECT n,
-        len(string_split(t, ' ')) AS words, length(regexp_replace(t, '\\P{{L}}', '', 'g')) AS total, {letters} FROM heads WHERE
+        len(string_split(t, ' ')) AS words, length(regexp_replace(t, '\\P{{L}}', '', 'g')) AS total, {letters} FROM
+        heads WHERE
         strlen(t) > length(t))"""
     )
 

@@ -1,11 +1,14 @@
 """Which labels are probably wrong, from what models say about the rows. Pure: no model, no file.
 
-Two kinds of evidence. Completions: several answers sampled from a model that was not trained on the row; when they agree on
+Two kinds of evidence. Completions: several answers sampled from a model that was not trained on the row; when they
+agree on
 another answer more than is usual for rows of this data, the label is suspect (confident learning, arXiv 1911.00068: the
-threshold is the model's own mean confidence, not a constant). Losses: of the label under a model trained on the other folds.
+threshold is the model's own mean confidence, not a constant). Losses: of the label under a model trained on the other
+folds.
 Either way the model must not have seen the row: `fold_of` assigns folds by the id, so copies of a prompt stay together.
 
-What is found is a suspicion with a confidence, to be audited or excluded by id; a model that is wrong on a whole kind of
+What is found is a suspicion with a confidence, to be audited or excluded by id; a model that is wrong on a whole kind
+of
 question is confident there too.
 """
 
@@ -60,7 +63,9 @@ def from_completions(
     that agreeing rows give their own label, and its own label's share is under that mean. The confidence is the lower
     95 % bound (Wilson) of the best answer's share, less the label's share. Most suspicious first.
     """
-    shares = {i: _shares([normalise(c) for c in found]) for i, found in completions.items() if len(found) >= MIN_COMPLETIONS}
+    shares = {
+        i: _shares([normalise(c) for c in found]) for i, found in completions.items() if len(found) >= MIN_COMPLETIONS
+    }
     judged = [(row, shares[row.id], normalise(row.answer)) for row in rows if row.id in shares]
     agreeing = [s[label] for _, s, label in judged if label == _best(s)]
     if not agreeing:
@@ -74,7 +79,9 @@ def from_completions(
             count = len(completions[row.id])
             confidence = max(0.0, _lower_bound(share[best], count) - own)
             reason = f"{round(share[best] * count)} of {count} completions say otherwise, {round(own * count)} agree"
-            found.append(Suspicion(id=row.id, answer=row.answer, confidence=round(confidence, 4), suggested=best, reason=reason))
+            found.append(
+                Suspicion(id=row.id, answer=row.answer, confidence=round(confidence, 4), suggested=best, reason=reason)
+            )
     return sorted(found, key=lambda s: (-s.confidence, s.id))
 
 
@@ -84,7 +91,12 @@ def from_losses(rows: Sequence[Label], losses: Mapping[str, float], deviations: 
     `losses`: mean loss a token of the label, by `Suspicion.key` ("id:answer") or id. Suspect from `deviations` robust
     deviations over the median (of labels of about the same length) on; a loss that is not finite is suspect outright.
     """
-    known = [(row, losses[k]) for row in rows for k in [f"{row.id}:{row.answer}" if f"{row.id}:{row.answer}" in losses else row.id] if k in losses]
+    known = [
+        (row, losses[k])
+        for row in rows
+        for k in [f"{row.id}:{row.answer}" if f"{row.id}:{row.answer}" in losses else row.id]
+        if k in losses
+    ]
     groups: dict[int, list[float]] = {}
     for row, loss in known:
         if math.isfinite(loss):
@@ -96,7 +108,15 @@ def from_losses(rows: Sequence[Label], losses: Mapping[str, float], deviations: 
         z = _deviations(loss, group if len(group) >= 30 else everything)
         if z >= deviations:
             confidence = 1.0 if math.isinf(z) else 1.0 - math.exp(-(z - deviations + 1) / deviations)
-            found.append(Suspicion(id=row.id, answer=row.answer, confidence=round(confidence, 4), suggested=None, reason=f"loss {loss:.2f}, {z:.1f} robust deviations over the median"))
+            found.append(
+                Suspicion(
+                    id=row.id,
+                    answer=row.answer,
+                    confidence=round(confidence, 4),
+                    suggested=None,
+                    reason=f"loss {loss:.2f}, {z:.1f} robust deviations over the median",
+                )
+            )
     return sorted(found, key=lambda s: (-s.confidence, s.id))
 
 
@@ -104,10 +124,15 @@ def both(first: Sequence[Suspicion], second: Sequence[Suspicion]) -> list[Suspic
     """Rows that two independent audits doubt, confidences combined (1 - product of the doubts)."""
     other = {s.key: s for s in second}
     merged = [
-        msgspec.structs.replace(s, confidence=round(1 - (1 - s.confidence) * (1 - o.confidence), 4), reason=f"{s.reason}; {o.reason}",
-                                suggested=s.suggested or o.suggested)
-        for s in first if (o := other.get(s.key))
-    ]  # fmt: skip
+        msgspec.structs.replace(
+            s,
+            confidence=round(1 - (1 - s.confidence) * (1 - o.confidence), 4),
+            reason=f"{s.reason}; {o.reason}",
+            suggested=s.suggested or o.suggested,
+        )
+        for s in first
+        if (o := other.get(s.key))
+    ]
     return sorted(merged, key=lambda s: (-s.confidence, s.id))
 
 

@@ -5,7 +5,8 @@ The kinds, the surest first:
     exact        the same characters
     normalised   the same but for case, space and sentence punctuation (operators count where there is a formula)
     ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's
-    idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's checker)
+    idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's
+    checker)
     edited       two in five of the sample's rare word triples: a copy with some words replaced
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
@@ -28,7 +29,8 @@ from core.data.text import is_wordy, loose_key, operators, same_key, word_spans,
 
 IDF_THRESHOLD = 0.8
 EDITED_THRESHOLD = 0.4
-"""A replaced word breaks three triples: a copy with one word in ten replaced keeps over .5 of all, and of the rare ones alone,
+"""A replaced word breaks three triples: a copy with one word in ten replaced keeps over .5 of all, and of the rare
+ones alone,
 where a template takes the rest, mostly over .4. Unrelated texts keep none, siblings from a template under .2."""
 MIN_RARE = 5
 """Rare triples a sample must have to be told from its siblings."""
@@ -140,7 +142,11 @@ def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity)
         kept, rare = _kept(mine, sample, rarity)
         if rare >= MIN_RARE and kept >= EDITED_THRESHOLD:
             five = _five_gram_share(mine, sample.words, rarity)
-            return _match("idf5", five, sample, *whole) if five >= IDF_THRESHOLD else _match("edited", kept, sample, *whole)
+            return (
+                _match("idf5", five, sample, *whole)
+                if five >= IDF_THRESHOLD
+                else _match("edited", kept, sample, *whole)
+            )
     if run.size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return None

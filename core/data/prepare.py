@@ -1,7 +1,9 @@
 """From data as found to data to train on: filtered, deduplicated, split by prompt, every dropped row accounted for.
 
-The original is only read. The result is a folder with `train.jsonl`, `dev.jsonl`, `dropped.jsonl` and `card.json`; the same
-inputs and options give the same bytes. Train and development rows are parted by the hash of the normalised prompt, so no
+The original is only read. The result is a folder with `train.jsonl`, `dev.jsonl`, `dropped.jsonl` and `card.json`;
+the same
+inputs and options give the same bytes. Train and development rows are parted by the hash of the normalised prompt, so
+no
 prompt is in both, whatever its position or how often it repeats.
 """
 
@@ -38,7 +40,8 @@ class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
     dedup: bool = True
     """One row for each (prompt, answer)."""
     conflicts: Literal["majority", "drop", "keep"] = "majority"
-    """Prompts with several short answers: keep the clear majority's rows, drop all, or keep all. No majority: all dropped."""
+    """Prompts with several short answers: keep the clear majority's rows, drop all, or keep all. No majority: all
+    dropped."""
     drop_contaminated: bool = True
     drop_shape_mismatch: bool = False
     drop_near_duplicates: bool = False
@@ -108,7 +111,11 @@ class _Row(msgspec.Struct):
 
 
 def prepare(
-    paths: Sequence[Path | str], out_folder: Path | str, *, options: PrepareOptions, evaluation_texts: Sequence[str] | None = None
+    paths: Sequence[Path | str],
+    out_folder: Path | str,
+    *,
+    options: PrepareOptions,
+    evaluation_texts: Sequence[str] | None = None,
 ) -> Prepared:
     """Prepare `paths` (files or folders) into `out_folder`, which appears whole or not at all.
 
@@ -134,10 +141,16 @@ def _check(options: PrepareOptions, paths: Sequence[Path | str]) -> None:
     if not paths:
         raise UsageError("No data to prepare was named", next="Give at least one file or folder.")
     if not 0 <= options.dev_fraction < 1 or (options.dev_rows or 0) < 0:
-        raise UsageError("The development split must be a fraction in [0, 1) or a number of rows", where=f"{options.dev_fraction}")
+        raise UsageError(
+            "The development split must be a fraction in [0, 1) or a number of rows", where=f"{options.dev_fraction}"
+        )
     if options.max_tokens is not None and options.tokenizer_json is None:
         raise UsageError("max_tokens needs the base model's tokenizer.json", next="Give tokenizer_json.")
-    bad = [k for k, w in [*options.weights.items(), *options.upsample.items()] if not 0 <= w <= 1000 or not math.isfinite(w)]
+    bad = [
+        k
+        for k, w in [*options.weights.items(), *options.upsample.items()]
+        if not 0 <= w <= 1000 or not math.isfinite(w)
+    ]
     if bad:
         raise UsageError(f"The weight of '{bad[0]}' must lie in 0 to 1000", next="Correct the weight.")
 
@@ -145,7 +158,11 @@ def _check(options: PrepareOptions, paths: Sequence[Path | str]) -> None:
 def _prepare(
     paths: Sequence[Path | str], staging: Path, out: Path, options: PrepareOptions, texts: Sequence[str] | None
 ) -> Prepared:
-    notes: list[str] = [] if texts is not None or not options.drop_contaminated else ["not checked against evaluation samples: none were given"]
+    notes: list[str] = (
+        []
+        if texts is not None or not options.drop_contaminated
+        else ["not checked against evaluation samples: none were given"]
+    )
     with _open_all(paths, options.roles) as data:
         reasons = _reasons(data, options, texts)
         before = _digests(data)
@@ -168,13 +185,17 @@ def _prepare(
         unique_train=len(train), dropped=dropped, changed=changed, digest=digest, notes=tuple(notes),
     )  # fmt: skip
     card = {"version": CARD_VERSION, "sources": sources, "broken_lines": broken, "roles": roles, "options": options}
-    card |= {"result": msgspec.structs.replace(prepared, folder=""), "evaluation_samples": None if texts is None else len(texts)}
+    card |= {
+        "result": msgspec.structs.replace(prepared, folder=""),
+        "evaluation_samples": None if texts is None else len(texts),
+    }
     (staging / "card.json").write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
     return prepared
 
 
 def _open_all(paths: Sequence[Path | str], roles: Roles | None) -> Data:
-    """One table over all paths. Links in a scratch folder would hide the names: files are added one path after another."""
+    """One table over all paths. Links in a scratch folder would hide the names: files are added one path after
+    another."""
     first, *rest = paths
     data = open_data(first, roles=roles)
     try:
@@ -201,7 +222,13 @@ def _digest(paths: Iterable[Path]) -> str:
 
 def _source(data: Data, index: int, digests: Sequence[str]) -> dict[str, Any]:
     file = data.files[index]
-    return {"path": file.path, "rows": file.rows, "broken_lines": file.broken_lines, "notes": list(file.notes), "sha256": digests[index]}
+    return {
+        "path": file.path,
+        "rows": file.rows,
+        "broken_lines": file.broken_lines,
+        "notes": list(file.notes),
+        "sha256": digests[index],
+    }
 
 
 def _reasons(data: Data, options: PrepareOptions, texts: Sequence[str] | None) -> dict[int, tuple[str, str]]:
@@ -299,7 +326,8 @@ def _keep(
 def _rows(data: Data, options: PrepareOptions, changed: dict[str, int]) -> Iterator[tuple[_Row, tuple[int, int, str]]]:
     cursor = data.con.cursor()
     cursor.execute(
-        "SELECT n, source, line, prompt, coalesce(answer, ''), turns, rejected, system, coalesce(pkey, 0), coalesce(akey, 0) FROM rows ORDER BY n"
+        "SELECT n, source, line, prompt, coalesce(answer, ''), turns, rejected, system, coalesce(pkey, 0), "
+        "coalesce(akey, 0) FROM rows ORDER BY n"
     )
     while batch := cursor.fetchmany(5000):
         for n, source, line, prompt, answer, turns, rejected, system, pkey, akey in batch:
@@ -310,7 +338,17 @@ def _rows(data: Data, options: PrepareOptions, changed: dict[str, int]) -> Itera
             if turns and options.strip_control:
                 turns = [{**t, "content": strip_hidden(t["content"] or "")} for t in turns]
             name = clean[0] if data.roles.kind != "text" else clean[1]
-            row = _Row(n, source, line, row_id(name), clean[0], clean[1], turns, clean[2] if rejected is not None else None, system)
+            row = _Row(
+                n,
+                source,
+                line,
+                row_id(name),
+                clean[0],
+                clean[1],
+                turns,
+                clean[2] if rejected is not None else None,
+                system,
+            )
             yield row, (int(pkey), int(akey), clean[2])
 
 
@@ -337,7 +375,9 @@ def _complete(row: _Row, form: str) -> bool:
     if form == "prompts":
         return bool(row.prompt.strip())
     if form == "preference":
-        return bool(row.prompt.strip() and row.answer.strip() and (row.rejected or "").strip() and row.answer != row.rejected)
+        return bool(
+            row.prompt.strip() and row.answer.strip() and (row.rejected or "").strip() and row.answer != row.rejected
+        )
     return bool(row.answer.strip() and (row.prompt.strip() or row.turns is not None))
 
 
@@ -347,12 +387,16 @@ def _token_counter(options: PrepareOptions) -> Any:
     from tokenizers import Tokenizer
 
     if not Path(options.tokenizer_json).is_file():
-        raise ToolError("There is no tokenizer.json", where=options.tokenizer_json, next="Give the base model's own file.")
+        raise ToolError(
+            "There is no tokenizer.json", where=options.tokenizer_json, next="Give the base model's own file."
+        )
     tokenizer = Tokenizer.from_file(options.tokenizer_json)
     return lambda prompt, answer: sum(len(tokenizer.encode(t, add_special_tokens=False).ids) for t in (prompt, answer))
 
 
-def _split(rows: list[_Row], options: PrepareOptions, notes: list[str], account: _Account) -> tuple[list[_Row], list[_Row]]:
+def _split(
+    rows: list[_Row], options: PrepareOptions, notes: list[str], account: _Account
+) -> tuple[list[_Row], list[_Row]]:
     """(dev, train) by the salted hash of the row id: whole prompts, one row of each in dev."""
     ids = sorted({r.id for r in rows}, key=lambda i: _rank(i, options.seed))
     wanted = options.dev_rows if options.dev_rows is not None else round(len(ids) * options.dev_fraction)
@@ -365,7 +409,9 @@ def _split(rows: list[_Row], options: PrepareOptions, notes: list[str], account:
     if wanted == 0:
         notes.append("no development split: nothing to choose a checkpoint by")
     elif wanted < SMALL_DEV:
-        notes.append(f"small development split: {wanted} rows, an accuracy is uncertain by +-{98 / math.sqrt(wanted):.0f} points")
+        notes.append(
+            f"small development split: {wanted} rows, an accuracy is uncertain by +-{98 / math.sqrt(wanted):.0f} points"
+        )
     chosen = set(ids[:wanted])
     dev: dict[str, _Row] = {}
     for row in rows:

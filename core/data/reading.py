@@ -146,9 +146,7 @@ def _records(data: object, path: Path) -> Iterable[object]:
     if isinstance(data, list):
         return cast("list[object]", data)
     if not isinstance(data, dict):
-        raise ToolError(
-            "The JSON file holds one bare value, no rows", where=str(path), next="Give a list of objects."
-        )
+        raise ToolError("The JSON file holds one bare value, no rows", where=str(path), next="Give a list of objects.")
     mapping = cast("dict[str, object]", data)
     lists: dict[str, list[object]] = {k: cast("list[object]", v) for k, v in mapping.items() if isinstance(v, list)}
     of_objects = {k: v for k, v in lists.items() if v and all(isinstance(x, dict) for x in v)}

@@ -112,10 +112,12 @@ def _guess(found: dict[str, str | None], samples: Mapping[str, Sequence[str | No
     known = {found[part] for part in ("split", "licence", "system")}
     free = [c for c in samples if c not in known and any(samples[c]) and not _is_key(c, samples[c])]
     text = found["text"]
-    if text and len(free) <= 1 or text and not found["answer"]:
+    if (text and len(free) <= 1) or (text and not found["answer"]):
         return Roles(text=text, reason=f"'{text}' is running text; no question and answer columns")
     if len(free) == 2:
-        return Roles(prompt=(free[0],), answer=free[1], sure=False, reason=f"guessed from the order: {free[0]}, {free[1]}")
+        return Roles(
+            prompt=(free[0],), answer=free[1], sure=False, reason=f"guessed from the order: {free[0]}, {free[1]}"
+        )
     if len(free) == 1:
         return Roles(text=free[0], sure=False, reason=f"the only column with text is '{free[0]}'")
     return Roles(sure=False, reason=f"no column among {', '.join(list(samples)[:12]) or 'none'} could be recognised")
@@ -125,7 +127,12 @@ def _is_key(name: str, values: Sequence[str | None]) -> bool:
     if _canonical(name) in ("id", "idx", "index", "key", "uuid", "hash") or name.lower().endswith("_id"):
         return True
     present = [v for v in values if v]
-    return bool(present) and len(set(present)) == len(present) > 3 and all(v.isdigit() for v in present) and present == sorted(present, key=int)
+    return (
+        bool(present)
+        and len(set(present)) == len(present) > 3
+        and all(v.isdigit() for v in present)
+        and present == sorted(present, key=int)
+    )
 
 
 def _rest(found: dict[str, str | None], parts: Roles) -> Roles:

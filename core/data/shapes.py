@@ -1,6 +1,7 @@
 """The form answers have, the rows that break it, and the balance of labels.
 
-No knowledge of any task: the dominant form is found by counting. Only closed forms (a number, a JSON object with the same
+No knowledge of any task: the dominant form is found by counting. Only closed forms (a number, a JSON object with the
+same
 keys, a choice, ...) are a rule that a row can break; free text is not.
 """
 
@@ -36,7 +37,12 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("token", r"regexp_full_match(a, '[^\s]+')"),
 )
 CLOSED = {name for name, _ in _SHAPES} - {"words", "token", "word"}
-_COMPATIBLE = {"decimal": ("integer",), "fraction": ("integer",), "grouped integer": ("integer",), "list of numbers": ("integer",)}
+_COMPATIBLE = {
+    "decimal": ("integer",),
+    "fraction": ("integer",),
+    "grouped integer": ("integer",),
+    "list of numbers": ("integer",),
+}
 """Forms that are special cases of another: an integer among decimals breaks no rule."""
 
 
@@ -64,9 +70,18 @@ def _rule(data: Data, counts: dict[str, int], total: int) -> tuple[str, float, t
     for name in counts:
         allowed = (name, *_COMPATIBLE.get(name, ()))
         share = sum(counts.get(x, 0) for x in allowed) / total
-        if name in CLOSED and share >= DOMINANT and counts[name] >= total * 0.02 and not (name == "integer" and share < 1 and _wider(counts, total)):
+        if (
+            name in CLOSED
+            and share >= DOMINANT
+            and counts[name] >= total * 0.02
+            and not (name == "integer" and share < 1 and _wider(counts, total))
+        ):
             listed = ", ".join(f"'{x}'" for x in allowed)
-            flag(data, "answer_shape", f"SELECT n, shape || ', not {name}' AS note FROM shapes WHERE shape NOT IN ({listed})")
+            flag(
+                data,
+                "answer_shape",
+                f"SELECT n, shape || ', not {name}' AS note FROM shapes WHERE shape NOT IN ({listed})",
+            )
             return name, share, _keys(data) if name == "json object" else ()
     top, count = next(iter(counts.items()))
     return (top, count / total, ()) if count >= total * DOMINANT else ("mixed", count / total, ())
@@ -80,20 +95,35 @@ def _wider(counts: dict[str, int], total: int) -> bool:
 def _keys(data: Data) -> tuple[str, ...]:
     """Keys of nearly all JSON objects; objects with other keys, or other types under them, are flagged."""
     data.con.execute(
-        "CREATE OR REPLACE TABLE objects AS SELECT n, list_sort(json_keys(a)) AS keys, list_transform(list_sort(json_keys(a)), "
-        "lambda k: CASE WHEN json_type(a, '$.\"' || k || '\"') IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'HUGEINT') THEN 'NUMBER' ELSE "
-        "json_type(a, '$.\"' || k || '\"') END) AS types FROM shapes WHERE shape = 'json object' AND NOT contains(a, '\\\"')"
+        "CREATE OR REPLACE TABLE objects AS SELECT n, list_sort(json_keys(a)) AS keys, "
+        "list_transform(list_sort(json_keys(a)), "
+        "lambda k: CASE WHEN json_type(a, '$.\"' || k || '\"') IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'HUGEINT') THEN "
+        "'NUMBER' ELSE "
+        "json_type(a, '$.\"' || k || '\"') END) AS types FROM shapes WHERE shape = 'json object' AND NOT contains(a, "
+        "'\\\"')"
     )
-    top = data.all("SELECT keys, count(*) c, sum(count(*)) OVER () s FROM objects GROUP BY keys ORDER BY c DESC, keys LIMIT 1")
+    top = data.all(
+        "SELECT keys, count(*) c, sum(count(*)) OVER () s FROM objects GROUP BY keys ORDER BY c DESC, keys LIMIT 1"
+    )
     if not top or top[0][1] < DOMINANT * top[0][2]:
         return ()
     keys: list[str] = top[0][0]
     listed = _list(keys)
-    flag(data, "answer_shape", f"SELECT n, 'keys ' || array_to_string(keys, ', ') AS note FROM objects WHERE keys <> {listed}")
-    kinds = data.all(f"SELECT types, count(*) c, sum(count(*)) OVER () s FROM objects WHERE keys = {listed} GROUP BY types ORDER BY c DESC LIMIT 1")
+    flag(
+        data,
+        "answer_shape",
+        f"SELECT n, 'keys ' || array_to_string(keys, ', ') AS note FROM objects WHERE keys <> {listed}",
+    )
+    kinds = data.all(
+        f"SELECT types, count(*) c, sum(count(*)) OVER () s FROM objects WHERE keys = {listed} GROUP BY types ORDER "
+        f"BY c DESC LIMIT 1"
+    )
     if kinds and kinds[0][1] >= 0.9 * kinds[0][2]:
         types = _list([str(t) for t in kinds[0][0]])
-        query = f"SELECT n, 'types ' || lower(array_to_string(types, ', ')) AS note FROM objects WHERE keys = {listed} AND types <> {types}"
+        query = (
+            f"SELECT n, 'types ' || lower(array_to_string(types, ', ')) AS note FROM objects WHERE keys = "
+            f"{listed} AND types <> {types}"
+        )
         flag(data, "answer_shape", query)
     return tuple(keys)
 
@@ -104,7 +134,10 @@ def _list(values: list[str]) -> str:
 
 def _classes(data: Data) -> dict[str, int]:
     """Answers by value where few different ones cover nearly all rows."""
-    found = data.all("SELECT a, count(*) c FROM shapes WHERE length(a) <= 60 GROUP BY a ORDER BY c DESC, a LIMIT ?", [MAX_CLASSES + 1])
+    found = data.all(
+        "SELECT a, count(*) c FROM shapes WHERE length(a) <= 60 GROUP BY a ORDER BY c DESC, a LIMIT ?",
+        [MAX_CLASSES + 1],
+    )
     total = int(data.one("SELECT count(*) FROM shapes"))
     frequent = [(value, int(c)) for value, c in found if c >= max(3, 0.002 * total)]
     covered = sum(c for _, c in frequent)
@@ -121,7 +154,9 @@ def _label_rule(data: Data, total: int) -> float:
 
 
 def _mismatches(data: Data, name: str, total: int) -> Concern | None:
-    return conclude(data, "answer_shape", f"{{n}} answers ({{share}}) do not have the form of the others ({name})", total)
+    return conclude(
+        data, "answer_shape", f"{{n}} answers ({{share}}) do not have the form of the others ({name})", total
+    )
 
 
 def _balance(data: Data, classes: dict[str, int], total: int) -> Concern | None:
@@ -132,7 +167,10 @@ def _balance(data: Data, classes: dict[str, int], total: int) -> Concern | None:
     rarest = min(classes.values())
     if count < 0.7 * total and rarest >= count / 20:
         return None
-    text = f"labels are unbalanced: {json.dumps(largest)} has {count / total:.0%} of the rows, the rarest of {len(classes)} has {rarest:,}"
+    text = (
+        f"labels are unbalanced: {json.dumps(largest)} has {count / total:.0%} of the rows, the rarest of "
+        f"{len(classes)} has {rarest:,}"
+    )
     surplus = count - total // len(classes)
     return build("unbalanced_labels", text, surplus, total)
 

@@ -44,14 +44,19 @@ def mismatches(data: Data, verifier: VerifierSpec | Check) -> Concern | None:
     Raises UsageError (a spec that cannot be used) and ToolError (a verifier program that breaks or takes too long).
     """
     step = max(1, -(-data.rows // SAMPLE))
-    rows = data.all(f"SELECT n, prompt, answer FROM rows WHERE n % {step} = 0 AND trim(answer) <> '' AND prompt IS NOT NULL ORDER BY n")
+    rows = data.all(
+        f"SELECT n, prompt, answer FROM rows WHERE n % {step} = 0 AND trim(answer) <> '' AND prompt IS NOT NULL "
+        f"ORDER BY n"
+    )
     verdicts = _verdicts(verifier, [(p, a) for _, p, a in rows])
     found: list[tuple[int, str]] = []
     for (n, _, _), verdict in zip(rows, verdicts, strict=True):
         if verdict is False or isinstance(verdict, str):
             found.append((int(n), verdict if isinstance(verdict, str) else "refused by the verifier"))
     flag_rows(data, "verifier_mismatch", found)
-    return conclude(data, "verifier_mismatch", "{n} answers ({share}) are refused by the task's own verifier", len(rows))
+    return conclude(
+        data, "verifier_mismatch", "{n} answers ({share}) are refused by the task's own verifier", len(rows)
+    )
 
 
 def _verdicts(verifier: VerifierSpec | Check, pairs: Sequence[tuple[str, str]]) -> Iterator[bool | str | None]:
@@ -98,7 +103,9 @@ def _run(spec: VerifierSpec, pairs: Sequence[tuple[str, str]]) -> list[bool | st
     try:
         done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=spec.timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"The verifier took longer than {spec.timeout_s:.0f} s", where=spec.path, next="Check fewer rows.") from error
+        raise ToolError(
+            f"The verifier took longer than {spec.timeout_s:.0f} s", where=spec.path, next="Check fewer rows."
+        ) from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ToolError(f"The verifier broke: {last[:200]}", where=spec.path, next="Run it by hand on one row.")

@@ -51,7 +51,7 @@ class Cache:
         except (OSError, msgspec.DecodeError):  # ValidationError is a DecodeError
             return None
         age = max(0.0, self._now() - entry.written)
-        if entry.key != key or (max_age_s is not None and age > max_age_s):
+        if max_age_s is not None and age > max_age_s:
             return None
         return Hit(entry.body, age)
 

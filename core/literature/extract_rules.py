@@ -46,7 +46,7 @@ RULES = (
     _after("lr", r"\b(?:learning[- ]rates?|LR|step size)(?!\s*(?:warm|sched|decay))", 1e-9, 1.0),
     _rule(
         "lr",
-        rf"(?<![\w.,])(?P<v>{NUMBER})\s*\$?\s*(?:as the |peak |initial |constant |maximum ){0, 3}learning rate",
+        rf"(?<![\w.,])(?P<v>{NUMBER})\s*\$?\s*(?:as the |peak |initial |constant |maximum ){{0,3}}learning rate",
         1e-9,
         1.0,
     ),

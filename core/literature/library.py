@@ -21,7 +21,7 @@ from core.literature.arxiv_client import ArxivClient
 from core.literature.cache import Cache
 from core.literature.card import Card, load_cards
 from core.literature.citations import CitationGraph, Step, walk
-from core.literature.errors import LiteratureError, OfflineMiss, RateLimited, Unreachable
+from core.literature.errors import LiteratureError, OfflineMiss, RateLimited, SourceBroken, Unreachable
 from core.literature.extract import Extract, extract
 from core.literature.fulltext import AR5IV, ARXIV, FullText
 from core.literature.hf_papers import ENDPOINT as HUB
@@ -30,7 +30,7 @@ from core.literature.ids import arxiv_id
 from core.literature.limiter import Clock, Limiter
 from core.literature.openalex import ENDPOINT as OPENALEX
 from core.literature.openalex import OpenAlex
-from core.literature.papers import CitationList, Direction, Linked, Paper, PaperText, SearchResult, Section
+from core.literature.papers import CitationList, Linked, Paper, PaperText, SearchResult, Section, as_direction
 from core.literature.semantic_scholar import ENDPOINT as SEMANTIC_SCHOLAR
 from core.literature.semantic_scholar import SemanticScholar
 from core.literature.snippets import Snippet, find
@@ -148,8 +148,10 @@ class Literature:
         """
         bare = arxiv_id(paper_id)
         try:
-            text = self._cached(f"text/{bare}", PaperText, "full text", 30 * _DAY, lambda: self._fulltext.read(bare))
-        except (OfflineMiss, Unreachable, RateLimited) as error:
+            text = self._cached(
+                f"text/{bare}", PaperText, "full text", _text_fresh_s, lambda: self._fulltext.read(bare)
+            )
+        except (OfflineMiss, Unreachable, RateLimited, SourceBroken) as error:
             card = next((card for card in load_cards() if card.arxiv == bare), None)
             if card is None:
                 raise
@@ -158,19 +160,18 @@ class Literature:
             self._read[bare] = text
         return text if sections is None else msgspec.structs.replace(text, sections=_chosen(text.sections, sections))
 
-    def citations(self, paper_id: str, direction: Direction = "citations", limit: int = 200) -> CitationList:
-        """What the paper cites (`references`) or what cites it (`citations`)."""
-        bare = arxiv_id(paper_id)
-        key = f"edges/{direction}/{limit}/{bare}"
+    def citations(self, paper_id: str, direction: str = "citations", limit: int = 200) -> CitationList:
+        """What the paper cites (`references`) or what cites it (`citations`). Raises UsageError for another word."""
+        bare, way = arxiv_id(paper_id), as_direction(direction)
+        key = f"edges/{way}/{limit}/{bare}"
         return self._cached(
-            key, CitationList, "citation graph", 7 * _DAY, lambda: self._graph.edges(bare, direction, limit)
+            key, CitationList, "citation graph", _edges_fresh_s, lambda: self._graph.edges(bare, way, limit)
         )
 
-    def follow(
-        self, paper_id: str, direction: Direction = "citations", *, hops: int = 2, budget: int = 8
-    ) -> list[Step]:
+    def follow(self, paper_id: str, direction: str = "citations", *, hops: int = 2, budget: int = 8) -> list[Step]:
         """Walk the citation graph outwards, asking at most `budget` papers (see `citations.walk`)."""
-        return walk(lambda one, way: self.citations(one, way), arxiv_id(paper_id), direction, hops=hops, budget=budget)
+        way = as_direction(direction)
+        return walk(lambda one, to: self.citations(one, to), arxiv_id(paper_id), way, hops=hops, budget=budget)
 
     def recipes(self, query: str, limit: int = 10) -> list[recipes.Match]:
         """Recipe cards on a subject; never needs a network. `recipes.search` takes the finer filters."""
@@ -184,9 +185,15 @@ class Literature:
         """Hyperparameters, data sets and results of a paper, each with its place (see `extract.py`)."""
         return extract(self.read(paper_id))
 
-    def _cached(self, key: str, kind: type[T], name: str, fresh_s: float, ask: Callable[[], T]) -> T:
-        """A fresh cached answer, else the source's, else an old cached one. The answer's source says which."""
-        if (hit := self._cache.get_as(key, kind, max_age_s=fresh_s)) is not None:
+    def _cached(
+        self, key: str, kind: type[T], name: str, fresh_s: float | Callable[[T], float], ask: Callable[[], T]
+    ) -> T:
+        """A fresh cached answer, else the source's, else an old cached one. The answer's source says which.
+
+        `fresh_s` may depend on the answer: what an outage made poorer is asked for again soon.
+        """
+        hit = self._cache.get_as(key, kind)
+        if hit is not None and hit[1] <= (fresh_s(hit[0]) if callable(fresh_s) else fresh_s):
             return _label(hit[0], " (cache)")
         try:
             if self.offline:
@@ -197,11 +204,11 @@ class Literature:
                 )
             self._rested(name)
             answer = ask()
-        except (Unreachable, RateLimited, OfflineMiss) as error:
+        except (Unreachable, RateLimited, SourceBroken, OfflineMiss) as error:
             if isinstance(error, Unreachable):
                 self._resting[name] = self._clock.now() + _REST_S
-            if (old := self._cache.get_as(key, kind)) is not None:
-                return _label(old[0], f" (cache, {old[1] / _DAY:.0f} days old)")
+            if hit is not None:
+                return _label(hit[0], f" (cache, {hit[1] / _DAY:.0f} days old)")
             raise
         self._cache.put_json(key, answer)
         return answer
@@ -212,6 +219,16 @@ class Literature:
             raise Unreachable(
                 f"{name} did not answer a moment ago", where=name, next="It is tried again in some minutes."
             )
+
+
+def _text_fresh_s(text: PaperText) -> float:
+    """A full text stays; an abstract may only mean that the better sources were down."""
+    return _DAY if text.source == "abstract" else 30 * _DAY
+
+
+def _edges_fresh_s(edges: CitationList) -> float:
+    """Edges with notes come from the second source or broke off."""
+    return _DAY / 4 if edges.notes else 7 * _DAY
 
 
 def _asked_offline() -> bool:

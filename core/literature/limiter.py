@@ -11,13 +11,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from core.literature.errors import RateLimited
+from core.literature.errors import RateLimited, Unreachable
 
 INTERVALS_S: dict[str, float] = {
     "export.arxiv.org": 3.0,
@@ -93,7 +94,12 @@ class Limiter:
                 self.clock.sleep(wait)
                 wait = free - self.clock.now()
             _write(handle, self.clock.now() + self.interval_s(host))
-            yield
+            try:
+                yield
+            except Unreachable as error:
+                if isinstance(error.__cause__, (socket.gaierror, ConnectionRefusedError)):
+                    _write(handle, self.clock.now())  # nobody was asked: the turn is given back
+                raise
 
     def hold_off(self, host: str, seconds: float) -> None:
         """Let no process ask the host for so long (its Retry-After). Never shortens a pause already set."""

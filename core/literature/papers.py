@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
+from core.errors import UsageError
+
 Direction = Literal["references", "citations"]
 """`references`: what the paper cites. `citations`: what cites it."""
+
+
+def as_direction(text: str) -> Direction:
+    """The direction of that name. Raises UsageError for any other word."""
+    if text == "references" or text == "citations":
+        return text
+    raise UsageError(f"{text[:40]!r} is no direction", where="citation graph", next="Say references or citations.")
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +103,15 @@ class CitationList(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Citation, ...]
     complete: bool = True
     notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Citation]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: slice) -> tuple[Citation, ...]:
+        return self.items[at]
 
 
 class Linked(msgspec.Struct, frozen=True, kw_only=True):

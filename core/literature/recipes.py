@@ -38,6 +38,10 @@ _SHARED = frozenset(
 )
 
 
+_WITH_PROMPTS = {"answers_checkable", "demonstrations", "preferences", "binary_feedback", "step_labels"}
+"""Whoever has one of these has prompts too."""
+
+
 class Match(msgspec.Struct, frozen=True, kw_only=True):
     """A card that answers a question, with the reasons in words."""
 
@@ -84,6 +88,8 @@ def search(
     """
     _known(needs, NEEDS, "need")
     _known(signs, SIGNS, "symptom")
+    if needs and needs & _WITH_PROMPTS:
+        needs = needs | {"prompts"}
     texts = _index().scores(query)
     matches: list[Match] = []
     for position, card in enumerate(load_cards()):

@@ -15,7 +15,7 @@ import math
 import time
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -49,12 +49,13 @@ PRETRAINING = {
 }
 
 
-def make_tokenizer(w: World) -> PreTrainedTokenizerFast:
-    """One token a printable character, or a small BPE learnt from the world's own sentences; digits stay single."""
+def make_tokenizer(w: World) -> Any:
+    """One token a printable character, or a small BPE learnt from the world's own sentences."""
     letters = [chr(c) for c in range(32, 127)]
     if w.word_pieces:
         inner = Tokenizer(models.BPE(unk_token="<|unk|>"))
-        pieces = pre_tokenizers.Split(Regex(r" ?[A-Za-z_]+|[0-9]|[^A-Za-z0-9_ ]+| "), "isolated")
+        # Digits and names stay apart; everything between them may merge, so that a whole frame is a token or two.
+        pieces = pre_tokenizers.Split(Regex(r"[0-9]|[A-Z][a-z]+|[^0-9A-Z]+"), "isolated")
         inner.pre_tokenizer = pieces
         trainer = trainers.BpeTrainer(
             vocab_size=w.word_pieces, special_tokens=SPECIALS, initial_alphabet=letters, show_progress=False
@@ -66,7 +67,7 @@ def make_tokenizer(w: World) -> PreTrainedTokenizerFast:
         vocab = {token: i for i, token in enumerate(SPECIALS + letters)}
         inner = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<|unk|>"))
     inner.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         model_max_length=512,
         padding_side="left",
@@ -83,7 +84,7 @@ def make_tokenizer(w: World) -> PreTrainedTokenizerFast:
 class Corpus:
     """An endless stream of token sequences for pretraining; answers of the teacher are what is learnt."""
 
-    def __init__(self, w: World, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, w: World, tokenizer: Any, seed: int) -> None:
         self.world, self.rng, self.tokenizer = w, Random(seed), tokenizer
         self.known: dict[str, list[int]] = {}
 
@@ -121,7 +122,7 @@ class Corpus:
         return self.known[text]
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, how: Pretraining, sampled: bool) -> Qwen3ForCausalLM:
+def make_model(tokenizer: Any, how: Pretraining, sampled: bool) -> Any:
     """An untrained model; heads of 32, tied embeddings."""
     torch.manual_seed(11)
     config = Qwen3Config(
@@ -138,7 +139,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, how: Pretraining, sampled: bo
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = Qwen3ForCausalLM(config)
+    model: Any = Qwen3ForCausalLM(config)
     model.generation_config.do_sample = sampled
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -147,7 +148,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, how: Pretraining, sampled: bo
     return model
 
 
-def pretrain(model: Qwen3ForCausalLM, corpus: Corpus, how: Pretraining) -> None:
+def pretrain(model: Any, corpus: Corpus, how: Pretraining) -> None:
     """AdamW with a short warm-up and a cosine to a tenth; prints the loss now and then."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=how.lr, betas=(0.9, 0.98), weight_decay=0.05)
     model.train()

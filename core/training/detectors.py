@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.training.diagnosis import Finding, finding
+from core.training.diagnosis import Finding, finding, gravity
 from core.training.history import History
 from core.training.signs_reinforced import REINFORCED
 from core.training.signs_speed import SPEED, ending
@@ -85,9 +85,8 @@ class Watch:
         for one in found:
             if one is None:
                 continue
-            gravity = 1 + (one.severity == "failing") + one.hopeless
-            if gravity > self._gravity.get(one.kind, 0):
-                self._gravity[one.kind] = gravity
+            if gravity(one) > self._gravity.get(one.kind, 0):
+                self._gravity[one.kind] = gravity(one)
                 fresh.append(one)
         self.findings += fresh
         return fresh

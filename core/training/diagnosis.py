@@ -75,12 +75,17 @@ def diagnosis(findings: list[Finding], **about: Any) -> Diagnosis:
     best: dict[str, Finding] = {}
     for finding in findings:
         known = best.get(finding.kind)
-        if known is None or (known.severity == "warning" and finding.severity == "failing"):
+        if known is None or gravity(finding) > gravity(known):
             best[finding.kind] = finding
     kept = tuple(sorted(best.values(), key=lambda f: (f.severity != "failing", f.first_step)))
     return Diagnosis(
         verdict="failing" if any(f.severity == "failing" for f in kept) else "healthy", findings=kept, **about
     )
+
+
+def gravity(finding: Finding) -> int:
+    """1 warning, 2 failing, 3 hopeless."""
+    return 1 + (finding.severity == "failing") + finding.hopeless
 
 
 def finding(

@@ -16,7 +16,7 @@ import torch
 from core.training.callback import Clock, InternCallback
 from core.training.model_files import load_for_training, pick_device, resolve_model, save_model
 from core.training.scoring import load_dev, score_dev
-from core.training.spec import TrainSpec
+from core.training.spec import TrainSpec, check_inputs
 from core.training.stream import Stream
 from core.training.trackio_log import TrackioLog
 
@@ -42,6 +42,7 @@ def set_up(spec: TrainSpec, folder: Path) -> Bench:
     if spec.threads:
         torch.set_num_threads(spec.threads)
     device = pick_device(spec.device)
+    check_inputs(spec)
     base = resolve_model(spec.model)
     model, tokenizer = load_for_training(spec, base, device)
     return Bench(spec, folder, Stream(folder), base, device, model.to(device), tokenizer)

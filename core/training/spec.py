@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from core.errors import UsageError
+from core.errors import NotFound, UsageError
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec
 
@@ -174,6 +174,20 @@ def read_train_spec(path: str | Path) -> TrainSpec:
         ) from error
     check_train_spec(spec)
     return spec
+
+
+def check_inputs(spec: TrainSpec) -> None:
+    """Raise NotFound for files that are not there, in milliseconds and not after the imports of a training."""
+    local = Path(spec.model).expanduser()
+    if not local.is_dir() and (spec.model.startswith(("/", ".", "~")) or spec.model.count("/") != 1):
+        raise NotFound("no such model folder", where=spec.model, next="Give a folder with config.json, or a Hub id.")
+    if local.is_dir() and not (local / "config.json").is_file():
+        raise NotFound("no model here: config.json is missing", where=spec.model, next="Check the path.")
+    if not (Path(spec.data) / "train.jsonl").is_file():
+        raise NotFound("no train.jsonl", where=spec.data, next="Prepare the data first.")
+    template = spec.prompting.template_path
+    if template and not Path(template).is_file():
+        raise NotFound("no such chat template", where=template, next="Check prompting.template_path.")
 
 
 def write_spec(folder: str | Path, spec: msgspec.Struct) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.state import Device, Job
 from screens.pane import Pane
-from screens.text import Part, Row, bar, cut, fit, gigabytes, row, span_of
+from screens.text import Part, Row, bar, cut, fit, gigabytes, number, row, span_of
 from screens.view import View
 from screens.widgets.plan import empty
 
@@ -74,7 +74,7 @@ class Devices(Pane):
         if job.step > 0 and job.planned_steps:
             pace = elapsed / job.step
             left = span_of(max(job.planned_steps - job.step, 0) * pace)
-            second = f"{pace:.2g} s/step  {left} left"
+            second = f"{number(pace)} s/step  {left} left"
         else:
             second = f"{span_of(elapsed)} so far"
         return [

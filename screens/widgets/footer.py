@@ -52,7 +52,12 @@ class Footer(Pane):
     def _screens(self, room: int) -> list[Part]:
         full = sum(len(name) + 3 for name in SCREENS)
         if room < full:
-            return [("1", "accent strong"), ("-", "dim"), ("6", "accent strong"), *([(" screens", "dim")] if room > 12 else [])]
+            return [
+                ("1", "accent strong"),
+                ("-", "dim"),
+                ("6", "accent strong"),
+                *([(" screens", "dim")] if room > 12 else []),
+            ]
         parts: list[Part] = []
         for i, name in enumerate(SCREENS, 1):
             here = name.lower() == self.current

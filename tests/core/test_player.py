@@ -124,7 +124,17 @@ def test_speeds_stop_at_their_ends(log: LogFile) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seq"),
-    [("412", 412), ("#412", 412), ("99999", 638), ("0", 1), ("0:00", 1), ("1:02:03", 638), ("100%", 638), ("x", None), ("", None)],
+    [
+        ("412", 412),
+        ("#412", 412),
+        ("99999", 638),
+        ("0", 1),
+        ("0:00", 1),
+        ("1:02:03", 638),
+        ("100%", 638),
+        ("x", None),
+        ("", None),
+    ],
 )
 def test_places_in_words(log: LogFile, text: str, seq: int | None) -> None:
     assert parse_place(text, player(log)) == seq

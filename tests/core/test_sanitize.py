@@ -10,7 +10,9 @@ import pytest
 
 from core.sanitize import clean, escape_markup, one_line
 
-FORBIDDEN = {chr(c) for c in (*range(0x20), *range(0x7F, 0xA0))} | set("\u200b\u200e\u200f\u2028\u2029\ufeff\u2066\u2069\u202a\u202e")
+FORBIDDEN = {chr(c) for c in (*range(0x20), *range(0x7F, 0xA0))} | set(
+    "\u200b\u200e\u200f\u2028\u2029\ufeff\u2066\u2069\u202a\u202e"
+)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,9 @@ def test_newlines_and_tabs_stay_only_where_asked() -> None:
     assert clean("a\r\nb\rc\td", newlines=True, tabs=True) == "a\nb\nc\td"
 
 
-@pytest.mark.parametrize("text", ["日本語のテキスト", "Ünïcödé", "e\u0301", "👩\u200d🔬", "नमस्ते", "שָׁלוֹם", "می\u200cخواهم", "❤\ufe0f"])
+@pytest.mark.parametrize(
+    "text", ["日本語のテキスト", "Ünïcödé", "e\u0301", "👩\u200d🔬", "नमस्ते", "שָׁלוֹם", "می\u200cخواهم", "❤\ufe0f"]
+)
 def test_real_writing_is_kept(text: str) -> None:
     assert clean(text) == text
 

@@ -28,7 +28,11 @@ class MemorySource:
         return len(self.stored), ""
 
     def events(
-        self, from_seq: int = 1, to_seq: int | None = None, types: Collection[str] | None = None, limit: int | None = None
+        self,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+        types: Collection[str] | None = None,
+        limit: int | None = None,
     ) -> Iterator[Event]:
         found = [x for x in self.stored[from_seq - 1 : to_seq] if types is None or x.type in types]
         return iter(found[:limit])

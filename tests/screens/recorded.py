@@ -1,7 +1,7 @@
 """A run as it could have happened, built from the real event classes: what the screen and replay tests draw.
 
-Baselines, two SFT learning rates, a GRPO that collapses and is diagnosed, a second GRPO that works, an approval, a steering
-text, a held-out result. Times are seconds from the start; the numbers come from simple curves with a fixed seed.
+Baselines, an SFT, a GRPO that collapses and is diagnosed, a second GRPO that works, an approval, a steering text, a
+held-out result. Times are seconds from the start; the numbers come from simple curves with a fixed seed.
 """
 
 from __future__ import annotations

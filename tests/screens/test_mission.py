@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from core import events as e
 from core.fold import fold
@@ -72,14 +73,22 @@ async def test_an_empty_run_says_what_will_appear_and_when() -> None:
     async with app.run_test(size=WIDE) as pilot:
         await settled(pilot, lambda: "No plan yet." in text_of(app))
         text = text_of(app)
-        for words in ("No curve yet.", "Starts with the first training", "No reading yet.", "No score yet.", "Nothing went wrong"):
+        for words in (
+            "No curve yet.",
+            "Starts with the first training",
+            "No reading yet.",
+            "No score yet.",
+            "Nothing went wrong",
+        ):
             assert words in text, words
 
 
 async def test_a_cpu_is_not_called_a_gpu_and_a_fake_is_called_fake() -> None:
     app, feed = live_app(3)
     async with app.run_test(size=WIDE) as pilot:
-        feed.bring(e.GpuSampled(index=0, name="2 cores", source="psutil", util=0.5, memory_used=2**30, memory_total=2**33))
+        feed.bring(
+            e.GpuSampled(index=0, name="2 cores", source="psutil", util=0.5, memory_used=2**30, memory_total=2**33)
+        )
         await settled(pilot, lambda: "2 cores (no GPU" in text_of(app))
         assert "GPU 0" not in text_of(app)
         feed.bring(e.GpuSampled(index=1, name="H100", source="fake", util=0.5))
@@ -116,14 +125,19 @@ async def test_a_storm_of_resizes_ends_in_the_right_picture() -> None:
     async with app.run_test(size=WIDE) as pilot:
         await settled(pilot, lambda: "Plan 6/6" in text_of(app))
         before = text_of(app)
-        for size in [(80, 24), (31, 9), (200, 60), (99, 40), (100, 23), (10, 3), (121, 41), (80, 24)] * 3:
+        for size in [(80, 24), (31, 9), (200, 60), (99, 40), (100, 23), (10, 3), (121, 41), (80, 24)] * 2:
             await pilot.resize_terminal(*size)
         await pilot.resize_terminal(*WIDE)
         await settled(pilot, lambda: text_of(app) == before)
 
 
 async def test_hostile_text_reaches_no_cell() -> None:
-    evil = "\x1b]0;owned\x07\x1b[31m[bold]x[/bold]\x9b2J\u202eevil\u200b\x00" + "字" * 90 + "\u0301" * 50 + "\x1bPunterminated"
+    evil = (
+        "\x1b]0;owned\x07\x1b[31m[bold]x[/bold]\x9b2J\u202eevil\u200b\x00"
+        + "字" * 90
+        + "\u0301" * 50
+        + "\x1bPunterminated"
+    )
     stored = recorded.Recording()
     stored.add(0, e.RunCreated(run="r", goal=evil, task=evil, task_path="", model=evil))
     stored.add(1, e.NoteAdded(text=evil, kind="title"))
@@ -132,20 +146,28 @@ async def test_hostile_text_reaches_no_cell() -> None:
     stored.add(4, e.JobLaunched(job="j", kind="training", method=evil, title=evil, effect_id="", folder=""))
     stored.add(5, e.MetricLogged(job="j", step=1, values={"loss": 1.0, evil: 2.0}))
     stored.add(6, e.GpuSampled(index=0, name=evil, source="nvml", note=evil))
-    stored.add(7, e.FailureDiagnosed(job="j", kind=evil, first_step=1, severity="failing", evidence=[evil], causes=[evil]))
-    stored.add(8, e.EvaluationFinished(evaluation="e", label=evil, model="m", split="dev", samples=9, score=0.5, interval=(0.4, 0.6)))
-    app = replay_app(stored=stored.events)
+    stored.add(
+        7, e.FailureDiagnosed(job="j", kind=evil, first_step=1, severity="failing", evidence=[evil], causes=[evil])
+    )
+    stored.add(
+        8,
+        e.EvaluationFinished(
+            evaluation="e", label=evil, model="m", split="dev", samples=9, score=0.5, interval=(0.4, 0.6)
+        ),
+    )
     for size in (WIDE, NARROW):
-        async with replay_app(stored=stored.events).run_test(size=size) as pilot:
-            app = pilot.app
-            await settled(pilot, lambda: "REPLAY" in text_of(app))
+        app = replay_app(stored=stored.events)
+        async with app.run_test(size=size) as pilot:
+            await settled(pilot, lambda app=app: "REPLAY" in text_of(app))
             for _ in range(6):
                 text = text_of(app)
-                assert not [c for c in text if ord(c) < 32 and c != "\n" or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u200b"]
+                assert not [
+                    c for c in text if (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u200b"
+                ]
                 await pilot.press("tab", "down", "down")
                 await pilot.pause()
             await pilot.press("enter")
-            await settled(pilot, lambda: isinstance(app.screen, Detail))
+            await settled(pilot, lambda app=app: isinstance(app.screen, Detail))
             assert "\x1b" not in text_of(app)
 
 
@@ -171,7 +193,9 @@ async def test_what_did_not_change_is_not_drawn_again(monkeypatch: pytest.Monkey
         await settled(pilot, lambda: "Plan 6/6" in text_of(app))
         drawn: list[str] = []
         real = Pane.refresh
-        monkeypatch.setattr(Pane, "refresh", lambda self, *a, **k: drawn.append(type(self).__name__) or real(self, *a, **k))
+        monkeypatch.setattr(
+            Pane, "refresh", lambda self, *a, **k: drawn.append(type(self).__name__) or real(self, *a, **k)
+        )
         app.redraw()
         app.redraw()
         assert drawn == []
@@ -315,7 +339,9 @@ async def test_approvals_show_exact_arguments_and_take_a_decision() -> None:
         text = text_of(app)
         for words in ('"clip_high": 0.28', "cost: $3.50", "UNTRUSTED", "2503.14476", "(spend)"):
             assert words in text, words
-        await pilot.press("d", *"too dear", "enter")
+        await pilot.press("d")
+        await settled(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"too dear", "enter")
         await settled(pilot, lambda: bool(feed.commands))
         assert feed.commands[0] == ("deny", "too dear", {"approval": "a1", "arguments_hash": "9f2c4e0011223344"})
         await pilot.press("a")
@@ -332,7 +358,9 @@ async def test_a_question_is_answered_where_approvals_are() -> None:
     async with app.run_test(size=WIDE) as pilot:
         feed.bring(e.QuestionAsked(question="q1", text="Which split?", choices=["a", "b"]), "agent")
         await settled(pilot, lambda: "? 1 question" in text_of(app))
-        await pilot.press("exclamation_mark", "r", *"b", "enter")
+        await pilot.press("exclamation_mark", "r")
+        await settled(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("b", "enter")
         await settled(pilot, lambda: feed.commands == [("answer", "b", {"question": "q1"})])
 
 

@@ -1,7 +1,8 @@
 """Every damage is seen, a killed log is not called damaged, and what is good can still be read.
 
-A damage counts as seen when `verify` reports it. The one excuse is a damage without any effect: bytes after the end of a
-write-ahead log look like the torn write of a host that was killed, and every event, row and blob is still what it was.
+A damage counts as seen when `verify` reports it. The one excuse is a damage without any effect: bytes after the end
+of a write-ahead log look like the torn write of a host that was killed, and every event, row and blob is still what
+it was.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _check_one(victims: Victims, dice: random.Random) -> None:
 
 def test_every_damage_is_seen_and_the_good_part_can_be_read(victims: Victims) -> None:
     dice = random.Random(20261123)
-    for _ in range(60):
+    for _ in range(40):
         _check_one(victims, dice)
 
 

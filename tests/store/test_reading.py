@@ -11,7 +11,6 @@ import duckdb
 import pytest
 
 from store.blobs import BlobStore, blobs_named
-from store.database import Settings
 from store.errors import BadEvent, BadQuery, LogBusy, LogDamaged, LogMissing
 from store.event import NewEvent, canonical, envelope, iso
 from store.export import export_parquet
@@ -20,6 +19,7 @@ from store.query import query
 from store.reader import LogFile
 from store.serve import LogServer
 from store.snapshots import Snapshots
+from store.verify import verify
 from tests.store.logs import POINTS, closed_log, metric, mixed, note, python
 
 VIEWS = {"points": "SELECT * FROM {log}.points"}
@@ -213,6 +213,36 @@ def test_two_processes_may_read_one_file(tmp_path: Path) -> None:
         assert len(log.tail(100)) == 40
 
 
+def test_one_process_may_read_verify_and_query_one_file_at_once(tmp_path: Path) -> None:
+    closed_log(tmp_path)
+    with LogFile.open(tmp_path) as one, LogFile.open(tmp_path) as two:
+        assert one.tail(5) == two.tail(5)
+        assert verify(tmp_path, [POINTS]).sound
+        assert query({"r": tmp_path}, "SELECT count(*) FROM points", VIEWS).rows == [[40]]
+        assert one.get(1) == two.get(1)
+
+
+def test_a_process_that_just_ends_leaves_a_sound_log_and_says_nothing(tmp_path: Path) -> None:
+    careless = python(
+        """
+        import sys
+        from pathlib import Path
+        from store.log import EventLog
+        from store.reader import LogFile
+        from tests.store.logs import closed_log, mixed
+        log = EventLog.create(Path(sys.argv[1]) / "a")
+        log.append(mixed(20))
+        closed_log(Path(sys.argv[1]) / "b")
+        reader = LogFile.open(Path(sys.argv[1]) / "b")
+        reader.tail(1)
+        """,
+        tmp_path,
+    )
+    assert careless.communicate(timeout=30) == ("", "")
+    assert verify(tmp_path / "a").findings == []
+    assert verify(tmp_path / "a").events == 20
+
+
 def test_a_run_folder_that_was_moved_opens_elsewhere(tmp_path: Path) -> None:
     events = closed_log(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
@@ -240,6 +270,6 @@ def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path) -> None:
     closed_log(tmp_path)
     (tmp_path / "log.duckdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(LogDamaged):
-        LogFile.open(tmp_path, settings=Settings(memory_mb=64))
+        LogFile.open(tmp_path)
     with pytest.raises(LogDamaged):
         EventLog.open(tmp_path)

@@ -48,9 +48,9 @@ Policy = Generator[Call, Observation, str]
 class PlaybookModel(Model):
     """Answers every request with the policy's next tool call."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, policy: str = "playbook") -> None:
         super().__init__()
-        self.model_id = "playbook"
+        self.model_id = policy
         self.seed = seed
         self._policy: Policy | None = None
         self._wishes = Wishes()
@@ -66,11 +66,9 @@ class PlaybookModel(Model):
 
     def _next(self, turns: list[tuple[str, str]]) -> Call:
         """Feed the turns not yet seen; rebuild from the first where the transcript is not the one seen so far."""
-        from core.agent.playbook.policy import research
-
         if self._policy is None or self._fed > len(turns):
             self._wishes, self._fed = Wishes(), 0
-            self._policy = research(self.seed, self._wishes)
+            self._policy = _start(self.model_id, self.seed, self._wishes)
             self._pending = next(self._policy)
         for kind, text in turns[self._fed :]:
             self._fed += 1
@@ -83,6 +81,16 @@ class PlaybookModel(Model):
                 self._pending = Call("final_answer", {"answer": str(end.value)})
         assert self._pending is not None
         return self._pending
+
+
+def _start(policy: str, seed: int, wishes: Wishes) -> Policy:
+    if policy == "random":
+        from core.agent.playbook.comparators import random_search
+
+        return random_search(seed, wishes)
+    from core.agent.playbook.policy import research
+
+    return research(seed, wishes)
 
 
 _SECOND_TASK = re.compile(r"^New task:\n", re.MULTILINE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.agent.playbook.experiments import Bench
-from core.agent.playbook.model import Call, Observation, Policy
+from core.agent.playbook.model import Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
 from core.agent.playbook.wishes import Wishes
 
@@ -29,14 +29,14 @@ def research(seed: int, wishes: Wishes) -> Policy:
     bench.take(brief.value)
     yield from bench.plan("read")
 
-    yield from _read(bench)
+    yield from read(bench)
     yield from bench.plan("data")
-    if not (yield from _data(bench)):
+    if not (yield from prepare(bench)):
         yield from bench.plan("base")
-        yield from _measure_base(bench, None)
+        yield from measure_base(bench, None)
         return "There is no data to train on: only decoding could be improved. " + bench.summary()
     yield from bench.plan("base")
-    if not (yield from _measure_base(bench, bench.data)):
+    if not (yield from measure_base(bench, bench.data)):
         return "The base model could not be measured. " + bench.summary()
 
     stale = 0
@@ -63,7 +63,7 @@ def research(seed: int, wishes: Wishes) -> Policy:
 # ------------------------------------------------------------------------------------------------------------- read
 
 
-def _read(bench: Bench):
+def read(bench: Bench):
     """What is known about the methods this task allows, and their settings for a model of this size."""
     query = "fine-tune a small language model on demonstrations, then reinforcement learning with checkable answers"
     found = yield from bench.call("search_recipes", {"query": query, "needs": bench.needs(), "limit": 6}, "What is known?")
@@ -78,7 +78,7 @@ def _read(bench: Bench):
 # ------------------------------------------------------------------------------------------------------------- data
 
 
-def _data(bench: Bench):
+def prepare(bench: Bench):
     """Inspect every file, then prepare what is fit to train on. Says whether there is anything."""
     usable: list[str] = []
     for path in bench.files:
@@ -107,7 +107,7 @@ def _data(bench: Bench):
 # ------------------------------------------------------------------------------------------------------------- base
 
 
-def _measure_base(bench: Bench, data: str | None):
+def measure_base(bench: Bench, data: str | None):
     """The decoding audit: own settings, greedy, few-shot; then a first valid final_model, and what goes wrong."""
     variants = [{"name": "as given"}, {"name": "greedy", "temperature": 0.0}]
     if data:
@@ -238,5 +238,3 @@ _MOVES: dict[str, Any] = {
     "neighbours": _neighbours,
     "rft": _rft,
 }
-
-__all__ = ["Call", "research"]

@@ -1,3 +1,4 @@
+# pyright: basic
 """Evaluates a model on tool calls: a completion counts if it is JSON and equals the right call, in any order of keys.
 
     python evaluate.py --model-path final_model --limit -1 --json-output-file out.json
@@ -10,9 +11,10 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
-MAX_NEW_TOKENS = 48
+MAX_NEW_TOKENS = 32
 BATCH = 256
 
 
@@ -40,7 +42,8 @@ def answers(model_path: str, templates_dir: str, prompts: list[str]) -> list[dic
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    model = model.to(device).eval()
     declared = model.generation_config.eos_token_id
     stops = (
         {tokenizer.eos_token_id} if declared is None else set(declared if isinstance(declared, list) else [declared])

@@ -1,8 +1,11 @@
 """Data with faults planted at known rows, from a seed.
 
-Four kinds of data: long prose questions, arithmetic from one short template, tool calls in JSON, and chats. Texts are made
-of sentence frames filled with words, so that innocent rows share much of their wording, as real data does: the hard part
-is not to raise an alarm about those. DEVELOPMENT seeds were looked at while the checks were written, HELD_OUT ones decide.
+Four kinds of data: long prose questions, arithmetic from one short template, tool calls in JSON, and chats. Texts are
+made
+of sentence frames filled with words, so that innocent rows share much of their wording, as real data does: the hard
+part
+is not to raise an alarm about those. DEVELOPMENT seeds were looked at while the checks were written, HELD_OUT ones
+decide.
 """
 
 from __future__ import annotations
@@ -16,17 +19,152 @@ from typing import Any
 DEVELOPMENT = (1, 2, 3)
 HELD_OUT = (1001, 1002, 1003, 1004)
 
-_NAMES = "Amina Bruno Chen Dalia Emeka Farah Goran Hana Ines Jonas Kofi Lena Mateo Nadia Oscar Priya Quentin Rosa Sami Tove".split()
-_THINGS = """lantern kettle ladder basket compass blanket hammer violin bicycle notebook umbrella telescope barrel carpet
-mirror saddle helmet pillow anchor bucket candle drum envelope feather guitar jacket kayak magnet needle oven piano quilt
-ribbon shovel teapot vase wagon zipper bottle curtain""".split()
-_PLACES = """harbour market orchard library station museum bakery workshop valley island monastery lighthouse stadium garden
-factory village castle warehouse clinic theatre quarry vineyard airport bridge""".split()
-_ADJECTIVES = """rusty bright narrow heavy fragile ancient quiet crooked polished hollow damp striped golden broken gentle rough
-slippery wooden faded enormous tiny copper frozen dusty spare hidden borrowed""".split()
-_VERBS = """carried repaired painted measured borrowed traded lifted dropped cleaned hid sold examined packed delivered
-counted sketched wrapped dragged inspected weighed returned assembled discovered forgot""".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_NAMES = [
+    "Amina",
+    "Bruno",
+    "Chen",
+    "Dalia",
+    "Emeka",
+    "Farah",
+    "Goran",
+    "Hana",
+    "Ines",
+    "Jonas",
+    "Kofi",
+    "Lena",
+    "Mateo",
+    "Nadia",
+    "Oscar",
+    "Priya",
+    "Quentin",
+    "Rosa",
+    "Sami",
+    "Tove",
+]
+_THINGS = [
+    "lantern",
+    "kettle",
+    "ladder",
+    "basket",
+    "compass",
+    "blanket",
+    "hammer",
+    "violin",
+    "bicycle",
+    "notebook",
+    "umbrella",
+    "telescope",
+    "barrel",
+    "carpet",
+    "mirror",
+    "saddle",
+    "helmet",
+    "pillow",
+    "anchor",
+    "bucket",
+    "candle",
+    "drum",
+    "envelope",
+    "feather",
+    "guitar",
+    "jacket",
+    "kayak",
+    "magnet",
+    "needle",
+    "oven",
+    "piano",
+    "quilt",
+    "ribbon",
+    "shovel",
+    "teapot",
+    "vase",
+    "wagon",
+    "zipper",
+    "bottle",
+    "curtain",
+]
+_PLACES = [
+    "harbour",
+    "market",
+    "orchard",
+    "library",
+    "station",
+    "museum",
+    "bakery",
+    "workshop",
+    "valley",
+    "island",
+    "monastery",
+    "lighthouse",
+    "stadium",
+    "garden",
+    "factory",
+    "village",
+    "castle",
+    "warehouse",
+    "clinic",
+    "theatre",
+    "quarry",
+    "vineyard",
+    "airport",
+    "bridge",
+]
+_ADJECTIVES = [
+    "rusty",
+    "bright",
+    "narrow",
+    "heavy",
+    "fragile",
+    "ancient",
+    "quiet",
+    "crooked",
+    "polished",
+    "hollow",
+    "damp",
+    "striped",
+    "golden",
+    "broken",
+    "gentle",
+    "rough",
+    "slippery",
+    "wooden",
+    "faded",
+    "enormous",
+    "tiny",
+    "copper",
+    "frozen",
+    "dusty",
+    "spare",
+    "hidden",
+    "borrowed",
+]
+_VERBS = [
+    "carried",
+    "repaired",
+    "painted",
+    "measured",
+    "borrowed",
+    "traded",
+    "lifted",
+    "dropped",
+    "cleaned",
+    "hid",
+    "sold",
+    "examined",
+    "packed",
+    "delivered",
+    "counted",
+    "sketched",
+    "wrapped",
+    "dragged",
+    "inspected",
+    "weighed",
+    "returned",
+    "assembled",
+    "discovered",
+    "forgot",
+]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _FRAMES = (
     "{name} {verb} the {adj} {thing} near the {place} on {day}.",
     "After the storm the {adj} {thing} lay behind the {place}, next to a {adj2} {thing2}.",
@@ -46,24 +184,35 @@ _QUESTIONS = (
     "Which of the two objects did {name2} prefer, and what does that say about the {place}?",
 )
 _FOREIGN = {
-    "de": ("Der alte Mann hat den Schlüssel nicht gefunden und ist mit dem Zug nach Hause gefahren.",
-           "Wir haben gestern im Garten gesessen, weil das Wetter für die Jahreszeit sehr warm war.",
-           "Wie viele Kinder sind in der Schule, wenn die Hälfte der Klasse mit dem Bus kommt?"),
-    "fr": ("Le vieux marchand a vendu les pommes au marché et il est rentré chez lui avec son chien.",
-           "Nous avons passé la journée dans le jardin parce que le temps était très doux pour la saison.",
-           "Combien de livres sont sur la table quand les enfants ont quitté la salle?"),
-    "es": ("El viejo pescador vendió las redes en el puerto y se fue con su hermano a la montaña.",
-           "Los niños jugaron en el jardín porque la tarde era muy tranquila para el invierno.",
-           "Cuántos libros hay en la mesa cuando los alumnos salen de la clase por la tarde?"),
-    "ru": ("Старый рыбак продал сети в порту и уехал с братом в горы на всю зиму.",
-           "Дети играли в саду, потому что вечер был очень тихим для этого времени года."),
+    "de": (
+        "Der alte Mann hat den Schlüssel nicht gefunden und ist mit dem Zug nach Hause gefahren.",
+        "Wir haben gestern im Garten gesessen, weil das Wetter für die Jahreszeit sehr warm war.",
+        "Wie viele Kinder sind in der Schule, wenn die Hälfte der Klasse mit dem Bus kommt?",
+    ),
+    "fr": (
+        "Le vieux marchand a vendu les pommes au marché et il est rentré chez lui avec son chien.",
+        "Nous avons passé la journée dans le jardin parce que le temps était très doux pour la saison.",
+        "Combien de livres sont sur la table quand les enfants ont quitté la salle?",
+    ),
+    "es": (
+        "El viejo pescador vendió las redes en el puerto y se fue con su hermano a la montaña.",
+        "Los niños jugaron en el jardín porque la tarde era muy tranquila para el invierno.",
+        "Cuántos libros hay en la mesa cuando los alumnos salen de la clase por la tarde?",
+    ),
+    "ru": (
+        "Старый рыбак продал сети в порту и уехал с братом в горы на всю зиму.",
+        "Дети играли в саду, потому что вечер был очень тихим для этого времени года.",
+    ),
     "zh": ("老渔夫在港口卖掉了渔网, 然后和他的兄弟一起去了山里过冬。", "孩子们在花园里玩耍, 因为那天晚上非常安静。"),
-}  # fmt: skip
+}
 _PERSONAL = (
-    "Please write to {low}.{low2}{num}@mailbox.org about it.", "Call {name} under +49 30 {num}{num2} before {day}.",
-    "My card number is 4539 1488 0343 6467, said {name}.", "The account is DE89 3704 0044 0532 0130 00 at the savings bank.",
-    "Reach me at ({a}) {b}-{num} any evening.", "His social security number is {a}-{c}-{num}.",
-)  # fmt: skip
+    "Please write to {low}.{low2}{num}@mailbox.org about it.",
+    "Call {name} under +49 30 {num}{num2} before {day}.",
+    "My card number is 4539 1488 0343 6467, said {name}.",
+    "The account is DE89 3704 0044 0532 0130 00 at the savings bank.",
+    "Reach me at ({a}) {b}-{num} any evening.",
+    "His social security number is {a}-{c}-{num}.",
+)
 _TOOLS = {"get_weather": "city", "book_table": "restaurant", "play_song": "title", "set_alarm": "hour"}
 
 
@@ -90,10 +239,24 @@ def _slots(r: random.Random) -> dict[str, object]:
     place, place2 = r.sample(_PLACES, 2)
     adj, adj2 = r.sample(_ADJECTIVES, 2)
     return {
-        "name": name, "name2": name2, "thing": thing, "thing2": thing2, "place": place, "place2": place2, "adj": adj, "adj2": adj2,
-        "verb": r.choice(_VERBS), "day": r.choice(_DAYS), "low": name.lower(), "low2": name2.lower(), "num": r.randint(1000, 9999),
-        "num2": r.randint(1000, 9999), "a": r.randint(201, 899), "b": r.randint(201, 899), "c": r.randint(10, 99),
-    }  # fmt: skip
+        "name": name,
+        "name2": name2,
+        "thing": thing,
+        "thing2": thing2,
+        "place": place,
+        "place2": place2,
+        "adj": adj,
+        "adj2": adj2,
+        "verb": r.choice(_VERBS),
+        "day": r.choice(_DAYS),
+        "low": name.lower(),
+        "low2": name2.lower(),
+        "num": r.randint(1000, 9999),
+        "num2": r.randint(1000, 9999),
+        "a": r.randint(201, 899),
+        "b": r.randint(201, 899),
+        "c": r.randint(10, 99),
+    }
 
 
 def prose(r: random.Random, sentences: tuple[int, int] = (3, 6)) -> str:
@@ -245,8 +408,13 @@ def calls(seed: int, rows: int = 800) -> Planted:
     data.faults["answer_shape"] = set(taken["answer_shape"])
     for i in taken["answer_shape"]:
         good = json.loads(data.rows[i]["output"])
-        spoilt = (json.dumps({"tool": good["name"], "arguments": good["arguments"]}), json.dumps({"name": good["name"]}),
-                  json.dumps({"name": good["name"], "arguments": "none"}), "Sure! " + data.rows[i]["output"], data.rows[i]["output"][:-1])  # fmt: skip
+        spoilt = (
+            json.dumps({"tool": good["name"], "arguments": good["arguments"]}),
+            json.dumps({"name": good["name"]}),
+            json.dumps({"name": good["name"], "arguments": "none"}),
+            "Sure! " + data.rows[i]["output"],
+            data.rows[i]["output"][:-1],
+        )
         data.rows[i]["output"] = r.choice(spoilt)
     return data
 
@@ -260,9 +428,18 @@ def chats(seed: int, rows: int = 600) -> Planted:
     for i in taken["broken_turns"]:
         turns: list[dict[str, Any]] = data.rows[i]["messages"]
         user, reply = {"role": "user", "content": prose(r)}, {"role": "assistant", "content": prose(r)}
-        spoilt: list[Any] = [turns[:-1], [reply, *turns], [*turns, reply], [*turns, {"role": "narrator", "content": "x"}, reply], [], "text",
-                             [user, *turns], [*turns[:-1], {"role": "assistant", "content": ""}], [{"role": "assistant", "content": "only me"}],
-                             [*turns, {"role": "system", "content": "late"}, user, reply]]  # fmt: skip
+        spoilt: list[Any] = [
+            turns[:-1],
+            [reply, *turns],
+            [*turns, reply],
+            [*turns, {"role": "narrator", "content": "x"}, reply],
+            [],
+            "text",
+            [user, *turns],
+            [*turns[:-1], {"role": "assistant", "content": ""}],
+            [{"role": "assistant", "content": "only me"}],
+            [*turns, {"role": "system", "content": "late"}, user, reply],
+        ]
         data.rows[i]["messages"] = r.choice(spoilt)
     return data
 

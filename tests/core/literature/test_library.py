@@ -160,3 +160,32 @@ def test_what_is_not_an_id_never_reaches_a_host(library: Literature, services: S
     with pytest.raises(UsageError):
         library.read(bad)
     assert services.asked == 0
+
+
+def test_a_direction_that_is_none_is_refused_before_anyone_is_asked(library: Literature, services: Services) -> None:
+    with pytest.raises(UsageError, match="references or citations"):
+        library.citations("3101.00001", "../../v1/author")
+    assert services.asked == 0
+
+
+def test_citations_read_like_a_list(library: Literature) -> None:
+    found = library.citations("3101.00001", "references")
+    assert [edge.paper.id for edge in found] == ["3101.00002", "3101.00003"]
+    assert (len(found), found[:1]) == (2, found.items[:1])
+
+
+def test_an_abstract_taken_during_an_outage_gives_way_to_the_full_text(
+    library: Literature, services: Services, clock: FakeClock
+) -> None:
+    services.hub.break_next(Fault(status=500), times=4, path="/papers/")
+    services.html.break_next(Fault(status=500), times=4)
+    assert library.read("3101.00001").source == "abstract"
+    clock.time += 2 * 86_400
+    assert library.read("3101.00001").source == "hub"
+
+
+def test_a_broken_source_gives_way_to_an_old_answer(library: Literature, services: Services, clock: FakeClock) -> None:
+    library.linked("3101.00001")
+    clock.time += 3 * 86_400
+    services.hub.break_next(Fault(body=b"<html>down</html>"))
+    assert library.linked("3101.00001").source == "hf-papers (cache, 3 days old)"

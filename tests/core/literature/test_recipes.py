@@ -258,7 +258,7 @@ def test_every_symptom_has_a_remedy(sign: str) -> None:
 
 def test_what_one_does_not_have_is_not_proposed() -> None:
     for match in recipes.search("", needs={"answers_checkable"}, limit=200):
-        assert set(match.card.needs) <= {"answers_checkable"}
+        assert set(match.card.needs) <= {"answers_checkable", "prompts"}
     assert "dpo" not in {match.card.id for match in recipes.search("preference", needs={"demonstrations"}, limit=99)}
 
 

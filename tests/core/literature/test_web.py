@@ -139,3 +139,13 @@ def test_a_closed_port_is_unreachable(web: Web) -> None:
         address = gone.url
     with pytest.raises(Unreachable):
         web.get(address)
+
+
+def test_a_host_that_was_never_reached_costs_no_turn(web: Web, clock: FakeClock) -> None:
+    with Hello() as gone:
+        address, host = gone.url, gone.host
+    with pytest.raises(Unreachable):
+        web.get(address)
+    slept = sum(clock.slept)
+    with web.limiter.turn(host):
+        assert sum(clock.slept) == slept

@@ -33,7 +33,7 @@ def make_tokenizer(eos: str | None = "<end>", pad: str | None = "<pad>"):
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = ["<pad>", "<u>", "<a>", "<end>", "<eos>", *"0123456789+="]
+    tokens = ["<pad>", "<u>", "<a>", "<end>", "<eos>", *"0123456789+=a"]
     inner = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     inner.decoder = decoders.Fuse()

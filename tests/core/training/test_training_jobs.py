@@ -191,7 +191,7 @@ def test_a_job_that_raises_exits_1_and_its_diagnosis_names_the_error(lab: Lab, t
 
 
 def test_its_own_time_limit_ends_a_job_with_a_saved_model(lab: Lab, tmp_path: Path) -> None:
-    path = write_spec(tmp_path / "j", spec_for(lab, max_steps=100_000, time_limit_s=25.0, eval_every=0))
+    path = write_spec(tmp_path / "j", spec_for(lab, max_steps=100_000, time_limit_s=12.0, eval_every=0))
     job = [sys.executable, "-P", str(ROOT / "core" / "training" / "sft.py"), str(path)]  # a recipe stands alone
     subprocess.run(job, check=True, timeout=60, cwd=tmp_path, capture_output=True)
     result = read_stream(tmp_path / "j")[-1]
@@ -206,6 +206,8 @@ def test_its_own_time_limit_ends_a_job_with_a_saved_model(lab: Lab, tmp_path: Pa
         ({"model": "/no/such/model"}, 3, "no such model folder"),
         ({"kind": "no_such_kind"}, 2, "unknown kind of job"),
         ({"learning_rate": 1.0}, 2, "learning_rate"),
+        ({"data": "/no/such/data"}, 3, "no train.jsonl"),
+        ({"kind": "grpo", "batch_size": 30}, 2, "no multiple of num_generations"),
     ],
 )
 def test_a_wrong_spec_is_said_in_one_message(lab: Lab, tmp_path: Path, change: dict, code: int, said: str) -> None:

@@ -1,0 +1,40 @@
+# Everything a person needs: `make run` and `make test` do their own set-up. A second call reuses the environment.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.PHONY: run test setup soak bench check clean
+
+run: setup
+	@$(BIN)/intern run --task pocket/addition
+
+setup: $(STAMP)
+
+# torch first: with the pinned build there, nothing later pulls another one.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (about two minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name it with make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks.store_bench
+	$(BIN)/intern bench
+
+clean:
+	rm -rf $(VENV) build dist

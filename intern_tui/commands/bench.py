@@ -1,0 +1,101 @@
+"""`intern bench`: policies against each other on tasks, same budget, several seeds; one table with intervals.
+
+Every run is a real run with its own log (policy = brain). Runs go one after another, so that each has the machine to
+itself and equal budgets are equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.describe import percent, points
+from core.home import living_host
+from core.launch import Request, create_run, start_host
+from core.session import last_state
+from core.tasks import list_tasks
+
+
+def bench(a: argparse.Namespace) -> int:
+    """Run everything, print the table."""
+    tasks = a.tasks or [f"pocket/{Path(t.path).name}" for t in list_tasks()]
+    results: list[dict[str, Any]] = []
+    for task in tasks:
+        for seed in range(a.seeds):
+            for policy in a.policies:
+                results.append(_one(task, policy, seed, a.hours))
+                r = results[-1]
+                print(f"{task} {policy} seed {seed}: {percent(r['baseline'])} -> {percent(r['best'])} in {r['seconds']:.0f} s ({r['run']})", file=sys.stderr, flush=True)
+                if a.json:
+                    Path(a.json).write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    print(table(results, a.policies))
+    return 0
+
+
+def _one(task: str, policy: str, seed: int, hours: float | None) -> dict[str, Any]:
+    folder = create_run(Request(task=task, brain=policy, seed=seed, hours=hours, unattended=True))
+    start_host(folder)
+    while living_host(folder) is not None:
+        time.sleep(0.5)
+    s = last_state(folder)
+    scores = s.scores
+    return {
+        "task": task, "policy": policy, "seed": seed, "run": s.run, "status": s.status, "reason": s.reason,
+        "baseline": scores.heldout_baseline, "best": scores.heldout_best, "delta": scores.heldout_delta,
+        "interval": scores.heldout_interval, "seconds": s.elapsed_s(),
+        "failures": [f.kind for f in s.failures if f.severity == "failing"],
+    }  # fmt: skip
+
+
+def table(results: list[dict[str, Any]], policies: list[str]) -> str:
+    """Mean held-out gain by task and policy with a 95 % interval over seeds (t); then each policy against the first."""
+    lines = [f"{'task':<18} {'policy':<10} {'seeds':>5} {'base':>8} {'best':>8} {'gain':>7} {'95 % over seeds':>18} {'>= 30 points':>13} {'seconds':>8}"]
+    for task in dict.fromkeys(r["task"] for r in results):
+        for policy in policies:
+            rows = [r for r in results if r["task"] == task and r["policy"] == policy]
+            good = [r for r in rows if r["delta"] is not None]
+            gains = [r["delta"] for r in good]
+            if not gains:
+                lines.append(f"{task:<18} {policy:<10} {len(rows):>5} no run finished")
+                continue
+            low, high = _interval(gains)
+            enough = sum(g >= 0.30 and r["interval"][0] > 0 for g, r in zip(gains, good, strict=True))
+            base, best = statistics.mean(r["baseline"] for r in good), statistics.mean(r["best"] for r in good)
+            seconds = statistics.mean(r["seconds"] for r in rows)
+            lines.append(
+                f"{task:<18} {policy:<10} {len(rows):>5} {percent(base):>8} {percent(best):>8} {points(statistics.mean(gains)):>7} "
+                f"{f'[{points(low)}, {points(high)}]':>18} {f'{enough} of {len(rows)}':>13} {seconds:>8.0f}"
+            )
+        lines += _against(task, results, policies)
+    return "\n".join(lines)
+
+
+def _against(task: str, results: list[dict[str, Any]], policies: list[str]) -> list[str]:
+    """The first policy minus each other one, paired by seed."""
+    gains = {(r["policy"], r["seed"]): r["delta"] for r in results if r["task"] == task and r["delta"] is not None}
+    lines: list[str] = []
+    for other in policies[1:]:
+        pairs = [gains[(policies[0], s)] - d for (p, s), d in gains.items() if p == other and (policies[0], s) in gains]
+        if pairs:
+            low, high = _interval(pairs)
+            lines.append(f"{task:<18} {policies[0]} - {other}: {points(statistics.mean(pairs))} [{points(low)}, {points(high)}] over {len(pairs)} seeds")
+    return lines
+
+
+_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+"""Two-sided 95 % quantiles of Student's t by degrees of freedom."""
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return (math.nan, math.nan)
+    half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half

@@ -1,0 +1,206 @@
+"""The playbook as a pure function of its transcript, in a world that answers its tool calls from a response surface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from core.agent.playbook.model import Call, Observation, PlaybookModel
+from core.agent.playbook.policy import research
+from core.agent.playbook.search import Trial, best, ladder, next_rung
+from core.agent.playbook.wishes import Wishes
+
+
+class World:
+    """Answers tool calls. The score of a training peaks at `peak_lr` and grows with steps; above `edge_lr` it diverges."""
+
+    def __init__(self, peak_lr: float = 1e-3, edge_lr: float = 1e-2, ceiling: float = 0.9, seconds: float = 600.0) -> None:
+        self.peak_lr, self.edge_lr, self.ceiling = peak_lr, edge_lr, ceiling
+        self.left = seconds
+        self.calls: list[Call] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.scores: dict[str, float] = {}
+        self.best = 0.3
+        self.final = "base"
+
+    def __call__(self, call: Call) -> str:
+        self.calls.append(call)
+        answer = getattr(self, "_" + call.tool, lambda **_: {})(**call.arguments)
+        return answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+
+    def _read_task(self) -> object:
+        return {
+            "data_files": ["/t/data/a.jsonl"], "model": {"parameters": 800_000}, "machine": {"cores": 2, "gpus": 0},
+            "verifier": "exact", "budget": {"seconds_left_for_research": self.left},
+        }  # fmt: skip
+
+    def _search_recipes(self, **_: Any) -> object:
+        return {"recipes": [{"id": "card", "title": "T", "why": "w", "signs": ["divergence"]}]}
+
+    def _recommend_settings(self, method: str, **_: Any) -> object:
+        return {"lr": {"low": 3e-4, "high": 3e-3, "card": "card"}, "batch": {"low": 32, "high": 128}, "epochs": {"low": 3, "high": 20}}
+
+    def _inspect_data(self, path: str) -> object:
+        return {"trainable": True, "rows": 2000, "concerns": [{"kind": "repeated", "count": 20}]}
+
+    def _prepare_data(self, **_: Any) -> object:
+        return {"rows": 1800, "dropped": {"repeated": 20}}
+
+    def _evaluate(self, model: str, label: str, variants: list[dict[str, Any]], **_: Any) -> object:
+        self.left -= 8
+        found: list[object] = []
+        for v in variants:
+            score = 0.3 if model == "base" else self.scores.get(model, 0.0)
+            found.append({"evaluation": f"{label}/{v['name']}", "score": score, "temperature": 0.0, "shots": v.get("shots", 0), "groups": []})
+        return {"evaluations": found, "seconds_left_for_research": self.left}
+
+    def _promote(self, model: str, evaluation: str) -> object:
+        score = 0.3 if model == "base" else self.scores[model]
+        assert score > self.best or model == "base", "a worse model over the best"
+        self.best, self.final = score, model
+        return {"final_model": "f"}
+
+    def _train(self, method: str, settings: dict[str, Any], model: str, **_: Any) -> object:
+        job = f"job-{len(self.jobs) + 1}"
+        self.jobs[job] = {"method": method, "model": model, **settings}
+        return {"job": job}
+
+    def _wait_for_jobs(self, jobs: list[str]) -> object:
+        return {"jobs": [self._report(j) for j in jobs], "seconds_left_for_research": self.left}
+
+    def _report(self, job: str) -> dict[str, Any]:
+        s = self.jobs[job]
+        seconds = 5 + 0.1 * s["max_steps"]
+        self.left -= seconds / 2
+        failed = s["lr"] >= self.edge_lr
+        start = 0.3 if s["model"] == "base" else self.best
+        fit = math.exp(-(math.log10(s["lr"] / self.peak_lr) ** 2)) * (1 - math.exp(-s["max_steps"] / 60))
+        score = 0.0 if failed else start + (self.ceiling - start) * fit
+        self.scores[job] = score
+        finding = {"failure": 7, "kind": "divergence", "severity": "failing", "remedies": [{"text": "lower", "changes": {"lr": "*0.3"}}]}
+        return {
+            "job": job, "status": "cancelled" if failed else "finished", "step": s["max_steps"], "seconds": seconds,
+            "seconds_per_step": 0.1, "checkpoint": not failed, "dev_scores": [[0, start], [s["max_steps"], score]],
+            "diagnosis": [finding] if failed else [], "last": {"learning_rate": s["lr"]},
+        }  # fmt: skip
+
+    def _audit_labels(self, **_: Any) -> object:
+        return {"suspicious": 0}
+
+    def _budget(self) -> object:
+        return {"seconds_left_for_research": self.left}
+
+    def _conclude_experiment(self, experiment: str, evaluation: str | None = None) -> object:
+        return {"verdict": "better" if evaluation else "failed"}
+
+
+def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = None) -> str:
+    policy = research(seed, wishes or Wishes())
+    call = next(policy)
+    for _ in range(500):
+        try:
+            call = policy.send(Observation(world(call)))
+        except StopIteration as end:
+            return str(end.value)
+    raise AssertionError("the policy does not come to an end")
+
+
+@pytest.mark.parametrize("peak", [1e-4, 1e-3, 3e-3])
+def test_the_ladder_finds_the_neighbourhood_of_the_best_rate_wherever_it_lies(peak: float) -> None:
+    world = World(peak_lr=peak)
+    play(world)
+    long_jobs = [j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["scheduler"] == "cosine"]
+    assert long_jobs
+    assert abs(math.log10(long_jobs[0]["lr"] / peak)) < 0.6
+    assert world.best > 0.75
+
+
+def test_a_rate_that_diverges_is_never_used_for_the_long_job() -> None:
+    world = World(peak_lr=3e-4, edge_lr=9e-4)
+    play(world)
+    long_jobs = [j for j in world.jobs.values() if j["scheduler"] == "cosine"]
+    assert long_jobs
+    assert all(j["lr"] < 9e-4 for j in long_jobs)
+    assert any(c.tool == "choose_remedy" for c in world.calls), "a diagnosed failure gets an answer"
+
+
+def test_it_measures_the_base_and_promotes_it_before_any_training() -> None:
+    world = World()
+    play(world)
+    tools = [c.tool for c in world.calls]
+    assert tools.index("inspect_data") < tools.index("prepare_data") < tools.index("evaluate") < tools.index("promote") < tools.index("train")
+
+
+def test_it_stops_when_nothing_gains_any_more_though_time_is_left() -> None:
+    world = World(ceiling=0.31, seconds=36_000)
+    play(world)
+    assert world.left > 1000
+
+
+def test_it_ends_when_the_time_is_short() -> None:
+    world = World(seconds=60)
+    play(world)
+    assert world.left > -60, "no long job was begun that does not fit"
+
+
+def test_tools_that_refuse_do_not_stop_it() -> None:
+    def broken(call: Call) -> str:
+        if call.tool == "read_task":
+            return World()(call)
+        return "ERROR: no"
+
+    assert "no data" in play(broken).lower()
+
+
+def test_words_of_a_person_change_the_course() -> None:
+    wishes = Wishes()
+    wishes.hear("Message from the person you work for (weigh it before your next decision): no grpo please, lr 2e-4")
+    world = World()
+    play(world, wishes=wishes)
+    trained = [c.arguments for c in world.calls if c.tool == "train"]
+    assert trained
+    assert all(t["method"] == "sft" for t in trained)
+    assert trained[0]["settings"]["lr"] == 2e-4
+    notes = [c.arguments["content"] for c in world.calls if c.tool == "note"]
+    assert any("no grpo" in n for n in notes), "it says what it made of the words"
+
+
+def test_words_it_cannot_act_on_are_answered_and_not_swallowed() -> None:
+    wishes = Wishes()
+    wishes.hear("try a mixture of experts")
+    world = World()
+    play(world, wishes=wishes)
+    assert any("cannot act on that" in str(c.arguments) for c in world.calls)
+
+
+def test_a_fresh_model_makes_the_same_next_call_from_the_same_transcript() -> None:
+    from smolagents.models import ChatMessage, MessageRole
+
+    world, model = World(), PlaybookModel(seed=3)
+    messages = [ChatMessage(role=MessageRole.USER, content="New task:\nimprove it")]
+    for _ in range(25):
+        answer = model.generate(messages)
+        fresh = PlaybookModel(seed=3).generate(messages)
+        assert answer.tool_calls is not None
+        assert fresh.tool_calls is not None
+        call, again = answer.tool_calls[0].function, fresh.tool_calls[0].function
+        assert (call.name, call.arguments) == (again.name, again.arguments)
+        if call.name == "final_answer":
+            break
+        told = world(Call(call.name, call.arguments))
+        messages.append(ChatMessage(role=MessageRole.TOOL_RESPONSE, content=f"Observation:\n{told}"))
+
+
+def test_ladders_are_even_in_the_logarithm_and_extend_beyond_their_edges() -> None:
+    assert ladder(1e-4, 1e-2, 3) == [1e-4, 1e-3, 1e-2]
+    trials = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.4), (1e-2, 0.6))]
+    assert next_rung(trials) == pytest.approx(4e-2)
+    inside = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.6), (1e-2, 0.4))]
+    assert next_rung(inside) is None
+    dead = [Trial(lr, "", None, True, {}) for lr in (1e-3, 1e-2)]
+    assert best(dead) is None
+    assert next_rung(dead) == pytest.approx(2.5e-4)

@@ -1,0 +1,93 @@
+"""Contamination: every exact or disguised copy, nearly every edited one, hardly a false alarm; nothing silly on short
+prompts."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from core.data.contamination import check_rows
+from core.data.evaluation_text import evaluation_strings, unreadable
+from tests.core.data.planted import HELD_OUT, disguise, edit_words, prose
+
+
+def _rate(rows: list[str], texts: list[str]) -> float:
+    result, _ = check_rows([(row, "an answer") for row in rows], texts)
+    return result.contaminated / len(rows)
+
+
+def test_copies_are_found_and_unrelated_text_is_not() -> None:
+    exact = disguised = edited = inside = unrelated = 0.0
+    for seed in HELD_OUT:
+        r = random.Random(seed)
+        texts = [prose(r) for _ in range(150)]
+        background = [prose(r) for _ in range(300)]
+        exact += _rate(texts, texts)
+        disguised += _rate([disguise(r, t) for t in texts], texts)
+        edited += _rate([edit_words(r, t, 0.1) for t in texts], texts)
+        inside += _rate([f"{prose(r, (1, 1))} {t} {prose(r, (1, 1))}" for t in texts], texts)
+        unrelated += _rate(background, texts)
+    n = len(HELD_OUT)
+    print(f"exact {exact / n:.1%}, case/space/punctuation {disguised / n:.1%}, 10 % of words edited {edited / n:.1%}, "
+          f"inside a longer text {inside / n:.1%}, false alarms {unrelated / n:.2%}")  # fmt: skip
+    assert exact == n
+    assert disguised == n
+    assert edited >= 0.95 * n
+    assert inside >= 0.95 * n
+    assert unrelated < 0.01 * n
+
+
+def test_short_prompts_match_by_equality_alone() -> None:
+    texts = ["12+7=", "12-7=", "3*(4+5)=", "reverse: stone", "What is the capital of France?"]
+    same = ["12 + 7 =", "12+7 =?", "3 * (4 + 5) =", "Reverse:  Stone", "what is the capital of france"]
+    other = ["12+8=", "127=", "12*7=", "3*4+5=", "reverse: stones", "What is the capital of Spain?", "12", "7"]
+    result, found = check_rows([(t, "1") for t in same + other], texts)
+    assert set(found) == set(range(len(same)))
+    assert result.samples_hit == 4
+
+
+def test_a_short_answer_is_no_leak_but_a_long_one_is() -> None:
+    long = (
+        "The owner kept the copper lantern because the storm had already broken both of the wooden bridges near "
+        "the mill."
+    )
+    result, found = check_rows([("a question", "42"), ("another", long), ("third", "yes")], ["42", "yes", long])
+    assert set(found) == {1}
+    assert result.findings[0].part == "answer"
+    assert result.findings[0].span.startswith("The owner kept")
+
+
+def test_word_problems_with_other_numbers_are_other_questions() -> None:
+    frame = (
+        "A baker sells {} loaves in the morning and {} in the afternoon, how many loaves does the baker sell on "
+        "that day?"
+    )
+    leaked, sibling = frame.format(17, 25), frame.format(31, 48)
+    result, found = check_rows([(leaked, "42"), (sibling, "79")], [leaked])
+    assert (result.contaminated, result.alerts) == (1, 1)
+    assert (found[0].kind, found[1].kind) == ("exact", "ngram8")
+
+
+def test_the_span_points_at_the_leak_in_the_row() -> None:
+    leak = "Which of the seven lighthouses along the northern coast was the last one to be lit by burning whale oil?"
+    row = f"Here is a riddle for you. {leak} Take your time."
+    _, found = check_rows([(row, "x")], [leak])
+    assert row[found[0].start : found[0].end] == leak.rstrip("?")
+
+
+def test_sample_strings_are_read_from_every_kind_of_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "Q one?", "answer": "7"}) + "\n")
+    (tmp_path / "b.json").write_text(json.dumps({"data": [{"prompt": "Q two?", "answer": "no"}]}))
+    (tmp_path / "c.csv").write_text("question,label\nQ three?,1\n")
+    (tmp_path / "d.txt").write_text("Q four?\nQ five?\n")
+    (tmp_path / "evaluate.py").write_text(
+        '"""A docstring."""\nimport argparse\np = argparse.ArgumentParser()\np.add_argument("--limit", help="how '
+        'many")\n'
+        'SAMPLES = [("Q six?", "12"), {"prompt": "Q seven?"}]\n'
+    )
+    (tmp_path / "broken.py").write_text("def (:\n")
+    found = evaluation_strings([tmp_path])
+    assert {"Q one?", "Q two?", "Q three?", "Q four?", "Q five?", "Q six?", "Q seven?"} <= set(found)
+    assert not {"7", "no", "1", "12", "A docstring.", "--limit", "how many"} & set(found)
+    assert [Path(line.split(":")[0]).name for line in unreadable([tmp_path])] == ["broken.py"]

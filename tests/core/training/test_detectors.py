@@ -1,0 +1,274 @@
+"""The detectors against made streams: each kind is named, early, and healthy trainings are left alone.
+
+The streams are drawn from models of what real runs look like (noise included), over several seeds, so that no test
+hangs on one lucky curve.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from core.training.detectors import Watch
+from core.training.diagnosis import KNOWLEDGE, Finding, diagnosis
+from core.training.spec import TrainSpec, changed
+
+SEEDS = range(8)
+
+
+def grpo(seed: int, watch: Watch | None = None, **curves) -> dict[str, Finding]:
+    """A GRPO training whose curves are functions of progress in [0, 1]; 16 groups of 8 samples give the noise."""
+    rng, steps = random.Random(seed), 100
+    watch = watch or Watch("grpo", steps)
+    reward = curves.get("reward", lambda t: 0.3 + 0.4 * t)
+    dev = curves.get("dev", lambda t: reward(t) + 0.05)
+    for step in range(steps + 1):
+        t = step / steps
+        if step % max(steps // 8, 1) == 0 and dev is not None:
+            p = min(max(dev(t), 0), 1)
+            watch.feed(step, {"dev_score": sum(rng.random() < p for _ in range(200)) / 200, "dev_n": 200})
+        if step:
+            scale = curves.get("scale", 1.0)
+            values = {
+                "reward": reward(t) + scale * rng.gauss(0, 0.05),
+                "frac_reward_zero_std": curves.get("dead", lambda t: 0.2)(t),
+                "entropy": curves.get("entropy", lambda t: 0.8 * (0.25 ** min(2 * t, 1)))(t) * rng.uniform(0.9, 1.1),
+                "completions/mean_length": curves.get("length", lambda t: 20)(t) * rng.uniform(0.95, 1.05),
+                "completions/clipped_ratio": min(max(curves.get("clipped", lambda t: 0.02)(t), 0), 1),
+                "grad_norm": rng.lognormvariate(0, 0.4),
+                "step_time": rng.uniform(0.2, 0.25) * curves.get("time", lambda t: 1)(t),
+                "data_time": 0.01 + curves.get("wait", lambda t: 0)(t),
+            }
+            if "kl" in curves:
+                values["kl"] = curves["kl"](t)
+            watch.feed(step, values)
+    return {f.kind: f for f in diagnosis(watch.findings).findings}
+
+
+def sft(seed: int, loss, steps: int = 100, dev=None, held=None, noise: float = 0.03) -> dict[str, Finding]:
+    """An SFT training; `held`: the eval loss."""
+    rng = random.Random(seed)
+    watch = Watch("sft", steps)
+    for step in range(1, steps + 1):
+        t = step / steps
+        watch.feed(
+            step, {"loss": loss(t) + rng.gauss(0, noise), "grad_norm": rng.lognormvariate(0, 0.3), "step_time": 0.2}
+        )
+        if held and step % (steps // 10) == 0:
+            watch.feed(step, {"eval_loss": held(t) + rng.gauss(0, 0.01)})
+        if dev and step % (steps // 8) == 0:
+            watch.feed(step, {"dev_score": dev(t), "dev_n": 200})
+    return {f.kind: f for f in diagnosis(watch.findings).findings}
+
+
+def failing(found: dict[str, Finding]) -> set[str]:
+    return {kind for kind, f in found.items() if f.severity == "failing"}
+
+
+HEALTHY_GRPO = {
+    "steady": {},
+    "entropy falls by nine tenths while the score rises": {"entropy": lambda t: 0.8 * 0.1**t},
+    "solved early, then flat": {
+        "reward": lambda t: min(0.3 + 2 * t, 0.97), "dead": lambda t: min(0.2 + 1.5 * t, 0.95),
+        "entropy": lambda t: 0.8 * 0.05 ** min(2 * t, 1),
+    },
+    "slow and noisy": {"reward": lambda t: 0.2 + 0.08 * t, "entropy": lambda t: 0.6 - 0.1 * t},
+    "answers grow with the score (reasoning)": {"length": lambda t: 20 + 40 * t, "clipped": lambda t: 0.02 + 0.05 * t},
+    "few prompts are right at first": {"reward": lambda t: 0.03 + 0.3 * t, "dead": lambda t: 0.75 - 0.4 * t},
+    "kl grows slowly": {"kl": lambda t: 0.15 * t},
+    "no development score": {"dev": None},
+    "sampling sharpens, greedy stays": {"reward": lambda t: 0.2 + 0.3 * t, "dev": lambda t: 0.5 + 0.05 * t},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", HEALTHY_GRPO)
+def test_a_healthy_grpo_is_left_alone(name: str, seed: int) -> None:
+    assert failing(grpo(seed, **HEALTHY_GRPO[name])) == set()
+
+
+HEALTHY_SFT = {
+    "falls, then flattens": (lambda t: 0.4 + 2 * math.exp(-8 * t), None),
+    "falls fast to nearly nothing": (lambda t: 0.02 + math.exp(-20 * t), lambda t: min(0.3 + t, 0.9)),
+    "a bump after a restart at a high rate heals": (
+        lambda t: 0.4 + 1.2 * math.exp(-((t - 0.04) ** 2) / 0.001) - 0.15 * t,
+        lambda t: 0.55 if t < 0.02 else 0.3 + 0.4 * t,
+    ),
+    "hardly anything to learn": (lambda t: 1.0 - 0.04 * t, None),
+    "already good": (lambda t: 0.05 - 0.01 * t, lambda t: 0.9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", HEALTHY_SFT)
+def test_a_healthy_sft_is_left_alone(name: str, seed: int) -> None:
+    loss, dev = HEALTHY_SFT[name]
+    assert failing(sft(seed, loss, dev=dev, noise=0.01 if "nearly" in name or "good" in name else 0.03)) == set()
+
+
+def test_a_small_noisy_batch_is_no_divergence() -> None:
+    assert failing(sft(1, lambda t: 1.2 + 0.8 * math.exp(-5 * t), noise=0.3)) == set()
+
+
+FAILING_GRPO = {
+    "no_learning_signal": {
+        "reward": lambda t: 0.0, "scale": 0.0, "dead": lambda t: 1.0, "dev": lambda t: 0.3, "entropy": lambda t: 0.8,
+    },
+    "divergence": {
+        "reward": lambda t: 0.3 * math.exp(-20 * t), "dead": lambda t: min(0.2 + 5 * t, 1), "scale": 0.5,
+        "entropy": lambda t: 0.5 + 2 * min(8 * t, 1), "dev": lambda t: 0.5 * math.exp(-20 * t),
+    },
+    "entropy_collapse": {
+        "reward": lambda t: 0.3, "dev": lambda t: 0.35, "entropy": lambda t: 0.8 * 0.02 ** min(4 * t, 1),
+    },
+    "length_runaway": {
+        "reward": lambda t: 0.3, "length": lambda t: 20 * (1 + 8 * t), "clipped": lambda t: 3 * t, "dev": lambda t: 0.3,
+    },
+    "reward_hacking": {"reward": lambda t: 0.3 + 0.6 * min(3 * t, 1), "dev": lambda t: 0.35 * math.exp(-10 * t)},
+    "reward_collapse": {
+        "reward": lambda t: 0.3 + t if t < 0.3 else 0.1 * math.exp(-3 * t),
+        "dev": lambda t: 0.3 + t if t < 0.3 else 0.1,
+    },
+    "kl_over_optimisation": {
+        "reward": lambda t: 0.3 + 0.8 * t if t < 0.4 else 0.62 - 0.5 * (t - 0.4), "kl": lambda t: 0.05 + 2 * t * t,
+        "dev": lambda t: 0.45 if t < 0.4 else 0.15,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", FAILING_GRPO)
+def test_each_failure_of_grpo_is_named(kind: str, seed: int) -> None:
+    found = grpo(seed, **FAILING_GRPO[kind])
+    assert kind in failing(found), found.keys()
+    assert any(char.isdigit() for char in " ".join(found[kind].evidence))
+
+
+@pytest.mark.parametrize(
+    "kind", ["no_learning_signal", "divergence", "entropy_collapse", "length_runaway", "reward_hacking"]
+)
+def test_half_of_the_failures_are_seen_in_the_first_quarter(kind: str) -> None:
+    """Reckoned on the step at which a streaming watch speaks, not the one it names."""
+    early = 0
+    for seed in SEEDS:
+        watch = Stopping("grpo", 100)
+        grpo(seed, watch, **FAILING_GRPO[kind])
+        early += watch.spoke <= 25
+    assert early >= len(SEEDS) / 2
+
+
+class Stopping(Watch):
+    """Remembers when it first called the training failing."""
+
+    spoke = 10**9
+
+    def feed(self, step, values):
+        found = super().feed(step, values)
+        if any(f.severity == "failing" for f in found):
+            self.spoke = min(self.spoke, step)
+        return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_loss_that_climbs_and_stays_is_divergence(seed: int) -> None:
+    found = sft(seed, lambda t: 1.0 - t if t < 0.3 else 0.7 + 6 * (t - 0.3))
+    assert failing(found) == {"divergence"}
+    assert 30 <= found["divergence"].first_step <= 50
+    assert "divergence" in failing(sft(seed, lambda t: 0.5 if t < 0.02 else 3.0))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_eval_loss_that_turns_while_the_loss_falls_is_overfitting(seed: int) -> None:
+    found = sft(seed, lambda t: 1.5 * math.exp(-4 * t), held=lambda t: 1.4 - 1.2 * t if t < 0.4 else 0.92 + (t - 0.4))
+    assert failing(found) == {"overfitting"}
+    assert found["overfitting"].first_step == 40
+
+
+def test_a_development_score_that_falls_while_the_loss_falls_is_overfitting() -> None:
+    found = sft(0, lambda t: 1.5 * math.exp(-4 * t), dev=lambda t: 0.6 - 0.4 * t)
+    assert failing(found) == {"overfitting"}
+
+
+def test_nothing_moves_is_a_plateau() -> None:
+    assert "plateau" in sft(0, lambda t: 1.5, noise=0.01)
+    assert "plateau" in grpo(0, reward=lambda t: 0.3, entropy=lambda t: 0.8)
+
+
+def test_masked_labels_are_no_learning_signal() -> None:
+    watch = Watch("sft", 50)
+    for step in range(1, 5):
+        watch.feed(step, {"loss": 0.0, "grad_norm": 0.0})
+    assert watch.findings[0].kind == "no_learning_signal"
+    assert watch.findings[0].hopeless
+
+
+def test_slowness_is_told_but_is_no_failure() -> None:
+    assert "throughput_drop" in grpo(0, time=lambda t: 1 if t < 0.5 else 3)
+    assert "data_starvation" in grpo(0, wait=lambda t: 0.15)
+    watch = Watch("sft", 1000, time_limit_s=100)
+    for step in range(1, 8):
+        watch.feed(step, {"loss": 1.0, "step_time": 0.5})
+    assert [f.kind for f in watch.findings] == ["slow"]
+    assert failing(grpo(0, time=lambda t: 1 if t < 0.5 else 3)) == set()
+
+
+def test_non_finite_values_are_named_at_their_step_and_one_overflow_is_forgiven() -> None:
+    watch = Watch("sft", 50)
+    watch.feed(1, {"loss": 1.0, "grad_norm": math.inf})
+    watch.feed(2, {"loss": 1.0, "grad_norm": 1.0})
+    assert watch.findings == []
+    (found,) = watch.feed(3, {"loss": math.nan, "grad_norm": 1.0})
+    assert (found.kind, found.first_step, found.hopeless) == ("non_finite", 3, True)
+
+
+def test_silence_is_stalled_only_when_it_is_long_for_this_job() -> None:
+    watch = Watch("grpo", 50)
+    for step in range(1, 5):
+        watch.feed(step, {"reward": 0.1, "step_time": 10.0})
+    assert watch.quiet(150) == []
+    assert [f.kind for f in watch.quiet(250)] == ["stalled"]
+
+
+@pytest.mark.parametrize(
+    ("code", "tail", "saved", "kind"),
+    [
+        (1, "Traceback (most recent call last):\n  x\nValueError: no", None, "crash"),
+        (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried", None, "out_of_memory"),
+        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", None, "out_of_memory"),
+        (-9, "", None, "out_of_memory"),
+        (0, "", False, "no_checkpoint"),
+        (0, "Traceback (most recent call last)", True, None),
+        (None, "all is well", None, None),
+    ],
+)
+def test_the_end_of_a_job_is_read_from_its_code_and_log(code, tail, saved, kind) -> None:
+    found = Watch("sft", 10).finish(code, tail, saved)
+    assert [f.kind for f in found] == ([kind] if kind else [])
+
+
+def test_a_problem_is_told_once_and_again_only_when_it_gets_worse() -> None:
+    watch = Watch("grpo", 40)
+    told = []
+    for step in range(1, 30):
+        values = {"reward": 0.0, "frac_reward_zero_std": 1.0, "grad_norm": 0.0}
+        told += watch.feed(step, values)
+    assert [(f.kind, f.hopeless) for f in told] == [("no_learning_signal", False), ("no_learning_signal", True)]
+
+
+def test_every_kind_has_causes_and_remedies_that_a_spec_can_take() -> None:
+    spec = TrainSpec(kind="grpo", model="m", data="d", lr=1e-5)
+    for causes, remedies in KNOWLEDGE.values():
+        assert causes
+        assert remedies
+        for remedy in remedies:
+            assert changed(spec, remedy.changes) != spec or not remedy.changes or remedy.changes in (
+                {"rewards": []}, {"epsilon": 0.2, "epsilon_high": 0.28},
+            )  # fmt: skip
+
+
+def test_a_relative_change_multiplies_the_learning_rate_in_use() -> None:
+    spec = TrainSpec(kind="sft", model="m", data="d")
+    assert changed(spec, {"lr": "*0.3"}).learning_rate == pytest.approx(6e-6)
+    assert changed(spec, {"max_steps": "*0.5"}).max_steps == 100
