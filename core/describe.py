@@ -52,7 +52,9 @@ def _finished(p: e.RunFinished) -> Line:
     text = f"run {p.status}: {p.reason}"
     if p.delta is not None and p.interval is not None:
         low, high = p.interval
-        text += f"; held-out {percent(p.baseline)} -> {percent(p.best)}, {points(p.delta)} [{points(low)}, {points(high)}]"
+        text += (
+            f"; held-out {percent(p.baseline)} -> {percent(p.best)}, {points(p.delta)} [{points(low)}, {points(high)}]"
+        )
     return text, "good" if p.status == "finished" else "bad"
 
 

@@ -36,7 +36,12 @@ def _training() -> Check:
     have = versions()
     missing = [n for n in ("torch", "transformers", "trl", "peft", "datasets") if n not in have]
     found = ", ".join(f"{n} {v}" for n, v in have.items())
-    return Check(name="training", ok=not missing, found=found, fix=f"missing {', '.join(missing)}: pip install 'ml-intern-tui[train]'")
+    return Check(
+        name="training",
+        ok=not missing,
+        found=found,
+        fix=f"missing {', '.join(missing)}: pip install 'ml-intern-tui[train]'",
+    )
 
 
 def _disk() -> Check:
@@ -45,7 +50,9 @@ def _disk() -> Check:
     free = shutil.disk_usage(existing).free
     writable = os.access(existing, os.W_OK)
     found = f"{free >> 30} GB free at {place}" + ("" if writable else ", not writable")
-    return Check(name="disk", ok=free > MIN_FREE_BYTES and writable, found=found, fix="set INTERN_HOME to a disk with room")
+    return Check(
+        name="disk", ok=free > MIN_FREE_BYTES and writable, found=found, fix="set INTERN_HOME to a disk with room"
+    )
 
 
 def _device() -> Check:
@@ -60,9 +67,17 @@ def _device() -> Check:
 
 def _sandbox() -> Check:
     bwrap = shutil.which("bwrap")
-    return Check(name="sandbox", ok=bool(bwrap), found=bwrap or "none", fix="commands of an LLM brain run as you", needed=False)
+    return Check(
+        name="sandbox", ok=bool(bwrap), found=bwrap or "none", fix="commands of an LLM brain run as you", needed=False
+    )
 
 
 def _token() -> Check:
     has = bool(os.environ.get("HF_TOKEN"))
-    return Check(name="hub token", ok=has, found="HF_TOKEN is set" if has else "none", fix="set HF_TOKEN for hf: brains and gated data", needed=False)
+    return Check(
+        name="hub token",
+        ok=has,
+        found="HF_TOKEN is set" if has else "none",
+        fix="set HF_TOKEN for hf: brains and gated data",
+        needed=False,
+    )

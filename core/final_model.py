@@ -25,7 +25,11 @@ def promote_folder(source: str, target: Path, decoding: Decoding, stop_ids: list
     recover_swap(target)
     folder = Path(source)
     if not folder.is_dir():
-        raise JobError("A model on the Hub cannot be promoted before it was trained or fetched", where=source, next="Train from it first")
+        raise JobError(
+            "A model on the Hub cannot be promoted before it was trained or fetched",
+            where=source,
+            next="Train from it first",
+        )
     fresh = target.with_name(target.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh, symlinks=False, ignore=shutil.ignore_patterns(*SKIPPED, "checkpoint-*"))

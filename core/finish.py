@@ -54,7 +54,11 @@ def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResul
     except EvaluationError as error:
         if "time" not in str(error) and "hang" not in str(error):
             raise
-        desk.emit(e.NoteAdded(text=f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead"))
+        desk.emit(
+            e.NoteAdded(
+                text=f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead"
+            )
+        )
         base, final = _both(desk, guard, SHORT_LIMIT, max(60.0, desk.clock.left_s))
     before = _record(desk, base, "base, held-out", desk.settings.model, None, None)
     difference = _difference(base, final)
@@ -124,7 +128,9 @@ def _record(
     return name
 
 
-def _end(desk: Desk, status: str, reason: str, scores: tuple[BenchmarkResult, BenchmarkResult, Difference] | None) -> None:
+def _end(
+    desk: Desk, status: str, reason: str, scores: tuple[BenchmarkResult, BenchmarkResult, Difference] | None
+) -> None:
     final = desk.folder / "final_model"
     report = desk.folder / "report.md"
     base, best, difference = scores or (None, None, None)

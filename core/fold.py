@@ -34,8 +34,21 @@ from core.state import (
 from store.event import Event
 
 HEADLINE = frozenset(
-    "loss reward reward_std kl entropy dev_score grad_norm learning_rate mean_token_accuracy eval_loss "
-    "completions/mean_length completions/clipped_ratio frac_reward_zero_std".split()
+    [
+        "loss",
+        "reward",
+        "reward_std",
+        "kl",
+        "entropy",
+        "dev_score",
+        "grad_norm",
+        "learning_rate",
+        "mean_token_accuracy",
+        "eval_loss",
+        "completions/mean_length",
+        "completions/clipped_ratio",
+        "frac_reward_zero_std",
+    ]
 )
 """Metrics whose history the state keeps; all others have their latest value here and their history in the log."""
 
@@ -414,8 +427,19 @@ def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> 
     experiment = p.experiment or (state.jobs[p.job].experiment if p.job in state.jobs else "")
     state.failures.append(
         Failure(
-            event.seq, p.job, p.kind, p.first_step, p.severity, p.confidence, p.evidence, p.causes, p.remedies,
-            p.options, p.stopped, experiment, ts=event.ts,
+            event.seq,
+            p.job,
+            p.kind,
+            p.first_step,
+            p.severity,
+            p.confidence,
+            p.evidence,
+            p.causes,
+            p.remedies,
+            p.options,
+            p.stopped,
+            experiment,
+            ts=event.ts,
         )  # fmt: skip
     )
     _mark(state, event, "!", f"{p.job}: {p.kind}")

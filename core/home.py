@@ -145,7 +145,9 @@ def find_run(reference: str) -> Path:
         return as_path.absolute()
     folders = list(run_folders())
     if not folders:
-        raise NotFound("There are no runs yet", where=str(runs_dir()), next="Start one: intern run --task pocket/addition")
+        raise NotFound(
+            "There are no runs yet", where=str(runs_dir()), next="Start one: intern run --task pocket/addition"
+        )
     if reference == "last":
         return folders[0]
     exact = [f for f in folders if f.name == reference]

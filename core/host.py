@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-
 from core import events as e
 from core.agent.brain import HOW_TO_USE_AN_LLM
 from core.agent.control import Control
@@ -59,7 +58,9 @@ def host(folder: Path) -> int:
     with EventLog.open(folder, TABLES) as log:
         started = process_started(os.getpid()) or 0.0
         socket = socket_path(folder)
-        write_json(folder / "host.json", HostInfo(pid=os.getpid(), started=started, boot_id=boot_id(), socket=str(socket)))
+        write_json(
+            folder / "host.json", HostInfo(pid=os.getpid(), started=started, boot_id=boot_id(), socket=str(socket))
+        )
         try:
             return _Host(folder, log, socket).run()
         finally:
@@ -73,7 +74,11 @@ class _Host:
         self.past: list[Event] = list(log.events())
         state, used_s = _fold(self.past)
         if state.status in ("finished", "failed", "stopped"):
-            raise Refused(f"Run {state.run} has {state.status}", where=str(folder), next=f"intern replay {state.run}, or intern fork")
+            raise Refused(
+                f"Run {state.run} has {state.status}",
+                where=str(folder),
+                next=f"intern replay {state.run}, or intern fork",
+            )
         self.journal = Journal(log, state)
         self.desk = _desk(folder, self.journal, state, used_s)
         self.control = Control(self.desk)
@@ -151,7 +156,11 @@ class _Host:
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
             timeout_s=max(20.0, min(900.0, 0.3 * desk.clock.limit_s)), threads=1,
         )  # fmt: skip
-        desk.emit(e.EvaluationStarted(evaluation="contract", label="does evaluate.py work?", model=request.model_path, split="contract"))
+        desk.emit(
+            e.EvaluationStarted(
+                evaluation="contract", label="does evaluate.py work?", model=request.model_path, split="contract"
+            )
+        )
         try:
             result = run_benchmark(desk.task, request, guard=self.guard, stop=desk.stopping)
         except InternError as error:
@@ -185,7 +194,11 @@ class _Host:
                 if used >= mark and mark not in warned:
                     warned.add(mark)
                     if used < mark + 0.05:
-                        self.journal.emit(e.BudgetWarned(kind="wall", fraction=mark, used=clock.used_s / 3600, limit=clock.limit_s / 3600))
+                        self.journal.emit(
+                            e.BudgetWarned(
+                                kind="wall", fraction=mark, used=clock.used_s / 3600, limit=clock.limit_s / 3600
+                            )
+                        )
             if clock.work_left_s <= 0:
                 self.desk.stopping.set()
                 self.journal.wake()
@@ -245,7 +258,9 @@ def _gpu(s: GpuSample) -> e.GpuSampled:
 class SummaryWriter:
     """Keeps summary.json beside the log, so that runs can be listed without opening logs."""
 
-    TYPES = frozenset("run_started run_paused run_resumed run_finished evaluation_finished checkpoint_promoted note_added approval_requested approval_decided plan_updated".split())  # noqa: E501, SIM905
+    TYPES = frozenset(
+        "run_started run_paused run_resumed run_finished evaluation_finished checkpoint_promoted note_added approval_requested approval_decided plan_updated".split()
+    )  # noqa: E501, SIM905
 
     def __init__(self, folder: Path, journal: Journal) -> None:
         self.folder = folder

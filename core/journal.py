@@ -31,7 +31,9 @@ class Journal:
         self._changed = threading.Condition(threading.RLock())
         self._listeners: list[Callable[[Event], None]] = []
 
-    def emit(self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None) -> Event:
+    def emit(
+        self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None
+    ) -> Event:
         """Append one event; returns it once it is durable."""
         return self._append([e.new(payload, actor=actor, cause=cause, id=id)])[0]
 

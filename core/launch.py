@@ -65,7 +65,9 @@ def create_run(request: Request) -> Path:
     if request.usd < 0 or not math.isfinite(request.usd):
         raise UsageError(f"{request.usd:g} dollars is no budget", where="--usd", next="Give 0 or more")
     if request.autonomy not in TIERS:
-        raise UsageError(f"No tier is called {request.autonomy!r}", where="--autonomy", next="Use one of " + ", ".join(TIERS))
+        raise UsageError(
+            f"No tier is called {request.autonomy!r}", where="--autonomy", next="Use one of " + ", ".join(TIERS)
+        )
     if request.compute != "local":
         raise UsageError(f"Compute {request.compute!r} is not there yet", where="--compute", next="Use local")
     model = request.model or task.base_model
@@ -97,7 +99,9 @@ def create_run(request: Request) -> Path:
         raise Refused(f"The log cannot be written: {error}", where=str(folder), next="Check the disk") from error
     write_json(
         folder / "summary.json",
-        Summary(run=run, goal=goal, task=name, model=card.path, brain=request.brain, started=datetime.now(UTC).isoformat()),
+        Summary(
+            run=run, goal=goal, task=name, model=card.path, brain=request.brain, started=datetime.now(UTC).isoformat()
+        ),
     )
     return folder
 
@@ -107,7 +111,9 @@ def start_host(folder: Path, wait_s: float = 20.0) -> int:
     alive = living_host(folder)
     if alive is not None:
         raise Refused(
-            f"Run {folder.name} has a host already (pid {alive.pid})", where=str(folder), next=f"intern attach {folder.name}"
+            f"Run {folder.name} has a host already (pid {alive.pid})",
+            where=str(folder),
+            next=f"intern attach {folder.name}",
         )
     log_path = folder / "host.log"
     with log_path.open("ab") as log:
@@ -153,7 +159,9 @@ def _check_training_installed() -> None:
     missing = [n for n in ("torch", "trl", "transformers", "peft", "datasets") if n not in versions()]
     if missing:
         raise NotFound(
-            f"Training needs {', '.join(missing)}", where=sys.prefix, next="Install it: pip install 'ml-intern-tui[train]'"
+            f"Training needs {', '.join(missing)}",
+            where=sys.prefix,
+            next="Install it: pip install 'ml-intern-tui[train]'",
         )
 
 

@@ -17,7 +17,15 @@ def write_report(state: RunState, path: Path) -> None:
 
 def render_report(state: RunState) -> str:
     """The report of a run in Markdown. `[n]` is the number of the event a figure comes from."""
-    parts = [_head(state), _result(state), _read(state), _data(state), _base(state), _experiments(state), _failures(state)]
+    parts = [
+        _head(state),
+        _result(state),
+        _read(state),
+        _data(state),
+        _base(state),
+        _experiments(state),
+        _failures(state),
+    ]
     return "\n\n".join(part for part in [*parts, _lessons(state), _reproduce(state)] if part) + "\n"
 
 
@@ -75,7 +83,9 @@ def _data(s: RunState) -> str:
     for d in s.datasets.values():
         if d.prepared:
             dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in d.dropped.items()) or "nothing"
-            lines.append(f"- `{d.name}`: {d.train_rows} rows for training, {d.dev_rows} for development; dropped: {dropped} [{d.seq}]")
+            lines.append(
+                f"- `{d.name}`: {d.train_rows} rows for training, {d.dev_rows} for development; dropped: {dropped} [{d.seq}]"
+            )
         else:
             concerns = ", ".join(f"{c.count} {c.kind.replace('_', ' ')}" for c in d.concerns) or "none"
             lines.append(f"- `{d.name}`: {d.rows} rows; concerns: {concerns} [{d.seq}]")
@@ -86,7 +96,12 @@ def _base(s: RunState) -> str:
     done = [x for x in s.evaluations.values() if x.done and x.split == "dev"]
     if not done:
         return ""
-    lines = ["## Development scores", "", "| model | score | 95 % interval | n | against the baseline | event |", "|---|---|---|---|---|---|"]
+    lines = [
+        "## Development scores",
+        "",
+        "| model | score | 95 % interval | n | against the baseline | event |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join(lines + [_row(x) for x in done])
 
 
@@ -110,7 +125,9 @@ def _experiment(s: RunState, x: Experiment) -> str:
     delta = ""
     if x.delta is not None and x.interval is not None:
         delta = f", {points(x.delta)} [{points(x.interval[0])}, {points(x.interval[1])}]"
-    jobs = "; ".join(f"{s.jobs[j].title} ({s.jobs[j].status})" for j in x.jobs if j in s.jobs and s.jobs[j].kind == "training")
+    jobs = "; ".join(
+        f"{s.jobs[j].title} ({s.jobs[j].status})" for j in x.jobs if j in s.jobs and s.jobs[j].kind == "training"
+    )
     return f"- **{x.id}** {x.hypothesis} [{x.seq}]\n  - {verdict}{delta}: {x.why} [{x.concluded_seq}]\n  - jobs: {jobs or 'none'}"
 
 
@@ -125,7 +142,10 @@ def _failures(s: RunState) -> str:
         if f.causes:
             lines.append(f"  - likely cause: {f.causes[0]}")
         if f.remedy:
-            lines.append(f"  - changed: {f.remedy} [{f.remedy_seq}]" + (f"; the experiment came out {f.result}" if f.result else ""))
+            lines.append(
+                f"  - changed: {f.remedy} [{f.remedy_seq}]"
+                + (f"; the experiment came out {f.result}" if f.result else "")
+            )
     return "\n".join(lines)
 
 

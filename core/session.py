@@ -32,7 +32,9 @@ def open_source(folder: Path) -> EventSource:
             return _open_file(folder)
         except LogBusy:
             time.sleep(0.1)  # a host opened the file between our two looks
-    raise Refused("The run's log is busy and its host does not answer", where=str(folder), next="Try again, or intern doctor")
+    raise Refused(
+        "The run's log is busy and its host does not answer", where=str(folder), next="Try again, or intern doctor"
+    )
 
 
 def _open_file(folder: Path) -> EventSource:
@@ -90,5 +92,7 @@ def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] |
     with RemoteLog(Path(host.socket)) as log:
         answer = log.call("command", command=name, text=text, arguments=arguments or {}, client="cli")
     if not answer.get("ok"):
-        raise Refused(f"{name} was rejected: {answer.get('error')}", where=f"run {folder.name}, event {answer.get('seq')}")
+        raise Refused(
+            f"{name} was rejected: {answer.get('error')}", where=f"run {folder.name}, event {answer.get('seq')}"
+        )
     return int(answer["seq"])

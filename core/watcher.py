@@ -90,7 +90,9 @@ class JobWatcher:
                         self._diagnose(watched, findings)
             elif kind == "checkpoint" and row.get("path") != watched.checkpoint:
                 watched.checkpoint = str(row.get("path"))
-                payloads.append(e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0)))
+                payloads.append(
+                    e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0))
+                )
             elif kind == "result":
                 watched.result = {k: v for k, v in row.items() if k != "kind"}
                 watched.checkpoint = str(row.get("model") or watched.checkpoint)
@@ -99,7 +101,9 @@ class JobWatcher:
         self.journal.emit_many(payloads)
 
     def _diagnose(self, watched: Watched, findings: list[Finding]) -> None:
-        known = self.journal.read(lambda s: {f.kind for f in s.failures if f.job == watched.id and f.severity == "failing"})
+        known = self.journal.read(
+            lambda s: {f.kind for f in s.failures if f.job == watched.id and f.severity == "failing"}
+        )
         for finding in findings:
             key = f"{finding.kind}:{finding.severity}"
             if key in watched.kinds or (finding.kind in known and finding.severity == "failing"):
@@ -129,7 +133,9 @@ class JobWatcher:
             reason = "it ended without an error but saved no checkpoint"
             self.journal.emit(e.JobFailed(job=job.id, reason=reason, exit_code=0, seconds=seconds, log_tail=log_tail))
         elif status.state == "done":
-            self.journal.emit(e.JobFinished(job=job.id, seconds=seconds, checkpoint=watched.checkpoint, result=watched.result))
+            self.journal.emit(
+                e.JobFinished(job=job.id, seconds=seconds, checkpoint=watched.checkpoint, result=watched.result)
+            )
         elif status.state == "cancelled":
             reason = watched.stop_reason or "asked to stop"
             self.journal.emit(e.JobCancelled(job=job.id, reason=reason, seconds=seconds))

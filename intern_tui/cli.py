@@ -78,7 +78,10 @@ def _watching(commands: Subparsers) -> None:  # type: ignore[valid-type]
 
 
 def _steering(commands: Subparsers) -> None:  # type: ignore[valid-type]
-    for name, help in (("steer", "say something to the brain before its next decision"), ("queue", "say something as the next turn")):
+    for name, help in (
+        ("steer", "say something to the brain before its next decision"),
+        ("queue", "say something as the next turn"),
+    ):
         p = _add(commands, name, "steer:say", help)
         p.add_argument("run", metavar="R")
         p.add_argument("text", nargs="+")

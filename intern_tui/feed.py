@@ -138,7 +138,7 @@ class LiveFeed:
 
     def command(self, command: str, text: str, arguments: dict[str, Any]) -> dict[str, Any]:
         with RemoteLog(self.socket_path) as remote:
-            return remote.call("command", command=command, text=text, arguments=arguments)
+            return remote.call("command", command=command, text=text, arguments=arguments, client="tui")
 
     def close(self) -> None:
         self._closed.set()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
 from core.sanitize import clean, one_line
 from core.state import Approval, Question, RunState
@@ -51,9 +51,12 @@ class Approvals(Dialog[None]):
     """One at a time; the arrows go through them. A denial or an answer asks for words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "close"),
+        Binding("escape", "leave", "close", priority=True),
+        Binding("q", "leave", "close"),
         Binding("a", "approve", "approve"),
         Binding("d", "deny", "deny"),
+        Binding("e", "edit", "edit"),
+        Binding("ctrl+s", "send_edited", "send", priority=True),
         Binding("r", "answer", "answer"),
         Binding("left,up,k", "go(-1)", "before"),
         Binding("right,down,j", "go(1)", "after"),
@@ -65,7 +68,8 @@ class Approvals(Dialog[None]):
         border: round $warning; padding: 0 1; background: $surface;
     }
     Approvals VerticalScroll { height: auto; max-height: 24; }
-    Approvals Input { display: none; border: round $primary; }
+    Approvals Input, Approvals TextArea { display: none; border: round $primary; }
+    Approvals TextArea { height: auto; min-height: 5; max-height: 16; }
     """
 
     def __init__(self) -> None:
@@ -78,6 +82,7 @@ class Approvals(Dialog[None]):
             with Body():
                 yield Static(markup=False)
             yield Input(select_on_focus=False)
+            yield TextArea(show_line_numbers=False)
 
     def on_mount(self) -> None:
         self.query_one(Body).focus()
@@ -101,7 +106,7 @@ class Approvals(Dialog[None]):
         if item is None:
             text, keys = "Nothing waits for you.\nWhat the run may not do alone will be asked here.", "Esc close"
         elif isinstance(item, Approval):
-            text, keys = approval_text(item), "a approve   d deny   ← → others   Esc later"
+            text, keys = approval_text(item), "a approve   d deny   e edit   ← → others   Esc later"
         else:
             text, keys = question_text(item), "r answer   ← → others   Esc later"
         box = self.query_one(Vertical)
@@ -132,6 +137,28 @@ class Approvals(Dialog[None]):
         if isinstance(self.current, Approval) and self._may_act():
             self._ask("Why not? The intern is told this. Enter denies, Esc goes back.")
 
+    def action_edit(self) -> None:
+        """Change the arguments; both versions are recorded by the host."""
+        item = self.current
+        if isinstance(item, Approval) and self._may_act():
+            area = self.query_one(TextArea)
+            area.text = msgspec.json.format(msgspec.json.encode(item.arguments), indent=2).decode()
+            area.border_title = "Arguments as JSON. Ctrl+S approves them so, Esc goes back."
+            area.display = True
+            area.focus()
+
+    def action_send_edited(self) -> None:
+        item, area = self.current, self.query_one(TextArea)
+        if not area.display or not isinstance(item, Approval):
+            return
+        try:
+            arguments = msgspec.json.decode(area.text, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            area.border_subtitle = Content(f"not sent: {error}")
+            return
+        self._close_input()
+        self.desk.command("edit", approval=item.id, arguments=arguments)
+
     def action_answer(self) -> None:
         if isinstance(self.current, Question) and self._may_act():
             self._ask("Your answer. Enter sends, Esc goes back.")
@@ -152,11 +179,12 @@ class Approvals(Dialog[None]):
             self.desk.command("answer", text, question=item.id)
 
     def _close_input(self) -> None:
-        self.query_one(Input).display = False
+        self.query_one(Input).display = self.query_one(TextArea).display = False
+        self.query_one(TextArea).border_subtitle = ""
         self.query_one(Body).focus()
 
     def action_leave(self) -> None:
-        if self.query_one(Input).display:
+        if self.query_one(Input).display or self.query_one(TextArea).display:
             self._close_input()
         else:
             self.close_with(None)

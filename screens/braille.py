@@ -61,7 +61,7 @@ def axis_for(series: list[Series], planned: int | None) -> Axis | None:
     if not points:
         return None
     last = max(s.last_step for s in series)
-    x_end = planned if planned and planned >= last else 1 << max(last, 1).bit_length()
+    x_end = planned if planned and planned >= last else 1 << max(last - 1, 1).bit_length()
     lows, highs = sorted(p[1] for p in points), sorted(p[2] for p in points)
     low, high = nice_axis(lows[0], highs[-1])
     return Axis(max(x_end, 1), low, high)

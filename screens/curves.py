@@ -10,7 +10,7 @@ from screens.braille import axis_for
 from screens.pane import Pane
 from screens.text import BLANK, Row, Span, cut, number, row
 from screens.view import View
-from screens.widgets.curve import curve_jobs, metrics_of, plot_rows
+from screens.widgets.curve import curve_jobs, metrics_of, plot_rows, steps_shown
 from screens.widgets.plan import empty
 
 CELL_WIDTH, CELL_HEIGHT = 38, 9
@@ -58,7 +58,7 @@ class Grid(Pane):
     def _cell(self, job: Job, name: str, width: int, height: int) -> list[Row]:
         series = job.series[name]
         head = row((cut(name.replace("_", " "), width - 12), "title"), f"  {number(series.last)}")
-        axis = axis_for([series], job.planned_steps)
+        axis = axis_for([series], steps_shown(job))
         plot = plot_rows(series, axis, width, height - 2, job.last_seq) if axis is not None else []
         return [head, *plot, BLANK]
 

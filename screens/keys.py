@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 KEYS: tuple[Key, ...] = (
-    Key("screen.mission", "1", "1", "app.screen('mission')", "", "Mission: what it does, how it goes, what it needs", "Screens"),
+    Key("screen.mission", "1", "1", "app.screen('mission')", "", "Mission: what it does, how it goes", "Screens"),
     Key("screen.curves", "2", "2", "app.screen('curves')", "", "Curves: every metric of every job", "Screens"),
     Key("screen.evals", "3", "3", "app.screen('evals')", "", "Evals: scores, intervals, answers", "Screens"),
     Key("screen.events", "4", "4", "app.screen('events')", "", "Events: the whole log, filter and search", "Screens"),
@@ -51,7 +51,7 @@ KEYS: tuple[Key, ...] = (
     Key("steer", "s", "s", "steer", "steer", "Say something to the intern before its next decision", "Acting", "live"),
     Key("pause", "p", "p", "pause", "pause", "Pause or resume the agent; jobs go on", "Acting", "live"),
     Key("interrupt", "i", "i", "interrupt", "", "Interrupt what it is waiting for; jobs go on", "Acting", "live"),
-    Key("approvals", "exclamation_mark", "!", "approvals", "approvals", "Approvals: a approves, d denies", "Acting", "live"),
+    Key("approvals", "exclamation_mark", "!", "approvals", "approvals", "Approvals and questions", "Acting", "live"),
     Key("stop", "x", "x", "stop", "", "Stop the run (asks first)", "Acting", "live"),
     Key("play", "space", "Space", "play", "play", "Play or pause the view; at the end, start over", "Replay", "replay"),
     Key("back", "left", "←", "skip(-10)", "10 s", "10 seconds back", "Replay", "replay"),

@@ -111,13 +111,13 @@ class Tried(Pane):
         return rows
 
     def _experiment(self, x: Experiment, width: int) -> list[Row]:
-        rows = labelled(x.id[:10], x.hypothesis or x.change, width, x.seq, "strong")
+        rows = [row((line, "strong"), seq=x.seq) for line in wrap(f"{x.id}: {x.hypothesis or x.change}", width)]
         verdict = x.verdict.replace("_", " ") or "running"
         if x.delta is not None and x.interval is not None:
             verdict += f", {points(x.delta)} [{points(x.interval[0])}, {points(x.interval[1])}] points"
         elif x.delta is not None:
             verdict += f", {percent(x.delta)}"
-        rows += labelled("", verdict, width, x.concluded_seq or x.seq, VERDICTS.get(x.verdict, "accent"))
+        rows += labelled("verdict", verdict, width, x.concluded_seq or x.seq, VERDICTS.get(x.verdict, "accent"))
         return rows + (labelled("", x.why, width, x.concluded_seq, "dim") if x.why else [])
 
 

@@ -76,7 +76,8 @@ def wrap(text: str, width: int, limit: int = 0) -> list[str]:
         lines.append(line)
     if limit and len(lines) > limit:
         lines = lines[:limit]
-        lines[-1] = cut(lines[-1] + " …", width) if cell_len(lines[-1]) + 2 <= width else fit(lines[-1] + "x", width)
+        last = lines[-1]
+        lines[-1] = last + " …" if cell_len(last) + 2 <= width else set_cell_size(last, width - 1).rstrip() + "…"
     return lines
 
 

@@ -23,6 +23,7 @@ from store.event import Event, NewEvent
 WIDTH = 16
 """Hex digits of the hash that are stored with an event."""
 
+_sha256 = hashlib.sha256
 _header = msgspec.json.Encoder().encode
 
 
@@ -34,7 +35,7 @@ def genesis(log_id: str) -> bytes:
 def link(previous: bytes, seq: int, event: NewEvent | Event) -> bytes:
     """The full hash at `event`, which stands at `seq` after the full hash `previous`. 32 bytes each."""
     header = _header((seq, event.id, event.ts, event.type, event.v, event.actor, event.cause))
-    return hashlib.sha256(previous + header + event.payload).digest()
+    return _sha256(previous + header + event.payload).digest()
 
 
 def short(full: bytes) -> str:

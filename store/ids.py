@@ -35,9 +35,7 @@ class KnownIds:
 
     def add(self, events: Sequence[Event]) -> None:
         """These events are stored now."""
-        for event in events:
-            self._recent[event.id] = event.seq
-            if event.id > self._greatest:
-                self._greatest = event.id
+        self._recent.update((event.id, event.seq) for event in events)
+        self._greatest = max(self._greatest, max(event.id for event in events))
         while len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)

@@ -11,7 +11,7 @@ import duckdb
 from store.event import Event
 from store.schema import INSERT_ORDER
 
-_FEW = 6
+FEW = 6
 """Up to here an INSERT with parameters is quicker than opening an appender."""
 
 
@@ -31,7 +31,7 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
 def _insert(
     connection: duckdb.DuckDBPyConnection, table: str, columns: str, rows: Sequence[tuple[object, ...]]
 ) -> None:
-    if len(rows) > _FEW:
+    if len(rows) > FEW:
         with connection.appender(table) as appender:
             appender.append_rows(rows)
     elif rows:

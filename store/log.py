@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -36,8 +37,6 @@ from store.writer import Limits, Parts, Writer
 
 MAX_PAYLOAD = 256 << 10
 """Bytes of one payload. What is larger belongs into a blob."""
-
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class EventLog(LogReader):
@@ -166,21 +165,27 @@ class EventLog(LogReader):
         self.close()
 
 
+class _Object(msgspec.Struct):
+    """Any JSON object: decoding into it checks the syntax and keeps nothing."""
+
+
+_check_object = msgspec.json.Decoder(_Object).decode
+_is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
 def _checked(event: NewEvent) -> NewEvent:
-    """`event` with its id in lower case; raises BadEvent if it cannot be stored as it is."""
+    """`event`; raises BadEvent if it cannot be stored as it is."""
     try:
-        event.payload.decode()
-        _object.decode(event.payload)
-        id = event.id if len(event.id) == 36 and event.id == event.id.lower() else ""
-        if str(uuid.UUID(id)) != id:
-            raise ValueError("the id is not a UUID in its usual form")
+        event.payload.decode()  # the JSON decoder skips over strings without looking at their bytes
+        _check_object(event.payload)
+        if not _is_uuid(event.id):
+            raise ValueError(f"{event.id!r} is not a lower-case UUID")
     except ValueError as error:
         text = f"an event of type {event.type!r} cannot be stored: {error}"
         raise BadEvent(text, next="A payload is one JSON object in UTF-8, an id a lower-case UUID") from error
     if len(event.payload) > MAX_PAYLOAD:
-        text = (
-            f"the payload of an event of type {event.type!r} has {len(event.payload)} bytes, {MAX_PAYLOAD} are allowed"
-        )
+        size = len(event.payload)
+        text = f"the payload of an event of type {event.type!r} has {size} bytes, {MAX_PAYLOAD} are allowed"
         raise BadEvent(text, next="Store it as a blob and put its digest into the event")
     return event
 

@@ -44,8 +44,9 @@ class Plan:
 
     def add(self, request: Request) -> None:
         """Take a request in. Raises WrongSequence, or whatever a typed table raised; then the plan is as before."""
-        known = {event.id: self._by_id[event.id] for event in request.events if event.id in self._by_id}
-        known.update(self._stored([event.id for event in request.events if event.id not in known]))
+        ids = [event.id for event in request.events]
+        known = {id: self._by_id[id] for id in ids if id in self._by_id} if self._by_id else {}
+        known.update(self._stored([id for id in ids if id not in known] if known else ids))
         fresh = {event.id: event for event in request.events if event.id not in known}
         if fresh and request.expected_seq is not None and request.expected_seq != self.tip.seq:
             raise WrongSequence(request.expected_seq, self.tip.seq)
@@ -57,7 +58,7 @@ class Plan:
             self.rows.setdefault(name, []).extend(more)
         known.update((event.id, event) for event in added)
         self._by_id.update(known)
-        self.answers.append((request, [known[event.id] for event in request.events]))
+        self.answers.append((request, [known[id] for id in ids]))
 
 
 def _chain(tip: Tip, fresh: list[NewEvent]) -> tuple[Tip, list[Event]]:

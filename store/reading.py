@@ -7,8 +7,10 @@ thinks: the writer can checkpoint, and a database that has to be reopened is not
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import starmap
 
-from store.chain import WIDTH
+import msgspec
+
 from store.database import Database
 from store.errors import BadQuery
 from store.event import Event
@@ -21,16 +23,9 @@ PAGE = 4096
 _FILTERED_PAGE = 65536
 """And when only some types are."""
 _FIRST_PAGE = 256
+_MOST_BUCKETS = 10_000
 _PAGE_BYTES = 4_000_000
 """Pages grow from small to full size as long as their payloads stay below this."""
-
-_Row = tuple[int, str, int, str, int, str, int | None, str, int]
-
-
-def event_of(row: _Row) -> Event:
-    """The event in a row of `schema.COLUMNS`."""
-    seq, id, ts, type, v, actor, cause, payload, hash = row
-    return Event(seq, id, ts, type, v, actor, cause, payload.encode(), f"{hash:0{WIDTH}x}")
 
 
 class Pages:
@@ -47,7 +42,7 @@ class Pages:
             sql += " AND type IN (SELECT unnest(?::VARCHAR[]))"
             parameters.append(sorted(types))
         sql += f" ORDER BY seq LIMIT {int(limit)}"
-        return [event_of(row) for row in self._database.query(sql, parameters)]
+        return list(starmap(Event, self._database.query(sql, parameters)))
 
     def get(self, seq: int) -> Event | None:
         """The event at `seq`, or None."""
@@ -112,35 +107,64 @@ class LogReader(Pages):
     ) -> list[Bucket]:
         """Column `y` over column `x` of a typed table, where the columns equal `where`, in at most `buckets` parts.
 
-        The parts are of equal width in `x`; empty ones are left out. Raises BadQuery for an unknown table or column.
+        The parts are of equal width in `x` (the first and last half as wide); empty ones are left out. Raises
+        BadQuery for an unknown table or column, or one that holds no numbers.
         """
-        sql, parameters = _series_sql(table, x, y, dict(where or {}), buckets)
-        known = self._database.query(
-            "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [identifier(table)]
-        )
-        missing = {x, y, *(where or {})} - {str(row[0]) for row in known}
+        self._check_columns(table, {x, y, *(where or {})})
+        asked = _Series(table, x, y, dict(where or {}), max(2, min(buckets, _MOST_BUCKETS)))
+        low, high, rows, finite = self._database.query(*asked.extent())[0]
+        if not rows:
+            return []
+        return [Bucket(*row) for row in self._database.query(*asked.buckets_of(low, high, all_finite=rows == finite))]
+
+    def _check_columns(self, table: str, columns: set[str]) -> None:
+        sql = "SELECT column_name FROM information_schema.columns WHERE table_name = ?"
+        known = {str(row[0]) for row in self._database.query(sql, [identifier(table)])}
+        missing = sorted(columns - known)
+        if not known:
+            raise BadQuery(f"there is no table {table!r}")
         if missing:
-            raise BadQuery(
-                f"table {table!r} has no column {', '.join(sorted(missing))}" if known else f"no table {table!r}"
-            )
-        return [Bucket(*row) for row in self._database.query(sql, parameters)]
+            raise BadQuery(f"table {table!r} has no column {', '.join(missing)}")
 
     def sql(self, query: str, limit: int = 10_000, timeout_s: float = 60.0) -> Rows:
         """Run one read-only query. Raises BadQuery if it is wrong, wants to write or takes longer than `timeout_s`."""
         return self._database.ask(query, limit, timeout_s)
 
 
-def _series_sql(table: str, x: str, y: str, where: dict[str, Scalar], buckets: int) -> tuple[str, list[object]]:
-    tests = [f"{identifier(column)} IS NOT DISTINCT FROM ?" for column in where]
-    condition = " AND ".join([f"{identifier(x)} IS NOT NULL", *tests])
-    values = list(where.values())
-    sql = f"""
-        WITH span AS (SELECT min({x})::DOUBLE AS lo, max({x})::DOUBLE AS hi FROM {table} WHERE {condition})
-        SELECT min({x})::DOUBLE, max({x})::DOUBLE,
-               min({y}) FILTER (isfinite({y}::DOUBLE))::DOUBLE, max({y}) FILTER (isfinite({y}::DOUBLE))::DOUBLE,
-               arg_min({identifier(y)}, {x})::DOUBLE, arg_max({y}, {x})::DOUBLE,
-               count(*), count(*) - count(*) FILTER (isfinite({y}::DOUBLE))
-        FROM {table}, span WHERE {condition}
-        GROUP BY least(floor(({x} - lo) * {int(buckets)} / nullif(hi - lo, 0)), {int(buckets) - 1})
-        ORDER BY 1"""
-    return sql, [*values, *values]
+class _Series(msgspec.Struct, frozen=True):
+    """A question for a series, and its SQL. The columns are known to exist, so their names are safe to write out."""
+
+    table: str
+    x: str
+    y: str
+    where: dict[str, Scalar]
+    buckets: int
+
+    @property
+    def _condition(self) -> str:
+        tests = [f"{column} IS NULL" if value is None else f"{column} = ?" for column, value in self.where.items()]
+        return " AND ".join([f"{self.x} IS NOT NULL", *tests])
+
+    @property
+    def _values(self) -> list[object]:
+        return [value for value in self.where.values() if value is not None]
+
+    def extent(self) -> tuple[str, list[object]]:
+        """Least and greatest x, how many points, how many of them finite: mostly answered from column statistics."""
+        finite = (
+            f"CASE WHEN isfinite(min({self.y})::DOUBLE) AND isfinite(max({self.y})::DOUBLE) THEN count({self.y}) END"
+        )
+        columns = f"min({self.x})::DOUBLE, max({self.x})::DOUBLE, count(*), {finite}"
+        return f"SELECT {columns} FROM {self.table} WHERE {self._condition}", self._values
+
+    def buckets_of(self, low: float, high: float, *, all_finite: bool) -> tuple[str, list[object]]:
+        """The buckets; looking at each value for whether it is finite costs as much again, so only where needed."""
+        x, y = self.x, self.y
+        only = "" if all_finite else f" FILTER (isfinite({y}::DOUBLE))"
+        bad = "0" if all_finite else f"count(*) - count(*){only}"
+        scale = (self.buckets - 1) / (high - low) if high > low else 0.0
+        sql = f"""
+            SELECT min({x})::DOUBLE, max({x})::DOUBLE, min({y}){only}::DOUBLE, max({y}){only}::DOUBLE, count(*), {bad}
+            FROM {self.table} WHERE {self._condition}
+            GROUP BY (({x} - ?::DOUBLE) * ?::DOUBLE)::USMALLINT ORDER BY 1"""
+        return sql, [*self._values, low, scale]

@@ -1,8 +1,8 @@
 """Reading what is left of a damaged log.
 
-Works on a copy, so the evidence stays as it is. If the write-ahead log cannot be replayed, the longest part of it
-that can is kept. Then the chain is followed from the first event to the last good one; nothing after it is shown, for
-nothing vouches for it.
+Works on a copy, so the evidence stays as it is. Blocks that DuckDB refuses are mended (`store.mend`). If the
+write-ahead log cannot be replayed, the longest part of it that can is kept. Then the chain is followed from the first
+event to the last good one; nothing after it is shown, for nothing vouches for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from store.chain import WIDTH, Walker, genesis
 from store.database import Database
 from store.errors import LogDamaged
 from store.mark import Mark
+from store.mend import mend
 from store.reading import Pages
 from store.schema import DATABASE, WAL
 from store.tip import Tip
@@ -27,9 +28,9 @@ class Salvaged:
         """Raises LogDamaged if not even the database file can be opened."""
         self.scratch = Path(tempfile.mkdtemp(prefix="intern-salvage-"))
         try:
-            for name in (DATABASE, WAL):
-                if (folder / name).exists():
-                    shutil.copyfile(folder / name, self.scratch / name)
+            _copy(folder, self.scratch)
+            if not mend(self.scratch):
+                _copy(folder, self.scratch)
             self.database = _open_what_opens(self.scratch)
             self.tip = last_good(self.database)
         except BaseException:
@@ -49,6 +50,12 @@ class Salvaged:
 
     def remove(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _copy(folder: Path, scratch: Path) -> None:
+    for name in (DATABASE, WAL):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, scratch / name)
 
 
 def _open_what_opens(folder: Path) -> Database:

@@ -22,7 +22,7 @@ CREATE = (
     "CREATE TABLE log_tables (name VARCHAR NOT NULL, version INTEGER NOT NULL, columns_ddl VARCHAR NOT NULL)",
 )
 
-COLUMNS = "seq, id::VARCHAR, ts, type, v, actor, cause, payload, hash"
-"""What `store.reading.event_of` takes, in its order."""
+COLUMNS = "seq, id::VARCHAR, ts, type, v, actor, cause, encode(payload), format('{:016x}', hash)"
+"""The fields of `store.event.Event`, in its order: DuckDB makes text of ids and hashes faster than Python would."""
 
 INSERT_ORDER = "(seq, ts, id, type, v, actor, cause, payload, hash)"

@@ -20,15 +20,12 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
     """Some neighbouring points of a series, as what a chart needs of them."""
 
     x: float
-    """Where the bucket's first point lies."""
+    """Where the bucket's first point lies, in the units of the column asked for."""
     x_end: float
     """Where its last point lies."""
     low: float | None
     high: float | None
     """Least and greatest finite value; None if no point is finite."""
-    first: float | None
-    last: float | None
-    """Values at `x` and `x_end`; None where that value is not finite."""
     n: int
     """Points in the bucket, finite or not."""
     bad: int

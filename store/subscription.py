@@ -34,9 +34,8 @@ class Ring:
     def publish(self, events: Sequence[Event]) -> None:
         """Make committed events visible. Constant work an event, whatever the readers do."""
         with self._changed:
-            for event in events:
-                self._events.append(event)
-                self._bytes += len(event.payload)
+            self._events.extend(events)
+            self._bytes += sum(len(event.payload) for event in events)
             while len(self._events) > RING_EVENTS or self._bytes > RING_BYTES:
                 self._bytes -= len(self._events.popleft().payload)
             if events:

@@ -27,7 +27,7 @@ from store.event import Event
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
-from store.insert import insert_events, insert_rows
+from store.insert import FEW, insert_events, insert_rows
 from store.mark import MarkFile
 from store.plan import Plan, Request
 from store.reading import Pages
@@ -218,6 +218,9 @@ class Writer:
 
     def _transact(self, plan: Plan) -> None:
         with self._parts.database.writing() as connection:
+            if len(plan.events) <= FEW and not plan.rows:
+                insert_events(connection, plan.events)  # one statement is a transaction by itself, and a quicker one
+                return
             connection.begin()
             insert_events(connection, plan.events)
             for table, rows in plan.rows.items():

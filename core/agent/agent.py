@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The smolagents agent with every call recorded: the model and each tool are wrapped so that a call is two events.
 
 smolagents' own callbacks fire after a step only, which is too late for durability; so `RecordedModel` and
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from rich.console import Console
@@ -107,10 +108,14 @@ class RecordedModel(Model):
                 answer = patiently(lambda: self.inner.generate(messages, **options), self.desk)
             except Interruption:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is recorded, then retried or raised
+            except Exception as error:
                 last = attempt == 6 or not _may_pass(error)
                 pause = None if last else min(60.0, 2.0**attempt)
-                self.desk.emit(e.ModelFailed(step=step, error=f"{type(error).__name__}: {error}"[:2000], attempt=attempt, retry_in_s=pause))
+                self.desk.emit(
+                    e.ModelFailed(
+                        step=step, error=f"{type(error).__name__}: {error}"[:2000], attempt=attempt, retry_in_s=pause
+                    )
+                )
                 if pause is None:
                     raise InternError(
                         f"The brain {self.name} does not answer: {error}",
@@ -147,7 +152,7 @@ def _arguments(raw: Any) -> dict[str, Any] | str:
         decoded = msgspec.json.decode(str(raw))
     except msgspec.DecodeError:
         return str(raw)
-    return decoded if isinstance(decoded, dict) else str(raw)
+    return cast(dict[str, Any], decoded) if isinstance(decoded, dict) else str(raw)
 
 
 def _message(answer: e.ModelCompleted) -> ChatMessage:
@@ -237,11 +242,13 @@ class InternAgent(ToolCallingAgent):
             return self._refuse(call, tool_name, arguments, f"There is no tool {tool_name!r}. Tools: {known}")
         if isinstance(arguments, str):
             if arguments:
-                return self._refuse(call, tool_name, arguments, "The arguments are not one JSON object. Send {\"name\": value, ...}")
+                return self._refuse(
+                    call, tool_name, arguments, 'The arguments are not one JSON object. Send {"name": value, ...}'
+                )
             arguments = {}
         arguments = {k: v for k, v in arguments.items() if v is not None}
         try:
-            validate_tool_arguments(self.tools[tool_name], arguments)
+            validate_tool_arguments(cast(Tool, self.tools[tool_name]), arguments)
         except (ValueError, TypeError) as error:
             return self._refuse(call, tool_name, arguments, f"{error}. {tool_name} takes: {_signature(definition)}")
         return self._carry_out(call, definition, arguments)
@@ -272,10 +279,16 @@ class InternAgent(ToolCallingAgent):
             if desk.stopping.is_set():
                 raise RunOver from error
             return f"ERROR: {error}"
-        told = told if len(told) <= OBSERVATION_LIMIT else told[:OBSERVATION_LIMIT] + f"\n[cut: {len(told)} characters in all]"
+        told = (
+            told
+            if len(told) <= OBSERVATION_LIMIT
+            else told[:OBSERVATION_LIMIT] + f"\n[cut: {len(told)} characters in all]"
+        )
         digest = desk.blobs.put(told.encode()) if len(told) > PREVIEW else ""
         seconds = time.monotonic() - began
-        desk.emit(e.ToolCompleted(call=call, tool=name, output=told[:PREVIEW], digest=digest, size=len(told), seconds=seconds))
+        desk.emit(
+            e.ToolCompleted(call=call, tool=name, output=told[:PREVIEW], digest=digest, size=len(told), seconds=seconds)
+        )
         return told
 
 

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """What decides the next tool call: the playbook, or an LLM behind a smolagents Model.
 
 A brain is named on the command line: `playbook`, `hf:<model>` (Hugging Face Inference Providers, key from HF_TOKEN) or
@@ -53,7 +54,9 @@ def check_brain(spec: BrainSpec) -> None:
         raise UsageError(f"{spec} needs a token", where="environment", next="Set HF_TOKEN, or use --brain playbook")
     if spec.kind == "openai" and not spec.url and not os.environ.get("OPENAI_API_KEY"):
         raise UsageError(
-            f"{spec} needs a key", where="environment", next="Set OPENAI_API_KEY, or name a server: openai:<model>@<url>"
+            f"{spec} needs a key",
+            where="environment",
+            next="Set OPENAI_API_KEY, or name a server: openai:<model>@<url>",
         )
 
 

@@ -64,7 +64,9 @@ class Control:
             if handler is None:
                 raise Rejected(f"there is no command {name!r}; known: {', '.join(self._handlers)}")
             if self.desk.state.status in ("finished", "failed", "stopped") or self.desk.stopping.is_set():
-                raise Rejected("the run is ending" if self.desk.stopping.is_set() else f"the run is {self.desk.state.status}")
+                raise Rejected(
+                    "the run is ending" if self.desk.stopping.is_set() else f"the run is {self.desk.state.status}"
+                )
             result = handler(seq, text, arguments)
         except Rejected as error:
             self.desk.journal.emit(e.CommandRejected(command=name, reason=str(error)), cause=seq)
@@ -136,7 +138,9 @@ class Control:
         with self._lock:
             waiting, self._pause_seq = self._pause_seq, None
         if waiting is not None:
-            self.desk.journal.emit(e.CommandRejected(command="pause", reason="taken back before it took effect"), cause=waiting)
+            self.desk.journal.emit(
+                e.CommandRejected(command="pause", reason="taken back before it took effect"), cause=waiting
+            )
             return "the pause was taken back"
         if self.desk.state.status != "paused":
             raise Rejected("the run is not paused")

@@ -49,5 +49,7 @@ class Gate:
         desk.wait_until(lambda s: bool(s.approvals[approval].decision), None)
         decided = desk.state.approvals[approval]
         if decided.decision == "denied":
-            raise ToolError(f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way")
+            raise ToolError(
+                f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way"
+            )
         return decided.arguments if decided.decision == "edited" else arguments

@@ -1,9 +1,10 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The agent's loop on its own thread: step, boundary, step, until the brain is done, the time is up or a person stops it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from smolagents import AgentGenerationError
 from smolagents.memory import ActionStep, FinalAnswerStep, SystemPromptStep, TaskStep
@@ -59,7 +60,7 @@ def research(desk: Desk, control: Control, brain: str, past: Iterable[Event]) ->
 def _steps(agent: InternAgent, task: str, remembered: list[Any]) -> Iterable[Any]:
     """smolagents' own stream. A run taken up again gets its memory back instead of a fresh task."""
     if not remembered:
-        return agent.run(task, stream=True)
+        return cast(Iterable[Any], agent.run(task, stream=True))
     agent.task = task
     agent.memory.system_prompt = SystemPromptStep(system_prompt=agent.system_prompt)
     agent.memory.steps = [TaskStep(task=task), *remembered]

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """A brain's memory, rebuilt from events: what a new host knows is what the dead one knew.
 
 smolagents has no loader, but its steps are plain dataclasses: one ActionStep for every answer of the brain, one TaskStep

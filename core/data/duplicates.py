@@ -94,7 +94,8 @@ def near(data: Data) -> Concern | None:
         JOIN own AS x ON
         x.n = a JOIN own AS y ON y.n = b AND y.t = x.t GROUP BY a, b) JOIN texts AS x ON x.n = a JOIN texts AS y ON
         y.n = b
-        WHERE x.numbers = y.numbers AND shared >= {LIKENESS} * (x.size + y.size - shared) GROUP BY b""",
+        WHERE x.numbers = y.numbers AND x.pkey IS DISTINCT FROM y.pkey
+        AND shared >= {LIKENESS} * (x.size + y.size - shared) GROUP BY b""",
     )
     for table in ("template", "sketch", "bands", "candidates", "own", "texts"):
         data.con.execute(f"DROP TABLE {table}")
@@ -151,7 +152,8 @@ def _candidates(data: Data) -> None:
         f"CREATE OR REPLACE TABLE own AS SELECT DISTINCT n, t FROM ({_triples(some)}) ANTI JOIN template USING (t)"
     )
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE texts AS SELECT n, any_value(line) AS line, any_value(numbers({_TEXT})) AS
+        f"""CREATE OR REPLACE TABLE texts AS SELECT n, any_value(line) AS line,
+        any_value(pkey) AS pkey, any_value(numbers({_TEXT})) AS
         numbers, count(*)
         AS size FROM own JOIN rows USING (n) GROUP BY n"""
     )

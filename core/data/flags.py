@@ -8,8 +8,10 @@ from core.data.text import clip
 
 EXAMPLES = 5
 WEIGHTS = {
-    "contaminated": 30.0, "verifier_mismatch": 10.0, "conflicting_labels": 8.0, "broken_turns": 8.0,
-    "broken_lines": 5.0,    "personal_data": 10.0, "answer_shape": 6.0, "mojibake": 6.0, "hidden_characters": 6.0, "empty": 4.0,
+    "contaminated": 30.0,
+    "verifier_mismatch": 10.0, "conflicting_labels": 8.0, "broken_turns": 8.0,
+    "broken_lines": 5.0,    "personal_data": 10.0, "answer_shape": 6.0, "mojibake": 6.0,
+    "hidden_characters": 6.0, "empty": 4.0,
     "repeated_row": 2.0, "near_duplicates": 2.0, "mixed_languages": 3.0, "mixed_types": 4.0, "encoding": 2.0,
 }  # fmt: skip
 """How many times worse a flagged row is than a row that is merely odd. A score is 1 - (1 - share) ** weight."""

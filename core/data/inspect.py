@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import duckdb
+
 from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, verifying
 from core.data.files import Data, open_data
 from core.data.flags import build
@@ -35,7 +37,16 @@ def inspect(
     Raises NotFound, ToolError or UsageError.
     """
     with open_data(path, limit=limit, roles=roles) as data:
-        return inspect_data(data, tokenizer_json=tokenizer_json, verifier=verifier, evaluation_texts=evaluation_texts)
+        try:
+            return inspect_data(
+                data, tokenizer_json=tokenizer_json, verifier=verifier, evaluation_texts=evaluation_texts
+            )
+        except duckdb.Error as error:
+            raise ToolError(
+                f"The inspection stopped: {str(error).splitlines()[0][:200]}",
+                where=str(path),
+                next="Look at the first rows only (limit), or make room in the temporary folder.",
+            ) from error
 
 
 def inspect_data(

@@ -10,104 +10,28 @@ prompt is in both, whatever its position or how often it repeats.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 import msgspec
 
 from core.data import contamination, duplicates, shapes
 from core.data.files import Data, open_data
 from core.data.flags import flag
+from core.data.preparation import Account, Dropped, Prepared, PrepareOptions, Row
 from core.data.schema import Roles
-from core.data.text import clip, row_id
+from core.data.splitting import split, weigh, write
+from core.data.text import row_id
 from core.errors import Refused, ToolError, UsageError
 
-SMALL_DEV, MINIMUM_DEV = 200, 20
-"""Under 200 rows an accuracy is uncertain by over 7 points (95 %): marked. Under 20 it says nothing: refused."""
+__all__ = ["Dropped", "PrepareOptions", "Prepared", "prepare", "strip_hidden"]
+
 CARD_VERSION = 1
-
-
-class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to keep and how to write it."""
-
-    format: Literal["answers", "messages", "preference", "prompts"] = "answers"
-    dedup: bool = True
-    """One row for each (prompt, answer)."""
-    conflicts: Literal["majority", "drop", "keep"] = "majority"
-    """Prompts with several short answers: keep the clear majority's rows, drop all, or keep all. No majority: all
-    dropped."""
-    drop_contaminated: bool = True
-    drop_shape_mismatch: bool = False
-    drop_near_duplicates: bool = False
-    drop_empty: bool = True
-    drop_broken_turns: bool = True
-    strip_control: bool = True
-    """Take invisible and control characters out of the texts."""
-    max_tokens: int | None = None
-    """Prompt and answer together; needs `tokenizer_json`."""
-    tokenizer_json: str | None = None
-    dev_rows: int | None = None
-    """Rows of the development split; before `dev_fraction`. 0: none."""
-    dev_fraction: float = 0.1
-    weights: dict[str, float] = {}
-    """Copies of a source's rows in train, by file name: 2.0 twice, 0.5 every second (by hash)."""
-    upsample: dict[str, int] = {}
-    """Copies of rows whose prompt or answer contains this text."""
-    exclude: tuple[str, ...] = ()
-    """Row ids to leave out, each an id or `id:answer` for one of several answers (a label audit's findings)."""
-    splits: tuple[str, ...] = ("train", "dev", "all")
-    """Splits of the source to take from; a source's test split is not training data."""
-    seed: int = 0
-    roles: Roles | None = None
-
-
-class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """One row that was left out."""
-
-    reason: str
-    file: str
-    line: int
-    id: str
-    prompt: str
-    answer: str
-    note: str = ""
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of a preparation. read = sum of dropped + unique train rows + dev rows."""
-
-    folder: str
-    format: str
-    read: int
-    train: int
-    """Rows written to train.jsonl, copies by weight and upsampling included."""
-    dev: int
-    unique_train: int
-    dropped: dict[str, int]
-    changed: dict[str, int]
-    """Rows altered but kept, by reason."""
-    digest: str
-    """SHA-256 over train.jsonl and dev.jsonl."""
-    notes: tuple[str, ...] = ()
-
-
-class _Row(msgspec.Struct):
-    n: int
-    source: int
-    line: int
-    id: str
-    prompt: str
-    answer: str
-    turns: list[dict[str, Any]] | None
-    rejected: str | None
-    system: str | None
-    copies: int = 1
 
 
 def prepare(
@@ -168,17 +92,17 @@ def _prepare(
         before = _digests(data)
         read, names = data.rows, [Path(f.path).name for f in data.files]
         with (staging / "dropped.jsonl").open("wb") as stream:
-            account = _Account(stream, names)
+            account = Account(stream, names)
             rows, changed = _keep(data, options, reasons, account, notes)
-            dev, train = _split(rows, options, notes, account) if rows else ([], [])
+            dev, train = split(rows, options, notes, account) if rows else ([], [])
         sources = [_source(data, i, before) for i in range(len(data.files))]
         roles, broken = data.roles, sum(f.broken_lines for f in data.files)
     dropped = dict(sorted(account.counts.items()))
     if not train:
         raise Refused("No row is left to train on", where=str(out), next=f"Dropped: {dropped}. Loosen the options.")
-    _weigh(train, names, options)
-    _write(staging / "train.jsonl", (r for row in train for r in [row] * row.copies), options.format)
-    _write(staging / "dev.jsonl", dev, options.format)
+    weigh(train, names, options)
+    write(staging / "train.jsonl", (r for row in train for r in [row] * row.copies), options.format)
+    write(staging / "dev.jsonl", dev, options.format)
     digest = _digest([staging / "train.jsonl", staging / "dev.jsonl"])
     prepared = Prepared(
         folder=str(out), format=options.format, read=read, train=sum(r.copies for r in train), dev=len(dev),
@@ -281,31 +205,14 @@ def _conflicts(data: Data, policy: str) -> None:
     )
 
 
-class _Account:
-    """Writes each dropped row as it falls, and counts by reason."""
-
-    def __init__(self, stream: IO[bytes], names: Sequence[str]) -> None:
-        self.counts: dict[str, int] = {}
-        self._stream = stream
-        self._names = names
-
-    def drop(self, row: _Row, reason: str, note: str = "") -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        record = Dropped(
-            reason=reason, file=self._names[row.source], line=row.line, id=row.id, prompt=clip(row.prompt, 200),
-            answer=clip(row.answer, 200), note=note,
-        )  # fmt: skip
-        self._stream.write(msgspec.json.encode(record) + b"\n")
-
-
 def _keep(
-    data: Data, options: PrepareOptions, reasons: Mapping[int, tuple[str, str]], account: _Account, notes: list[str]
-) -> tuple[list[_Row], dict[str, int]]:
+    data: Data, options: PrepareOptions, reasons: Mapping[int, tuple[str, str]], account: Account, notes: list[str]
+) -> tuple[list[Row], dict[str, int]]:
     """The rows that stay, and the counts of changed ones."""
     tokens = _token_counter(options)
     excluded = set(options.exclude)
     seen: set[tuple[int, int, str]] = set()
-    kept: list[_Row] = []
+    kept: list[Row] = []
     changed: dict[str, int] = {}
     met: set[str] = set()
     for row, key in _rows(data, options, changed):
@@ -323,7 +230,7 @@ def _keep(
     return kept, changed
 
 
-def _rows(data: Data, options: PrepareOptions, changed: dict[str, int]) -> Iterator[tuple[_Row, tuple[int, int, str]]]:
+def _rows(data: Data, options: PrepareOptions, changed: dict[str, int]) -> Iterator[tuple[Row, tuple[int, int, str]]]:
     cursor = data.con.cursor()
     cursor.execute(
         "SELECT n, source, line, prompt, coalesce(answer, ''), turns, rejected, system, coalesce(pkey, 0), "
@@ -338,7 +245,7 @@ def _rows(data: Data, options: PrepareOptions, changed: dict[str, int]) -> Itera
             if turns and options.strip_control:
                 turns = [{**t, "content": strip_hidden(t["content"] or "")} for t in turns]
             name = clean[0] if data.roles.kind != "text" else clean[1]
-            row = _Row(
+            row = Row(
                 n,
                 source,
                 line,
@@ -359,7 +266,9 @@ def strip_hidden(text: str) -> str:
     return HIDDEN_PATTERN.sub("", text) if not text.isascii() or not text.isprintable() else text
 
 
-def _own_reason(row: _Row, options: PrepareOptions, excluded: set[str], tokens: Any) -> tuple[str, str]:
+def _own_reason(
+    row: Row, options: PrepareOptions, excluded: set[str], tokens: Callable[[str, str], int] | None
+) -> tuple[str, str]:
     if row.id in excluded or f"{row.id}:{row.answer}" in excluded:
         return "excluded", "by its id"
     if options.drop_empty and not _complete(row, options.format):
@@ -371,7 +280,7 @@ def _own_reason(row: _Row, options: PrepareOptions, excluded: set[str], tokens: 
     return "", ""
 
 
-def _complete(row: _Row, form: str) -> bool:
+def _complete(row: Row, form: str) -> bool:
     if form == "prompts":
         return bool(row.prompt.strip())
     if form == "preference":
@@ -381,7 +290,7 @@ def _complete(row: _Row, form: str) -> bool:
     return bool(row.answer.strip() and (row.prompt.strip() or row.turns is not None))
 
 
-def _token_counter(options: PrepareOptions) -> Any:
+def _token_counter(options: PrepareOptions) -> Callable[[str, str], int] | None:
     if options.max_tokens is None or options.tokenizer_json is None:
         return None
     from tokenizers import Tokenizer
@@ -391,65 +300,8 @@ def _token_counter(options: PrepareOptions) -> Any:
             "There is no tokenizer.json", where=options.tokenizer_json, next="Give the base model's own file."
         )
     tokenizer = Tokenizer.from_file(options.tokenizer_json)
-    return lambda prompt, answer: sum(len(tokenizer.encode(t, add_special_tokens=False).ids) for t in (prompt, answer))
 
+    def count(prompt: str, answer: str) -> int:
+        return sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in (prompt, answer))
 
-def _split(
-    rows: list[_Row], options: PrepareOptions, notes: list[str], account: _Account
-) -> tuple[list[_Row], list[_Row]]:
-    """(dev, train) by the salted hash of the row id: whole prompts, one row of each in dev."""
-    ids = sorted({r.id for r in rows}, key=lambda i: _rank(i, options.seed))
-    wanted = options.dev_rows if options.dev_rows is not None else round(len(ids) * options.dev_fraction)
-    if wanted and (wanted < MINIMUM_DEV or wanted * 2 > len(ids)):
-        why = f"{wanted} of {len(ids)} different prompts"
-        raise Refused(
-            f"The development split would hold {why}", where="dev_rows, dev_fraction",
-            next=f"Take at least {MINIMUM_DEV} and at most half of the prompts, or dev_rows=0 for none.",
-        )  # fmt: skip
-    if wanted == 0:
-        notes.append("no development split: nothing to choose a checkpoint by")
-    elif wanted < SMALL_DEV:
-        notes.append(
-            f"small development split: {wanted} rows, an accuracy is uncertain by +-{98 / math.sqrt(wanted):.0f} points"
-        )
-    chosen = set(ids[:wanted])
-    dev: dict[str, _Row] = {}
-    for row in rows:
-        if row.id in chosen and dev.setdefault(row.id, row) is not row:
-            account.drop(row, "repeats_dev_prompt")
-    train = [r for r in rows if r.id not in chosen]
-    return list(dev.values()), train
-
-
-def _rank(identity: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest()
-
-
-def _weigh(train: list[_Row], names: Sequence[str], options: PrepareOptions) -> None:
-    """Set the copies of each train row; a fractional copy is given to the rows whose hash says so."""
-    if not options.weights and not options.upsample:
-        return
-    for row in train:
-        weight = options.weights.get(names[row.source], 1.0)
-        for text, times in options.upsample.items():
-            if text in row.prompt or text in row.answer:
-                weight *= times
-        chance = int(_rank(f"{row.id}:{row.answer}:copies", options.seed)[:8], 16) / 2**32
-        row.copies = int(weight) + (chance < weight - int(weight))
-
-
-def _write(path: Path, rows: Iterable[_Row], form: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as out:
-        for row in rows:
-            out.write(json.dumps(_record(row, form), ensure_ascii=False) + "\n")
-
-
-def _record(row: _Row, form: str) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "answer": row.answer}
-    if form == "messages":
-        turns = row.turns or [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.answer}]
-        system = [{"role": "system", "content": row.system}] if row.system and turns[0]["role"] != "system" else []
-        record["messages"] = system + turns
-    if form == "preference":
-        record |= {"chosen": row.answer, "rejected": row.rejected}
-    return record
+    return count

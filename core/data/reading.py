@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, cast
 
 from core.errors import NotFound, ToolError
 
@@ -82,15 +83,15 @@ def _flaws(path: Path) -> list[str]:
     return notes + sorted(found)
 
 
-def _open(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
 def _rewrite(path: Path, target: Path) -> None:
     with _open(path) as probe:
         utf16 = probe.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     with _open(path) as raw, target.open("w", encoding="utf-8", newline="\n") as out:
-        reader = codecs.getreader("utf-16" if utf16 else "utf-8-sig")(raw, errors="replace")
+        reader = io.TextIOWrapper(raw, encoding="utf-16" if utf16 else "utf-8-sig", errors="replace", newline="")
         while text := reader.read(_CHUNK):
             if text.endswith("\r"):
                 text += reader.read(1)

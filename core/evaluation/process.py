@@ -21,6 +21,7 @@ import psutil
 
 _MARK = "INTERN_PROCESS_MARK"
 _GRACE_S = 3.0
+_SWEEPS = 5
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +108,14 @@ def _end(child: subprocess.Popen[bytes], mark: str) -> None:
             child.wait(_GRACE_S)
     _signal(child.pid, signal.SIGKILL)
     child.wait()
-    for process in _marked(mark):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+    for _ in range(_SWEEPS):
+        found = _marked(mark)
+        if not found:
+            return
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=_GRACE_S)  # killed is not yet gone; one may also have forked meanwhile
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -2,8 +2,7 @@
 
 Cards live in `cards/*.toml`, a file a subject, each an array of `[[card]]`. This module gives them types and reads
 them; `recipes.py` searches them. A hyperparameter's `basis` says what kind of evidence it is: `paper` (the cited
-place), `code` (the authors' or a library's published configuration), `practice` (common use, no single source) or
-`measured` (by this project). A number without a place does not load.
+place), `code` (the authors' or a library's published configuration) or `practice` (common use, no single source). A number without a place does not load.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import msgspec
 CARDS = Path(__file__).parent / "cards"
 
 Kind = Literal["method", "data", "evaluation", "diagnosis"]
-Basis = Literal["paper", "code", "practice", "measured"]
+Basis = Literal["paper", "code", "practice"]
 Weights = Literal["full", "lora", "any"]
 
 NEEDS = {

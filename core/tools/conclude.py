@@ -41,7 +41,9 @@ def conclude_experiment(desk: Desk, experiment: str, evaluation: str | None = No
     if experiment not in desk.state.experiments:
         raise ToolError(f"No experiment is called {experiment!r}", next="Known: " + ", ".join(desk.state.experiments))
     if evaluation is None:
-        desk.emit(e.ExperimentConcluded(experiment=experiment, verdict="failed", why=why or "no checkpoint worth evaluating"))
+        desk.emit(
+            e.ExperimentConcluded(experiment=experiment, verdict="failed", why=why or "no checkpoint worth evaluating")
+        )
         return {"verdict": "failed"}
     found = _evaluation(desk, evaluation)
     verdict = _verdict(found)
@@ -84,13 +86,17 @@ def promote(desk: Desk, model: str, evaluation: str) -> object:
         raise ToolError("A few-shot score says nothing of the model alone", next="Promote with a zero-shot evaluation")
     best = desk.state.scores.best
     if best is not None and found.score <= best:
-        raise ToolError(f"{100 * found.score:.1f} % is not above the best so far, {100 * best:.1f} %", next="Keep the best")
+        raise ToolError(
+            f"{100 * found.score:.1f} % is not above the best so far, {100 * best:.1f} %", next="Keep the best"
+        )
     target = desk.folder / "final_model"
     try:
         digest = promote_folder(source, target, decoding_of(desk, found), stop_ids_of(desk, found), desk.prompting)
     except InternError as error:
         raise ToolError(str(error)) from error
-    desk.emit(e.CheckpointPromoted(source=model, path=str(target), evaluation=evaluation, score=found.score, digest=digest))
+    desk.emit(
+        e.CheckpointPromoted(source=model, path=str(target), evaluation=evaluation, score=found.score, digest=digest)
+    )
     return {"final_model": str(target), "score": found.score}
 
 

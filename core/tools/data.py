@@ -36,7 +36,11 @@ def inspect_data(desk: Desk, path: str) -> object:
     if texts:
         examples = [x.text for x in leaked.examples] if leaked else []
         count = leaked.count if leaked else 0
-        desk.emit(e.ContaminationChecked(dataset=name, against=len(texts), rows=seen.rows, overlapping=count, examples=examples))
+        desk.emit(
+            e.ContaminationChecked(
+                dataset=name, against=len(texts), rows=seen.rows, overlapping=count, examples=examples
+            )
+        )
     desk.emit(
         e.DatasetInspected(
             dataset=name,
@@ -56,12 +60,23 @@ def _seen(seen: Inspection, path: str) -> object:
         "path": path,
         "rows": seen.rows,
         "columns": [c.name for c in seen.columns],
-        "roles": {"prompt": list(roles.prompt), "answer": roles.answer, "messages": roles.messages, "why": roles.reason},
+        "roles": {
+            "prompt": list(roles.prompt),
+            "answer": roles.answer,
+            "messages": roles.messages,
+            "why": roles.reason,
+        },
         "trainable": bool((roles.prompt and roles.answer) or roles.messages) and seen.rows > 0,
         "answer_shape": {"name": seen.shape.name, "share": seen.shape.share},
         "lengths": {k: {"mean": v.mean, "max": v.max, "unit": v.unit} for k, v in seen.lengths.items()},
         "concerns": [
-            {"kind": c.name, "count": c.count, "score": c.score, "text": c.text, "examples": [x.text for x in c.examples[:2]]}
+            {
+                "kind": c.name,
+                "count": c.count,
+                "score": c.score,
+                "text": c.text,
+                "examples": [x.text for x in c.examples[:2]],
+            }
             for c in seen.concerns
         ],
         "unchecked": list(seen.unchecked),
@@ -156,7 +171,9 @@ def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tup
 
 def _settle_dev(desk: Desk, out: Path, parent: str | None, made: Prepared) -> int:
     """Give the prepared data the run's development rows: the task's own, its parent's, or those just split off."""
-    source = Path(desk.task.dev_file) if desk.task.dev_file else desk.data_path(parent) / "dev.jsonl" if parent else None
+    source = (
+        Path(desk.task.dev_file) if desk.task.dev_file else desk.data_path(parent) / "dev.jsonl" if parent else None
+    )
     if source is None:
         return made.dev
     shutil.copyfile(source, out / "dev.jsonl")
@@ -191,7 +208,12 @@ def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) 
     out = desk.folder / "data" / f"{data}-suspicious.txt"
     out.write_text("\n".join(f"{s.id}:{s.answer}" for s in found))
     examples = [f"{labels[s.id].answer} (model: {s.suggested})" for s in found[:5]]
-    concern = e.Concern(kind="suspicious_labels", count=len(found), score=min(1.0, 10 * len(found) / max(1, len(labels))), examples=examples)
+    concern = e.Concern(
+        kind="suspicious_labels",
+        count=len(found),
+        score=min(1.0, 10 * len(found) / max(1, len(labels))),
+        examples=examples,
+    )
     state = desk.state.datasets[data]
     desk.emit(e.DatasetInspected(dataset=data, rows=len(labels), columns=state.columns or ["prompt", "answer"], concerns=[*state.concerns, concern], samples=state.samples))  # fmt: skip
     return {"checked": len(labels), "suspicious": len(found), "file": str(out), "examples": examples}
@@ -210,7 +232,9 @@ def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) 
 def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int | None = None) -> object:
     """Rejection sampling: the model answers its training prompts, only right answers are kept as new data (2308.01825)."""
     train = desk.data_path(data) / "train.jsonl"
-    job, _ = run_sampling(desk, model, train, f"rejection sampling on {data}", samples_per_prompt=samples or 4, temperature=1.0)
+    job, _ = run_sampling(
+        desk, model, train, f"rejection sampling on {data}", samples_per_prompt=samples or 4, temperature=1.0
+    )
     kept: dict[tuple[str, str], dict[str, str]] = {}
     rows = read_samples(desk, job)
     for r in rows:
@@ -224,7 +248,11 @@ def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int
     shutil.copyfile(desk.data_path(data) / "dev.jsonl", out / "dev.jsonl")
     dev_rows = desk.state.datasets[data].dev_rows
     dropped = {"wrong": sum(not r.correct for r in rows)}
-    desk.emit(e.DatasetPrepared(name=name, sources=[data], path=str(out), rows=len(kept), dev_rows=dev_rows, read=len(rows), dropped=dropped))
+    desk.emit(
+        e.DatasetPrepared(
+            name=name, sources=[data], path=str(out), rows=len(kept), dev_rows=dev_rows, read=len(rows), dropped=dropped
+        )
+    )
     return {"name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept})}
 
 
@@ -239,7 +267,14 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_sampling(
-    desk: Desk, model: str, data: Path, title: str, *, samples_per_prompt: int = 1, temperature: float = 0.0, limit: int = -1
+    desk: Desk,
+    model: str,
+    data: Path,
+    title: str,
+    *,
+    samples_per_prompt: int = 1,
+    temperature: float = 0.0,
+    limit: int = -1,
 ) -> tuple[str, float]:
     """A sampling job over a data file; returns its id and seconds once it ended."""
     decoding = Decoding(max_new_tokens=desk.max_new_tokens, temperature=temperature)

@@ -33,7 +33,9 @@ class Way(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     {
         "model": text("base, final, a job's id, or a path"),
         "label": text("A short name for the table of scores"),
-        "variants": array("Ways of asking: [{name, temperature, shots}]; no temperature: as the model itself says", optional=True),
+        "variants": array(
+            "Ways of asking: [{name, temperature, shots}]; no temperature: as the model itself says", optional=True
+        ),
         "samples": integer("How many development samples (default all)"),
         "against": text("Evaluation to compare with, paired by sample (default the baseline)", optional=True),
         "experiment": text("Experiment it belongs to", optional=True),
@@ -83,7 +85,9 @@ def _decoding(desk: Desk, way: Way) -> Decoding:
     return Decoding(max_new_tokens=desk.max_new_tokens, temperature=temperature, shots=way.shots)
 
 
-def _launch(desk: Desk, model: str, label: str, data: Path, ways: list[Way], samples: int, experiment: str | None) -> str:
+def _launch(
+    desk: Desk, model: str, label: str, data: Path, ways: list[Way], samples: int, experiment: str | None
+) -> str:
     known = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
     job = known or desk.new_job()
     prepared = next((d for d in desk.state.datasets.values() if d.prepared and d.train_rows), None)
@@ -93,7 +97,12 @@ def _launch(desk: Desk, model: str, label: str, data: Path, ways: list[Way], sam
         output_folder=str(desk.folder / "jobs" / job / "out"),
         limit=samples,
         variants=tuple(
-            Variant(name=_file(w.name), decoding=_decoding(desk, w), prompting=desk.prompting, declared_stops_only=w.temperature is None)
+            Variant(
+                name=_file(w.name),
+                decoding=_decoding(desk, w),
+                prompting=desk.prompting,
+                declared_stops_only=w.temperature is None,
+            )
             for w in ways
         ),
         verifier=desk.verifier,
@@ -118,12 +127,18 @@ def _launch(desk: Desk, model: str, label: str, data: Path, ways: list[Way], sam
     )  # fmt: skip
 
 
-def _finish(desk: Desk, job: str, model: str, label: str, way: Way, against: str | None, experiment: str | None) -> object:
+def _finish(
+    desk: Desk, job: str, model: str, label: str, way: Way, against: str | None, experiment: str | None
+) -> object:
     rows = read_samples(desk, job, _file(way.name))
     correct = sum(r.correct for r in rows)
     report = analyse([msgspec.convert(msgspec.to_builtins(r), Sample) for r in rows])
     groups = [
-        e.ErrorGroup(kind=g.kind, count=g.count, examples=[f"{x.prompt} → {x.completion} (right: {x.answer})" for x in g.examples])
+        e.ErrorGroup(
+            kind=g.kind,
+            count=g.count,
+            examples=[f"{x.prompt} → {x.completion} (right: {x.answer})" for x in g.examples],
+        )
         for g in report.groups
     ]
     reference = desk.state.evaluations.get(against or desk.state.scores.baseline_evaluation)
@@ -151,7 +166,9 @@ def _against(rows: list[SampleRow], reference: Evaluation | None):
     """The paired difference to an earlier evaluation on the same samples; None where there is none."""
     if reference is None or not reference.done or not Path(reference.samples_path).exists():
         return None
-    before = {r.id: float(r.correct) for line in Path(reference.samples_path).read_bytes().splitlines() if (r := _row(line))}
+    before = {
+        r.id: float(r.correct) for line in Path(reference.samples_path).read_bytes().splitlines() if (r := _row(line))
+    }
     after = {r.id: float(r.correct) for r in rows}
     return paired_difference(before, after) if before.keys() & after.keys() else None
 
@@ -183,10 +200,11 @@ def stop_ids_of(desk: Desk, found: Evaluation) -> list[int]:
     """The stop tokens an evaluation used, as its job recorded them."""
     job, _, variant = found.id.partition("/")
     try:
-        result = msgspec.json.decode((desk.folder / "jobs" / job / "out" / "result.json").read_bytes())
+        result: dict[str, Any] = msgspec.json.decode((desk.folder / "jobs" / job / "out" / "result.json").read_bytes())
     except OSError as error:
         raise ToolError(f"The record of {found.id} is gone: {error.strerror}", next="Evaluate again") from error
-    return next((list(v["stop_ids"]) for v in result["variants"] if v["name"] == variant), [])
+    found_ids: list[list[int]] = [v["stop_ids"] for v in result["variants"] if v["name"] == variant]
+    return found_ids[0] if found_ids else []
 
 
 @tool({"evaluation": text("Id of a finished evaluation"), "limit": integer("How many (default 10)")})
@@ -201,7 +219,9 @@ def read_wrong_answers(desk: Desk, evaluation: str, limit: int | None = None) ->
     return {
         "evaluation": evaluation,
         "groups": [{"kind": g.kind, "count": g.count, "examples": g.examples} for g in found.groups],
-        "wrong": [{"prompt": r.prompt, "completion": r.completion, "answer": r.answer, "ended": r.ended} for r in wrong],
+        "wrong": [
+            {"prompt": r.prompt, "completion": r.completion, "answer": r.answer, "ended": r.ended} for r in wrong
+        ],
     }
 
 

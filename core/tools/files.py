@@ -20,9 +20,14 @@ def _readable(desk: Desk, path: str) -> Path:
     full = (desk.folder / "workspace" / path).resolve()
     roots = (desk.folder.resolve(), Path(desk.task.path).resolve())
     if not any(full.is_relative_to(root) for root in roots):
-        raise ToolError(f"{path} is outside the run and the task", next="Use paths in the workspace or the task's folder")
+        raise ToolError(
+            f"{path} is outside the run and the task", next="Use paths in the workspace or the task's folder"
+        )
     if str(full) in desk.task.eval_text_files:
-        raise ToolError(f"{path} holds evaluation samples; they are not to be read", next="Use the development split through evaluate")
+        raise ToolError(
+            f"{path} holds evaluation samples; they are not to be read",
+            next="Use the development split through evaluate",
+        )
     return full
 
 
@@ -43,7 +48,11 @@ def read_file(desk: Desk, path: str, offset: int | None = None, lines: int | Non
     except OSError as error:
         raise ToolError(f"{path} cannot be read: {error.strerror}") from error
     start = max(0, (offset or 1) - 1)
-    return {"untrusted_source": str(full), "lines": len(content), "content": "\n".join(content[start : start + (lines or 200)])}
+    return {
+        "untrusted_source": str(full),
+        "lines": len(content),
+        "content": "\n".join(content[start : start + (lines or 200)]),
+    }
 
 
 @tool({"path": text("Folder", optional=True)})
@@ -52,7 +61,9 @@ def list_files(desk: Desk, path: str | None = None) -> object:
     full = _readable(desk, path or ".")
     if not full.is_dir():
         raise ToolError(f"{path} is no folder")
-    return [f"{p.name}/" if p.is_dir() else f"{p.name} ({p.stat().st_size} bytes)" for p in sorted(full.iterdir())[:200]]
+    return [
+        f"{p.name}/" if p.is_dir() else f"{p.name} ({p.stat().st_size} bytes)" for p in sorted(full.iterdir())[:200]
+    ]
 
 
 @tool({"path": text("File in the workspace"), "content": text("The whole file")}, effect="idempotent", tier="workspace")
@@ -65,7 +76,11 @@ def write_file(desk: Desk, path: str, content: str) -> object:
 
 
 @tool(
-    {"path": text("File in the workspace"), "old": text("Text that stands there exactly once"), "new": text("What replaces it")},
+    {
+        "path": text("File in the workspace"),
+        "old": text("Text that stands there exactly once"),
+        "new": text("What replaces it"),
+    },
     effect="unsafe",
     tier="workspace",
 )
@@ -74,16 +89,24 @@ def edit_file(desk: Desk, path: str, old: str, new: str) -> object:
     full = _writable(desk, path)
     content = full.read_text() if full.exists() else ""
     if content.count(old) != 1:
-        raise ToolError(f"The old text stands {content.count(old)} times in {path}", next="Give a piece that stands there once")
+        raise ToolError(
+            f"The old text stands {content.count(old)} times in {path}", next="Give a piece that stands there once"
+        )
     full.write_text(content.replace(old, new))
     return f"{path} changed"
 
 
-@tool({"command": text("Shell command"), "seconds": number("Time limit (60)", optional=True)}, effect="unsafe", tier="workspace")
+@tool(
+    {"command": text("Shell command"), "seconds": number("Time limit (60)", optional=True)},
+    effect="unsafe",
+    tier="workspace",
+)
 def run_command(desk: Desk, command: str, seconds: float | None = None) -> object:
     """Run a command in the workspace with a time limit. Not contained beyond that: it runs as you."""
     limit = min(seconds or 60.0, max(1.0, desk.clock.work_left_s))
-    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")}
+    environment = {
+        k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+    }
     process = subprocess.Popen(
         ["bash", "-c", command], cwd=desk.folder / "workspace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, env=environment,
@@ -93,7 +116,12 @@ def run_command(desk: Desk, command: str, seconds: float | None = None) -> objec
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
-        return {"exit_code": None, "note": f"killed after {limit:.0f} s", "untrusted_source": "command", "content": _tail(output)}
+        return {
+            "exit_code": None,
+            "note": f"killed after {limit:.0f} s",
+            "untrusted_source": "command",
+            "content": _tail(output),
+        }
     return {"exit_code": process.returncode, "untrusted_source": "command", "content": _tail(output)}
 
 

@@ -19,14 +19,22 @@ from core.tools.toolbox import array, integer, text, tool
 @tool(
     {
         "query": text("What to look for, in words"),
-        "needs": array("What we have, as the library names it: answers_checkable, demonstrations, prompts, ...", optional=True),
-        "signs": array("Symptoms to remedy: never_ends, wrong_format, noisy_labels, plateau, divergence, ...", optional=True),
+        "needs": array(
+            "What we have, as the library names it: answers_checkable, demonstrations, prompts, ...", optional=True
+        ),
+        "signs": array(
+            "Symptoms to remedy: never_ends, wrong_format, noisy_labels, plateau, divergence, ...", optional=True
+        ),
         "limit": integer("How many at most (default 5)"),
     },
     effect="idempotent",
 )
 def search_recipes(
-    desk: Desk, query: str, needs: Sequence[str] | None = None, signs: Sequence[str] | None = None, limit: int | None = None
+    desk: Desk,
+    query: str,
+    needs: Sequence[str] | None = None,
+    signs: Sequence[str] | None = None,
+    limit: int | None = None,
 ) -> object:
     """Search the recipe library: cards of post-training papers with methods, settings by model size and failure modes."""
     try:
@@ -43,7 +51,9 @@ def search_recipes(
     for match in matches:
         card = match.card
         why = "; ".join(match.why)
-        desk.emit(e.PaperFound(paper=_paper(card), title=card.title, year=card.year, query=query, source=_LIBRARY, why=why))
+        desk.emit(
+            e.PaperFound(paper=_paper(card), title=card.title, year=card.year, query=query, source=_LIBRARY, why=why)
+        )
         found.append({"id": card.id, "title": card.title, "year": card.year, "kind": card.kind, "method": card.method, "when": card.when, "signs": list(card.signs), "why": why})  # fmt: skip
     return {"source": _LIBRARY, "recipes": found}
 
@@ -60,7 +70,9 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
         raise ToolError(str(error)) from error
     lora = weights == "lora"
     size = desk.card.params or 0
-    settings = {h.name: (h.value if h.value is not None else [h.low, h.high]) for h in card.hyper if h.covers(size, lora=lora)}
+    settings = {
+        h.name: (h.value if h.value is not None else [h.low, h.high]) for h in card.hyper if h.covers(size, lora=lora)
+    }
     places = {h.name: h.place for h in card.hyper if h.covers(size, lora=lora)}
     taken = [f"{name}: {value} ({places[name]})" for name, value in settings.items()] or [card.summary]
     desk.emit(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
@@ -69,7 +81,11 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
     known = {c.id: c for c in recipes.load_cards()}
     for cited in card.cites:
         if cited in known:
-            desk.emit(e.CitationFollowed(paper=_paper(card), cites=_paper(known[cited]), title=known[cited].title, source=_LIBRARY))
+            desk.emit(
+                e.CitationFollowed(
+                    paper=_paper(card), cites=_paper(known[cited]), title=known[cited].title, source=_LIBRARY
+                )
+            )
     return {
         "id": card.id, "title": card.title, "source": card.source, "summary": card.summary, "when": card.when,
         "settings_for_our_size": settings, "places": places, "failures": list(card.failures), "cites": list(card.cites),
@@ -107,7 +123,9 @@ def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     papers = desk.literature.search(query, limit or 8)
     for paper in papers:
         desk.emit(e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source))
-    return _untrusted("paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers])
+    return _untrusted(
+        "paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers]
+    )
 
 
 @tool(
@@ -133,8 +151,12 @@ def follow_citations(desk: Desk, paper: str, direction: str) -> object:
     """Follow the citation graph one hop: what the paper cites, or who cites it."""
     links = desk.literature.citations(paper, direction)
     for link in links[:50]:
-        desk.emit(e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source))
-    return _untrusted(f"citations of {paper}", [{"id": x.paper.id, "title": x.paper.title, "year": x.paper.year} for x in links[:50]])
+        desk.emit(
+            e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source)
+        )
+    return _untrusted(
+        f"citations of {paper}", [{"id": x.paper.id, "title": x.paper.title, "year": x.paper.year} for x in links[:50]]
+    )
 
 
 _LIBRARY = "recipe library"

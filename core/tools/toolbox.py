@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from core.agent.desk import Desk
+    pass
 
 Inputs = dict[str, dict[str, Any]]
 
@@ -29,11 +29,15 @@ class ToolDef(NamedTuple):
     tier: str
 
 
-def tool(inputs: Inputs | None = None, *, effect: str = "pure", tier: str = "read") -> Callable[[Callable[..., object]], ToolDef]:
+def tool(
+    inputs: Inputs | None = None, *, effect: str = "pure", tier: str = "read"
+) -> Callable[[Callable[..., object]], ToolDef]:
     """Make a ToolDef of a function whose first parameter is the desk."""
 
     def declare(function: Callable[..., object]) -> ToolDef:
-        return ToolDef(function.__name__, inspect.cleandoc(function.__doc__ or ""), inputs or {}, function, effect, tier)
+        return ToolDef(
+            function.__name__, inspect.cleandoc(function.__doc__ or ""), inputs or {}, function, effect, tier
+        )
 
     return declare
 
@@ -76,5 +80,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
     return value
-
-

@@ -17,7 +17,9 @@ from core.training.spec import TrainSpec, check_train_spec
 
 METHODS = ("sft", "grpo")
 
-OWNED = frozenset({"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"})
+OWNED = frozenset(
+    {"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"}
+)
 """Fields of TrainSpec the desk fills in: the task decides them, not the brain."""
 
 SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
@@ -64,7 +66,12 @@ def train(
         planned_steps=spec.max_steps,
         job=job,
     )
-    return {"job": launched, "planned_steps": spec.max_steps, "time_limit_s": spec.time_limit_s, "lr": spec.learning_rate}
+    return {
+        "job": launched,
+        "planned_steps": spec.max_steps,
+        "time_limit_s": spec.time_limit_s,
+        "lr": spec.learning_rate,
+    }
 
 
 def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
@@ -142,7 +149,9 @@ def _report(desk: Desk, job_id: str) -> object:
         "seconds_per_step": _median_step_time(job),
         "checkpoint": bool(job.checkpoint),
         "dev_scores": _curve(job.series.get("dev_score")),
-        "curves": {name: _curve(job.series[name]) for name in ("loss", "reward", "entropy", "kl") if name in job.series},
+        "curves": {
+            name: _curve(job.series[name]) for name in ("loss", "reward", "entropy", "kl") if name in job.series
+        },
         "last": {k: v for k, v in job.last.items() if v is not None},
         "diagnosis": [_finding(f) for f in failures],
     }
@@ -207,14 +216,21 @@ def read_job_log(desk: Desk, job: str, characters: int | None = None) -> object:
     tier="workspace",
 )
 def choose_remedy(
-    desk: Desk, failure: int, remedy: str, change: dict[str, Any] | None = None, source: str | None = None, experiment: str | None = None
+    desk: Desk,
+    failure: int,
+    remedy: str,
+    change: dict[str, Any] | None = None,
+    source: str | None = None,
+    experiment: str | None = None,
 ) -> object:
     """Record what is done about a diagnosed failure."""
     found = next((f for f in desk.state.failures if f.seq == failure), None)
     if found is None:
         raise ToolError(f"No failure has the number {failure}", next="Use the field `failure` of a diagnosis")
     desk.emit(
-        e.RemedyChosen(remedy=remedy, change=change or {}, source=source or "", kind=found.kind, experiment=experiment or ""),
+        e.RemedyChosen(
+            remedy=remedy, change=change or {}, source=source or "", kind=found.kind, experiment=experiment or ""
+        ),
         cause=failure,
     )
     return "recorded"

@@ -32,7 +32,11 @@ def bench(a: argparse.Namespace) -> int:
             for policy in a.policies:
                 results.append(_one(task, policy, seed, a.hours))
                 r = results[-1]
-                print(f"{task} {policy} seed {seed}: {percent(r['baseline'])} -> {percent(r['best'])} in {r['seconds']:.0f} s ({r['run']})", file=sys.stderr, flush=True)
+                print(
+                    f"{task} {policy} seed {seed}: {percent(r['baseline'])} -> {percent(r['best'])} in {r['seconds']:.0f} s ({r['run']})",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 if a.json:
                     Path(a.json).write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     print(table(results, a.policies))
@@ -56,7 +60,9 @@ def _one(task: str, policy: str, seed: int, hours: float | None) -> dict[str, An
 
 def table(results: list[dict[str, Any]], policies: list[str]) -> str:
     """Mean held-out gain by task and policy with a 95 % interval over seeds (t); then each policy against the first."""
-    lines = [f"{'task':<18} {'policy':<10} {'seeds':>5} {'base':>8} {'best':>8} {'gain':>7} {'95 % over seeds':>18} {'>= 30 points':>13} {'seconds':>8}"]
+    lines = [
+        f"{'task':<18} {'policy':<10} {'seeds':>5} {'base':>8} {'best':>8} {'gain':>7} {'95 % over seeds':>18} {'>= 30 points':>13} {'seconds':>8}"
+    ]
     for task in dict.fromkeys(r["task"] for r in results):
         for policy in policies:
             rows = [r for r in results if r["task"] == task and r["policy"] == policy]
@@ -85,7 +91,9 @@ def _against(task: str, results: list[dict[str, Any]], policies: list[str]) -> l
         pairs = [gains[(policies[0], s)] - d for (p, s), d in gains.items() if p == other and (policies[0], s) in gains]
         if pairs:
             low, high = _interval(pairs)
-            lines.append(f"{task:<18} {policies[0]} - {other}: {points(statistics.mean(pairs))} [{points(low)}, {points(high)}] over {len(pairs)} seeds")
+            lines.append(
+                f"{task:<18} {policies[0]} - {other}: {points(statistics.mean(pairs))} [{points(low)}, {points(high)}] over {len(pairs)} seeds"
+            )
     return lines
 
 

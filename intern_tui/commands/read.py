@@ -23,7 +23,9 @@ def events(a: argparse.Namespace) -> int:
     folder = find_run(a.run)
     types = frozenset(a.type) if a.type else None
     if types and (unknown := types - e.EVENTS.keys()):
-        raise UsageError(f"No event type is called {', '.join(sorted(unknown))}", next="Types: " + ", ".join(sorted(e.EVENTS)))
+        raise UsageError(
+            f"No event type is called {', '.join(sorted(unknown))}", next="Types: " + ", ".join(sorted(e.EVENTS))
+        )
     if a.follow:
         for event in follow_events(folder, a.from_seq):
             if types is None or event.type in types:
@@ -60,7 +62,9 @@ def state(a: argparse.Namespace) -> int:
     print(f"{now.run}: {run_info(folder).status if a.to is None else now.status}, event {now.seq}")
     for step in now.plan:
         print(f"  {step.status:<8} {step.title}" + (f"  {step.note}" if step.note else ""))
-    print(f"  baseline {percent(now.scores.baseline)} [{now.scores.baseline_seq}], best {percent(now.scores.best)} [{now.scores.best_seq}]")
+    print(
+        f"  baseline {percent(now.scores.baseline)} [{now.scores.baseline_seq}], best {percent(now.scores.best)} [{now.scores.best_seq}]"
+    )
     return 0
 
 
@@ -86,10 +90,17 @@ def verify(a: argparse.Namespace) -> int:
     found = check(folder, TABLES)
     if a.json:
         print(msgspec.json.encode(msgspec.to_builtins(found)).decode())
-    else:
-        print(found)
-    if not found.ok:
-        raise DamagedLog(f"The log of {folder.name} is damaged", where=str(folder), next=f"Read what is good: intern replay {folder.name} --plain")
+    elif found.sound:
+        print(f"{folder.name}: sound, {found.events} events, last hash {found.hash[:16]}…")
+    for finding in found.findings:
+        print(f"{finding.check}: {finding.what}" + (f" (event {finding.seq})" if finding.seq else ""), file=sys.stderr)
+    if not found.sound:
+        bad = f", the first bad event is {found.first_bad}" if found.first_bad else ""
+        raise DamagedLog(
+            f"The log of {folder.name} is damaged{bad}",
+            where=str(folder),
+            next=f"{found.events} events are good: intern replay {folder.name} --plain",
+        )
     return 0
 
 

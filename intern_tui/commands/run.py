@@ -19,7 +19,7 @@ def run(a: argparse.Namespace) -> int:
     folder = create_run(
         Request(
             goal=a.goal, task=a.task, model=a.model, brain=a.brain, hours=a.hours, usd=a.usd, autonomy=a.autonomy,
-            compute=a.compute, seed=a.seed, unattended=a.unattended or a.detach and not sys.stdin.isatty(),
+            compute=a.compute, seed=a.seed, unattended=a.unattended or (a.detach and not sys.stdin.isatty()),
         )
     )  # fmt: skip
     if a.brain == "playbook":

@@ -50,7 +50,11 @@ def tasks(a: argparse.Namespace) -> int:
 
     found = list_tasks()
     if a.json:
-        print(msgspec.json.encode([{"task": f"pocket/{t.path.rsplit('/', 1)[-1]}", "description": t.description} for t in found]).decode())
+        print(
+            msgspec.json.encode(
+                [{"task": f"pocket/{t.path.rsplit('/', 1)[-1]}", "description": t.description} for t in found]
+            ).decode()
+        )
         return 0
     for t in found:
         print(f"pocket/{t.path.rsplit('/', 1)[-1]:<12} {t.description}")
@@ -66,5 +70,8 @@ def doctor(a: argparse.Namespace) -> int:
         print(msgspec.json.encode([msgspec.to_builtins(c) for c in checks]).decode())
     else:
         for c in checks:
-            print(f"{'ok  ' if c.ok else 'MISS' if c.needed else 'note'}  {c.name:<12} {c.found}" + ("" if c.ok else f"; {c.fix}"))
+            print(
+                f"{'ok  ' if c.ok else 'MISS' if c.needed else 'note'}  {c.name:<12} {c.found}"
+                + ("" if c.ok else f"; {c.fix}")
+            )
     return 0 if all(c.ok or not c.needed for c in checks) else 1

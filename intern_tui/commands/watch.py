@@ -15,7 +15,9 @@ from core.home import find_run, list_runs, living_host, socket_path
 def home(a: argparse.Namespace) -> int:
     """`intern` without a command: the list of runs."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("The UI needs a terminal", next="Use intern runs, intern attach R --plain, or intern run --plain")
+        raise UsageError(
+            "The UI needs a terminal", next="Use intern runs, intern attach R --plain, or intern run --plain"
+        )
     from intern_tui.app import run_home
 
     return run_home()

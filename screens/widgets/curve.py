@@ -24,6 +24,11 @@ def metrics_of(job: Job) -> list[str]:
     return [m for m in PREFERRED if m in job.series] + rest
 
 
+def steps_shown(job: Job) -> int | None:
+    """The right end of a job's plots: its plan while it runs, where it ended once it is over."""
+    return job.planned_steps if job.status == "running" else max(job.step, 1)
+
+
 class Curve(Pane):
     """The running (or last) training's reward or loss; `c` takes another metric, `b` another job."""
 
@@ -75,7 +80,7 @@ class Curve(Pane):
             return empty(width, "No curve yet.", when)
         job, metric = chosen
         series = job.series[metric]
-        axis = axis_for([series], job.planned_steps)
+        axis = axis_for([series], steps_shown(job))
         if axis is None or height < 4 or width < 16:
             return [row(f"{metric} {number(series.last)}", seq=job.last_seq)]
         return [self._legend(job, metric, series, width), *plot_rows(series, axis, width, height - 1, job.last_seq)]

@@ -81,7 +81,7 @@ class Deltas(Pane):
         return rows + self._heldout(state, width)
 
     def _table(self, done: list[Evaluation], state: RunState, width: int) -> list[Row]:
-        label = min(max(len(e.label) for e in done) + 1, max(10, width - 28), 26)
+        label = min(max(len(e.label) for e in done) + 3, max(12, width - 27), 28)
         plot = max(width - label - 9, 10)
         scale = scale_for(done, plot)
         rows = [self._score(e, state, label, scale) for e in done]

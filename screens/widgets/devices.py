@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.state import Device, Job
 from screens.pane import Pane
-from screens.text import Part, Row, bar, cut, fit, gigabytes, number, row, span_of
+from screens.text import Part, Row, bar, cut, fit, gigabytes, number, row, span_of, wrap
 from screens.view import View
 from screens.widgets.plan import empty
 
@@ -53,13 +53,13 @@ class Devices(Pane):
         rows += packed(figures, width, d.seq)
         if len(d.history) > 4:
             rows.append(row((spark(d.history, width), "band"), seq=d.seq))
-        if d.note:
-            rows.append(row((cut(d.note, width), "dim"), seq=d.seq))
+        note = d.note or ("no GPU: measured by psutil" if d.source == "psutil" else "")
+        rows += [row((line, "dim"), seq=d.seq) for line in wrap(note, width, 2)]
         return rows
 
     def _called(self, d: Device) -> str:
         if d.source == "psutil":
-            return f"{d.name} (no GPU; measured by psutil)" if "psutil" not in d.note else d.name
+            return d.name
         fake = "FAKE " if d.source == "fake" else ""
         return f"{fake}GPU {d.index}  {d.name}"
 

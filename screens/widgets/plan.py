@@ -25,7 +25,8 @@ class Plan(Pane):
     def title(self, view: View) -> str:
         steps = view.state.plan
         done = sum(s.status == "done" for s in steps)
-        return f"Plan {done}/{len(steps)}" if steps else "Plan"
+        skipped = sum(s.status == "skipped" for s in steps)
+        return f"Plan {done}/{len(steps) - skipped}" if steps else "Plan"
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         state = view.state

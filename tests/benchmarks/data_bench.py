@@ -28,7 +28,9 @@ def make(path: Path, rows: int) -> list[str]:
     with path.open("w", encoding="utf-8") as out:
         for i in range(rows):
             prompt = (
-                samples[i % 750] if i % 2000 < 1 else " ".join(r.choices(words, k=r.randint(20, 60))).capitalize() + "?"
+                samples[i // 2000 % 750]
+                if i % 2000 < 1
+                else " ".join(r.choices(words, k=r.randint(20, 60))).capitalize() + "?"
             )
             row = {"id": i, "prompt": prompt, "answer": " ".join(r.choices(words, k=r.randint(3, 30)))}
             out.write((json.dumps(row) + "\n") * (1 + (i % 100 == 7)))

@@ -23,7 +23,13 @@ class Intern:
         """Run `intern WORDS`; never raises for an exit code."""
         command = [sys.executable, "-P", "-m", "intern_tui", *words]
         return subprocess.run(
-            command, env=self.env | env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
+            command,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
 
     def json(self, *words: str, **options: Any) -> Any:

@@ -35,7 +35,9 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("pythonpath", [None, "."])
 @pytest.mark.parametrize("module", [True, False])
-def test_a_foreign_folder_with_a_core_of_its_own_changes_nothing(tmp_path: Path, pythonpath: str | None, module: bool) -> None:
+def test_a_foreign_folder_with_a_core_of_its_own_changes_nothing(
+    tmp_path: Path, pythonpath: str | None, module: bool
+) -> None:
     for name in ("core", "store", "screens"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('the wrong package')")
@@ -46,6 +48,8 @@ def test_a_foreign_folder_with_a_core_of_its_own_changes_nothing(tmp_path: Path,
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"INTERN_HOME": str(tmp_path / "home")}
     if pythonpath:
         env["PYTHONPATH"] = pythonpath
-    done = subprocess.run([*command, "runs", "--json"], capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+    done = subprocess.run(
+        [*command, "runs", "--json"], capture_output=True, text=True, cwd=tmp_path, env=env, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

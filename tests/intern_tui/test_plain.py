@@ -1,4 +1,4 @@
-"""Plain lines: for pipes and screen readers. One line an event, no control characters, and the run outlives its reader."""
+"""Plain lines, for pipes and screen readers: one an event, no control characters, and the run outlives its reader."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_a_host_that_dies_ends_the_display_with_a_reason(host: Host) -> None:  #
 
 
 def test_a_broken_pipe_ends_the_display_quietly(recorded_run: Path) -> None:
-    script = f"from intern_tui.plain import replay_plain; from pathlib import Path; replay_plain(Path({str(recorded_run)!r}))"
+    script = (
+        f"from intern_tui.plain import replay_plain; from pathlib import Path;replay_plain(Path({str(recorded_run)!r}))"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from core import events as e
 from core.fold import fold
@@ -62,8 +62,9 @@ async def test_six_panes_show_the_recorded_run() -> None:
         text = text_of(app)
         for words in (
             "Reward · job-3, GRPO", "GPU 0  NVIDIA H100 80GB HBM3", "61 of 80 GB (58 ours)", "412 W", "64 °C",
-            "Eval deltas (dev, n 400)", "★ GRPO", "Held-out, n 1000, read once", "13.8 % → 32.2 %", "+18.4 [+15.2, +21.6]",
-            "Diagnosis (1)", "entropy collapse from step", "clip high .28", "better +0.043", "run finished",
+            "Eval deltas (dev, n 400)", "★ GRPO", "Held-out, n 1000, read once", "13.8 % → 32.2 %",
+            "+18.4 [+15.2, +21.6]", "Diagnosis (1)", "entropy collapse from step", "clip high .28",
+            "better +0.043", "run finished",
         ):  # fmt: skip
             assert words in text, words
 
@@ -75,7 +76,7 @@ async def test_an_empty_run_says_what_will_appear_and_when() -> None:
         text = text_of(app)
         for words in (
             "No curve yet.",
-            "Starts with the first training",
+            "Starts with the first",
             "No reading yet.",
             "No score yet.",
             "Nothing went wrong",
@@ -89,7 +90,7 @@ async def test_a_cpu_is_not_called_a_gpu_and_a_fake_is_called_fake() -> None:
         feed.bring(
             e.GpuSampled(index=0, name="2 cores", source="psutil", util=0.5, memory_used=2**30, memory_total=2**33)
         )
-        await settled(pilot, lambda: "2 cores (no GPU" in text_of(app))
+        await settled(pilot, lambda: "no GPU: measured by psutil" in text_of(app))
         assert "GPU 0" not in text_of(app)
         feed.bring(e.GpuSampled(index=1, name="H100", source="fake", util=0.5))
         await settled(pilot, lambda: "FAKE GPU 1" in text_of(app))
@@ -347,6 +348,16 @@ async def test_approvals_show_exact_arguments_and_take_a_decision() -> None:
         await pilot.press("a")
         await settled(pilot, lambda: len(feed.commands) == 2)
         assert feed.commands[1][0] == "approve"
+        await pilot.press("e")
+        await settled(pilot, lambda: isinstance(app.focused, TextArea))
+        area = app.screen.query_one(TextArea)
+        area.text = "{not json"
+        await pilot.press("ctrl+s")
+        await settled(pilot, lambda: "not sent" in text_of(app))
+        area.text = '{"clip_high": 0.3}'
+        await pilot.press("ctrl+s")
+        await settled(pilot, lambda: len(feed.commands) == 3)
+        assert feed.commands[2] == ("edit", "", {"approval": "a1", "arguments": {"clip_high": 0.3}})
         feed.bring(e.ApprovalDecided(approval="a1", decision="approved"))
         await settled(pilot, lambda: "Nothing waits for you." in text_of(app))
         await pilot.press("escape")

@@ -17,6 +17,7 @@ from screens.evals import read_answers
 from screens.events import EventList
 from screens.runs import RunList
 from screens.text import bar, clock, cut, fit, number, wrap
+from screens.widgets.curve import steps_shown
 from tests.screens import recorded
 from tests.screens.memory import live_app, replay_app, text_of
 from tests.screens.test_mission import settled
@@ -27,8 +28,8 @@ async def test_screens_switch_by_number_and_show_the_run(size: tuple[int, int]) 
     app = replay_app()
     async with app.run_test(size=size) as pilot:
         await settled(pilot, lambda: "Plan 6/6" in text_of(app))
-        for key, words in (("2", "job-3, GRPO"), ("3", "zero-shot"), ("4", "run_finished" if size[0] > 90 else "run finished"),
-                           ("5", "DAPO"), ("1", "Plan 6/6"), ("6", "Runs")):  # fmt: skip
+        seen = {"2": "job-3, GRPO", "3": "zero-shot", "4": "run finished", "5": "DAPO", "1": "Plan 6/6", "6": "Runs"}
+        for key, words in seen.items():
             await pilot.press(key)
             await settled(pilot, lambda words=words: words in text_of(app))
 
@@ -91,8 +92,8 @@ async def test_the_list_of_runs_says_how_to_start_the_first(tmp_path: Path, monk
         folder = tmp_path / "runs" / "20260101-000000-abcd"
         folder.mkdir(parents=True)
         (folder / home.LOG_NAME).touch()
-        home.write_json(folder / "summary.json", home.Summary(run=folder.name, status="finished", goal="Better sums",
-                                                              task="pocket/addition", baseline=0.2, best=0.7))  # fmt: skip
+        summary = home.Summary(run=folder.name, status="finished", goal="Better sums", baseline=0.2, best=0.7)
+        home.write_json(folder / "summary.json", summary)
         await settled(pilot, lambda: "Better sums" in text_of(app))
         assert "20.0 % → 70.0 %" in text_of(app)
         assert app.screen.query_one(RunList).chosen is not None
@@ -122,6 +123,18 @@ def test_the_axis_without_a_plan_is_a_power_of_two() -> None:
     axis = axis_for([series([1.0] * 100)], None)
     assert axis is not None
     assert axis.x_end == 128
+
+
+def test_a_job_that_stopped_early_is_drawn_to_where_it_stopped() -> None:
+    job = recorded.state_at(len(recorded.events())).jobs["job-2"]
+    assert (job.status, job.planned_steps, steps_shown(job)) == ("cancelled", 300, 130)
+    running = recorded.state_at(500).jobs["job-3"]
+    assert steps_shown(running) == 300
+
+
+def test_text_that_is_cut_says_so_with_an_ellipsis() -> None:
+    for width in range(5, 30):
+        assert wrap("one two three four five six seven eight nine ten", width, 1)[0].endswith("…")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 7.1), (1e-9, 2e-9), (5.0, 5.0), (0.0, 0.0), (1e6, 3e9)])

@@ -67,11 +67,22 @@ class LLMServer:
         message: dict[str, Any] = {"role": "assistant", "content": said.get("content", "")}
         if "name" in said:
             arguments = said["arguments"] if isinstance(said["arguments"], str) else json.dumps(said["arguments"])
-            call = {"id": f"c{len(self.requests)}", "type": "function", "function": {"name": said["name"], "arguments": arguments}}
+            call = {
+                "id": f"c{len(self.requests)}",
+                "type": "function",
+                "function": {"name": said["name"], "arguments": arguments},
+            }
             message["tool_calls"] = [call]
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
+        return {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def close(self) -> None:
         self._server.shutdown()

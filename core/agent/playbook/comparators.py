@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 from core.agent.playbook.experiments import Bench
 from core.agent.playbook.model import Policy
@@ -38,9 +39,9 @@ def random_search(seed: int, wishes: Wishes) -> Policy:
     return bench.summary()
 
 
-def _draw_settings(bench: Bench, method: str, draw: random.Random) -> dict[str, object]:
+def _draw_settings(bench: Bench, method: str, draw: random.Random) -> dict[str, Any]:
     known = bench.settings.get(method, {})
-    settings: dict[str, object] = {**bench.base_settings(method), "seed": draw.randrange(1 << 16)}
+    settings: dict[str, Any] = {**bench.base_settings(method), "seed": draw.randrange(1 << 16)}
     settings["lr"] = float(f"{_log_uniform(known.get('lr') or {'low': 1e-5, 'high': 1e-4}, draw):.2g}")
     batch = int(str(settings["batch_size"]))
     if method == "sft":

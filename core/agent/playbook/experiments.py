@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from core.agent.playbook.model import Call, Observation
+from core.agent.playbook.model import Act, Call, Observation
 from core.agent.playbook.remedies import first_remedy
 from core.agent.playbook.search import Trial, best, best_score, ladder, last_score, next_rung, still_rising
 from core.agent.playbook.wishes import Wishes
@@ -73,7 +73,7 @@ class Bench:
 
     # ---------------------------------------------------------------------------------------------------- the basics
 
-    def call(self, tool: str, arguments: dict[str, Any], why: str = ""):
+    def call(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
         """One tool call. Reads the time left from any observation that tells it."""
         observation: Observation = yield Call(tool, arguments, why)
         left = observation.get("seconds_left_for_research")
@@ -97,7 +97,7 @@ class Bench:
     def seconds_left(self) -> float:
         return self._left
 
-    def plan(self, doing: str):
+    def plan(self, doing: str) -> Act:
         """Mark the step now being done; steps passed over are skipped."""
         self.statuses = {k: ("done" if v == "doing" else v) for k, v in self.statuses.items()}
         self.statuses[doing] = "doing"
@@ -113,14 +113,16 @@ class Bench:
             return f"{100 * self.baseline:.1f} %"
         return f"{100 * self.gains[key]:+.1f}" if key in self.gains else ""
 
-    def answer_wishes(self):
+    def answer_wishes(self) -> Act:
         """Tell a person what was made of their words."""
         while self.wishes.unanswered:
             yield from self.call("note", {"content": self.wishes.unanswered.pop(0)}, "")
 
-    def look_at_errors(self):
-        seen = yield from self.call("read_wrong_answers", {"evaluation": self.reference, "limit": 12}, "Look at the wrong answers.")
-        groups = seen.get("groups") or []
+    def look_at_errors(self) -> Act:
+        seen = yield from self.call(
+            "read_wrong_answers", {"evaluation": self.reference, "limit": 12}, "Look at the wrong answers."
+        )
+        groups = seen.rows("groups")
         if groups:
             self.groups = {g["kind"]: int(g["count"]) for g in groups}
             text = "Wrong answers now: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in self.groups.items())
@@ -151,21 +153,23 @@ class Bench:
 
     # ---------------------------------------------------------------------------------------------------- experiments
 
-    def begin(self, hypothesis: str, change: str):
+    def begin(self, hypothesis: str, change: str) -> Act:
         self.number += 1
         name = f"experiment-{self.number}"
         self.change = change
-        yield from self.call("start_experiment", {"experiment": name, "hypothesis": hypothesis, "change": change}, hypothesis)
+        yield from self.call(
+            "start_experiment", {"experiment": name, "hypothesis": hypothesis, "change": change}, hypothesis
+        )
         return name
 
-    def conclude(self, experiment: str, evaluation: str | None):
+    def conclude(self, experiment: str, evaluation: str | None) -> Act:
         arguments = {"experiment": experiment} | ({"evaluation": evaluation} if evaluation else {})
         told = yield from self.call("conclude_experiment", arguments, "What did it show?")
         if told.get("lesson"):
             self.lessons.append(str(told.get("lesson")))
         return told
 
-    def promote(self, model: str, evaluation: dict[str, Any], why: str):
+    def promote(self, model: str, evaluation: dict[str, Any], why: str) -> Act:
         made = yield from self.call("promote", {"model": model, "evaluation": evaluation["evaluation"]}, why)
         return not made.error
 
@@ -199,9 +203,9 @@ class Bench:
 
     # -------------------------------------------------------------------------------------------------------- trials
 
-    def climb(self, method: str, experiment: str, start: str):
+    def climb(self, method: str, experiment: str, start: str) -> Act:
         """A ladder of learning rates by short trials. Returns the best trial, or None if none worked."""
-        known = self.settings.get(method, {}).get("lr") or {}
+        known: dict[str, Any] = self.settings.get(method, {}).get("lr") or {}
         low, high = float(known.get("low") or 1e-5), float(known.get("high") or 1e-4)
         if self.wishes.lr is not None or self.wishes.no_ladder:
             lr = self.wishes.lr or math.sqrt(low * high)
@@ -215,25 +219,42 @@ class Bench:
             affordable = self.seconds_left() > 6 * each and len(trials) < 6
             rates = [extra] if extra is not None and affordable and extra not in [t.lr for t in trials] else []
         top = best(trials)
-        scores = ", ".join(f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials))
-        words = f"{method} learning rates by short trials from {start}: {scores}" + (f"; best {top.lr:g}" if top else "")
+        scores = ", ".join(
+            f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials)
+        )
+        words = f"{method} learning rates by short trials from {start}: {scores}" + (
+            f"; best {top.lr:g}" if top else ""
+        )
         yield from self.call("note", {"content": words, "kind": "lesson"}, "")
         if top is not None:
             self.last.setdefault(method, top)
         return top
 
-    def _trials(self, method: str, experiment: str, start: str, rates: list[float], each: float, source: str):
+    def _trials(self, method: str, experiment: str, start: str, rates: list[float], each: float, source: str) -> Act:
         settings = self.base_settings(method)
         one_epoch = -(-self.rows // int(settings["batch_size"]))
         steps = max(20, min(one_epoch, 150)) if method == "sft" else 40
         threads = max(1, self.cores // self.slots())
         jobs: dict[str, float] = {}
         for lr in rates:
-            trial = {**settings, "lr": lr, "max_steps": steps, "scheduler": "constant_with_warmup", "time_limit_s": each + (self.overhead_s or UNMEASURED_S)}
+            trial = {
+                **settings,
+                "lr": lr,
+                "max_steps": steps,
+                "scheduler": "constant_with_warmup",
+                "time_limit_s": each + (self.overhead_s or UNMEASURED_S),
+            }
             trial |= {"threads": threads, "eval_every": max(5, steps // 3)}
             launched = yield from self.call(
                 "train",
-                {"method": method, "data": self.data, "model": start, "title": f"{method} trial, lr {lr:g}", "settings": trial, "experiment": experiment},
+                {
+                    "method": method,
+                    "data": self.data,
+                    "model": start,
+                    "title": f"{method} trial, lr {lr:g}",
+                    "settings": trial,
+                    "experiment": experiment,
+                },
                 f"A short trial at {lr:g} ({source}).",
             )
             if launched.error:
@@ -244,14 +265,25 @@ class Bench:
             return []
         waited = yield from self.call("wait_for_jobs", {"jobs": list(jobs)}, "")
         trials: list[Trial] = []
-        for report in waited.get("jobs") or []:
+        for report in waited.rows("jobs"):
             yield from self._learn_from(report, method, experiment)
-            failed = report["status"] in ("failed", "lost") or any(f["severity"] == "failing" for f in report["diagnosis"])
+            failed = report["status"] in ("failed", "lost") or any(
+                f["severity"] == "failing" for f in report["diagnosis"]
+            )
             lr = jobs[report["job"]]
-            trials.append(Trial(lr, report["job"], last_score(report), failed, {**settings, "lr": lr}, report.get("seconds_per_step")))
+            trials.append(
+                Trial(
+                    lr,
+                    report["job"],
+                    last_score(report),
+                    failed,
+                    {**settings, "lr": lr},
+                    report.get("seconds_per_step"),
+                )
+            )
         return trials
 
-    def _learn_from(self, report: dict[str, Any], method: str, experiment: str):
+    def _learn_from(self, report: dict[str, Any], method: str, experiment: str) -> Act:
         """Measure the overhead of a job; for a failure record what is done about it."""
         step_s = report.get("seconds_per_step")
         if step_s and report.get("step"):
@@ -261,15 +293,25 @@ class Bench:
             if finding["severity"] != "failing":
                 continue
             remedy = first_remedy(finding, settings, self.used_remedies)
-            ladder_words = "give this rung up; the ladder goes on below it" if not report.get("settings") else "give this setting up"
-            arguments = {"failure": finding["failure"], "remedy": remedy.words if remedy and report.get("settings") else ladder_words, "experiment": experiment}
+            ladder_words = (
+                "give this rung up; the ladder goes on below it"
+                if not report.get("settings")
+                else "give this setting up"
+            )
+            arguments = {
+                "failure": finding["failure"],
+                "remedy": remedy.words if remedy and report.get("settings") else ladder_words,
+                "experiment": experiment,
+            }
             if remedy and report.get("settings"):
                 arguments |= {"change": remedy.change, "source": remedy.source}
-            yield from self.call("choose_remedy", arguments, f"{report['job']} failed: {finding['kind'].replace('_', ' ')}.")
+            yield from self.call(
+                "choose_remedy", arguments, f"{report['job']} failed: {finding['kind'].replace('_', ' ')}."
+            )
 
     # ------------------------------------------------------------------------------------------------------ full jobs
 
-    def full(self, method: str, experiment: str, trial: Trial, start: str, share: float):
+    def full(self, method: str, experiment: str, trial: Trial, start: str, share: float) -> Act:
         """The long job, its evaluation, verdict and promotion. One more try with a remedy where it fails."""
         settings = {**trial.settings, "lr": self.wishes.lr or trial.settings["lr"], "threads": self.cores}
         report = None
@@ -294,7 +336,7 @@ class Bench:
         self.rising = still_rising(report)
         return (yield from self._judge(experiment, report["job"], f"{method} {report['job']}"))
 
-    def _full_job(self, method: str, experiment: str, settings: dict[str, Any], trial: Trial, start: str, share: float):
+    def _full_job(self, method: str, experiment: str, settings: dict[str, Any], trial: Trial, start: str, share: float) -> Act:
         limit = max(8.0, share * self.seconds_left())
         batch = int(settings["batch_size"]) * int(settings.get("grad_accum") or 1)
         wanted = int(settings.get("max_steps") or self.epochs(method) * max(1, self.rows / batch))
@@ -303,30 +345,51 @@ class Bench:
         step_s = trial.seconds_per_step
         steps = max(20, min(wanted, int((limit - min(self.overhead_s, limit / 2)) / step_s))) if step_s else wanted
         scheduler = "cosine" if method == "sft" else "constant_with_warmup"
-        job = {**settings, "max_steps": steps, "scheduler": scheduler, "time_limit_s": limit * 1.15 + self.overhead_s, "eval_every": max(5, steps // 6)}
+        job = {
+            **settings,
+            "max_steps": steps,
+            "scheduler": scheduler,
+            "time_limit_s": limit * 1.15 + self.overhead_s,
+            "eval_every": max(5, steps // 6),
+        }
         launched = yield from self.call(
             "train",
-            {"method": method, "data": self.data, "model": start, "title": f"{method}, lr {settings['lr']:g}, {steps} steps", "settings": job, "experiment": experiment},
+            {
+                "method": method,
+                "data": self.data,
+                "model": start,
+                "title": f"{method}, lr {settings['lr']:g}, {steps} steps",
+                "settings": job,
+                "experiment": experiment,
+            },
             f"{steps} train steps fit {limit:.0f} s.",
         )
         if launched.error:
-            yield from self.call("note", {"content": f"The job could not start: {launched.error}", "kind": "lesson"}, "")
+            yield from self.call(
+                "note", {"content": f"The job could not start: {launched.error}", "kind": "lesson"}, ""
+            )
             return None
         waited = yield from self.call("wait_for_jobs", {"jobs": [launched.get("job")]}, "")
-        reports = waited.get("jobs") or []
+        reports = waited.rows("jobs")
         if not reports:
             return None
         yield from self._learn_from({**reports[0], "settings": settings}, method, experiment)
         return reports[0]
 
-    def _judge(self, experiment: str, job: str, label: str):
+    def _judge(self, experiment: str, job: str, label: str) -> Act:
         """Evaluate on the development split against the best so far, conclude, promote if better."""
         measured = yield from self.call(
             "evaluate",
-            {"model": job, "label": label, "variants": [{"name": "greedy", "temperature": 0.0}], "against": self.reference, "experiment": experiment},
+            {
+                "model": job,
+                "label": label,
+                "variants": [{"name": "greedy", "temperature": 0.0}],
+                "against": self.reference,
+                "experiment": experiment,
+            },
             "Is it better than the best so far?",
         )
-        results = measured.get("evaluations") or []
+        results = measured.rows("evaluations")
         if not results:
             yield from self.conclude(experiment, None)
             return False
@@ -338,10 +401,15 @@ class Bench:
             if promoted:
                 self.gains[self.change] = self.gains.get(self.change, 0.0) + float(result["score"]) - self.best
                 self.best, self.reference = float(result["score"]), result["evaluation"]
-                self.groups = {g["kind"]: int(g["count"]) for g in result.get("groups", [])}
+                self.groups = error_counts(result)
         return told.get("verdict") == "better"
 
     def summary(self) -> str:
         gains = ", ".join(f"{k} {100 * v:+.1f}" for k, v in self.gains.items()) or "no gain"
         return f"Development score {100 * self.baseline:.1f} % -> {100 * self.best:.1f} % ({gains})."
 
+
+def error_counts(result: dict[str, Any]) -> dict[str, int]:
+    """Wrong answers by kind, of one evaluation as `evaluate` tells it."""
+    groups: list[dict[str, Any]] = result.get("groups") or []
+    return {str(g["kind"]): int(g["count"]) for g in groups}

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The policy behind a smolagents Model.
 
 The policy is a generator that yields tool calls and is sent observations. It is deterministic, so the whole transcript
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from smolagents import Model
@@ -39,10 +40,19 @@ class Observation:
                 self.value = text
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self.value.get(key, default) if isinstance(self.value, dict) else default
+        """A field of the JSON object, `default` where there is none."""
+        fields = cast(dict[str, Any], self.value) if isinstance(self.value, dict) else {}
+        return fields.get(key, default)
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """A field that is a list of objects; empty where there is none."""
+        found: list[dict[str, Any]] | None = self.get(key)
+        return found or []
 
 
 Policy = Generator[Call, Observation, str]
+Act = Generator[Call, Observation, Any]
+"""A part of the policy: yields calls, is sent observations, returns what its caller needs."""
 
 
 class PlaybookModel(Model):
@@ -50,7 +60,7 @@ class PlaybookModel(Model):
 
     def __init__(self, seed: int = 0, policy: str = "playbook") -> None:
         super().__init__()
-        self.model_id = policy
+        self.model_id = self.policy_name = policy
         self.seed = seed
         self._policy: Policy | None = None
         self._wishes = Wishes()
@@ -68,7 +78,7 @@ class PlaybookModel(Model):
         """Feed the turns not yet seen; rebuild from the first where the transcript is not the one seen so far."""
         if self._policy is None or self._fed > len(turns):
             self._wishes, self._fed = Wishes(), 0
-            self._policy = _start(self.model_id, self.seed, self._wishes)
+            self._policy = _start(self.policy_name, self.seed, self._wishes)
             self._pending = next(self._policy)
         for kind, text in turns[self._fed :]:
             self._fed += 1

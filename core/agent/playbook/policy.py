@@ -6,10 +6,11 @@ library, the brief and its own trials.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from core.agent.playbook.experiments import Bench
-from core.agent.playbook.model import Observation, Policy
+from core.agent.playbook.experiments import Bench, error_counts
+from core.agent.playbook.model import Act, Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
 from core.agent.playbook.wishes import Wishes
 
@@ -48,7 +49,7 @@ def research(seed: int, wishes: Wishes) -> Policy:
             break
         yield from bench.plan(move)
         before = bench.best
-        gained = yield from _MOVES[move](bench)
+        gained: bool | None = yield from _MOVES[move](bench)
         tried.add(move)
         # A move that could not even run (no time, no data) does not count as an attempt without a gain.
         if gained is not None:
@@ -63,11 +64,13 @@ def research(seed: int, wishes: Wishes) -> Policy:
 # ------------------------------------------------------------------------------------------------------------- read
 
 
-def read(bench: Bench):
+def read(bench: Bench) -> Act:
     """What is known about the methods this task allows, and their settings for a model of this size."""
     query = "fine-tune a small language model on demonstrations, then reinforcement learning with checkable answers"
-    found = yield from bench.call("search_recipes", {"query": query, "needs": bench.needs(), "limit": 6}, "What is known?")
-    for card in (found.get("recipes") or [])[:3]:
+    found = yield from bench.call(
+        "search_recipes", {"query": query, "needs": bench.needs(), "limit": 6}, "What is known?"
+    )
+    for card in found.rows("recipes")[:3]:
         yield from bench.call("read_recipe", {"recipe": card["id"]}, card["why"] or card["title"])
     for method in ("sft", "grpo"):
         settings = yield from bench.call("recommend_settings", {"method": method}, f"Ranges for {method} at this size.")
@@ -78,20 +81,28 @@ def read(bench: Bench):
 # ------------------------------------------------------------------------------------------------------------- data
 
 
-def prepare(bench: Bench):
+def prepare(bench: Bench) -> Act:
     """Inspect every file, then prepare what is fit to train on. Says whether there is anything."""
     usable: list[str] = []
     for path in bench.files:
-        seen: Observation = yield from bench.call("inspect_data", {"path": path}, "Look at the data before training on it.")
+        seen: Observation = yield from bench.call(
+            "inspect_data", {"path": path}, "Look at the data before training on it."
+        )
         if seen.error:
             yield from bench.call("note", {"content": f"{path} is left out: {seen.error}"})
             continue
         if seen.get("trainable"):
             usable.append(path)
-            bench.concerns |= {c["kind"]: int(c["count"]) for c in seen.get("concerns", [])}
+            bench.concerns |= {c["kind"]: int(c["count"]) for c in seen.rows("concerns")}
     if not usable:
         return False
-    options = {"conflicts": "majority", "dedup": True, "drop_contaminated": True, "drop_shape_mismatch": True, "drop_empty": True}
+    options = {
+        "conflicts": "majority",
+        "dedup": True,
+        "drop_contaminated": True,
+        "drop_shape_mismatch": True,
+        "drop_empty": True,
+    }
     made = yield from bench.call(
         "prepare_data",
         {"name": "clean", "sources": usable, "options": options},
@@ -107,7 +118,7 @@ def prepare(bench: Bench):
 # ------------------------------------------------------------------------------------------------------------- base
 
 
-def measure_base(bench: Bench, data: str | None):
+def measure_base(bench: Bench, data: str | None) -> Act:
     """The decoding audit: own settings, greedy, few-shot; then a first valid final_model, and what goes wrong."""
     variants = [{"name": "as given"}, {"name": "greedy", "temperature": 0.0}]
     if data:
@@ -115,36 +126,50 @@ def measure_base(bench: Bench, data: str | None):
     measured = yield from bench.call(
         "evaluate", {"model": "base", "label": "base", "variants": variants}, "Measure the base before changing it."
     )
-    results = measured.get("evaluations") or []
+    results = measured.rows("evaluations")
     if not results:
-        yield from bench.call("note", {"content": f"The base could not be evaluated: {measured.error}", "kind": "lesson"})
+        yield from bench.call(
+            "note", {"content": f"The base could not be evaluated: {measured.error}", "kind": "lesson"}
+        )
         return False
     zero_shot = [r for r in results if not r.get("shots")]
     bench.baseline = float(zero_shot[0]["score"])
-    top = max(zero_shot, key=lambda r: r["score"])
+    top = max(zero_shot, key=_score)
     bench.temperature = top.get("temperature")
     promoted = yield from bench.promote("base", top, "From here on a valid final_model exists.")
     bench.reference = top["evaluation"]
     bench.best = float(top["score"])
-    bench.groups = {g["kind"]: int(g["count"]) for g in top.get("groups", [])}
+    bench.groups = error_counts(top)
     signs = sorted({GROUP_SIGN[k] for k in bench.groups if k in GROUP_SIGN})
     if signs:
         why = "Wrong answers of the base: " + ", ".join(f"{n} {k}" for k, n in bench.groups.items())
-        found = yield from bench.call("search_recipes", {"query": "", "signs": signs, "needs": bench.needs(), "limit": 2}, why)
-        for card in (found.get("recipes") or [])[:1]:
-            yield from bench.call("read_recipe", {"recipe": card["id"]}, f"A remedy for {', '.join(card['signs'][:3])}?")
+        found = yield from bench.call(
+            "search_recipes", {"query": "", "signs": signs, "needs": bench.needs(), "limit": 2}, why
+        )
+        for card in found.rows("recipes")[:1]:
+            yield from bench.call(
+                "read_recipe", {"recipe": card["id"]}, f"A remedy for {', '.join(card['signs'][:3])}?"
+            )
     return promoted
+
+
+def _score(result: dict[str, Any]) -> float:
+    return float(result["score"])
 
 
 # ------------------------------------------------------------------------------------------------------------ moves
 
 
-def _next_move(bench: Bench, tried: set[str]):
+def _next_move(bench: Bench, tried: set[str]) -> Act:
     """The most promising thing not yet tried, from what has been seen; None when nothing is left."""
     if bench.wishes.look_at_errors:
         bench.wishes.look_at_errors = False
         yield from bench.look_at_errors()
-    allowed = [m for m in ("sft", "labels", "longer", "grpo", "neighbours", "rft") if bench.method_of(m) not in bench.wishes.skip]
+    allowed = [
+        m
+        for m in ("sft", "labels", "longer", "grpo", "neighbours", "rft")
+        if bench.method_of(m) not in bench.wishes.skip
+    ]
     for move in allowed:
         if move not in tried and bench.fits(move):
             return move
@@ -155,7 +180,7 @@ def _next_move(bench: Bench, tried: set[str]):
     return None
 
 
-def _sft(bench: Bench):
+def _sft(bench: Bench) -> Act:
     """Supervised fine-tuning: a ladder of learning rates, then the best rate for as long as it pays."""
     experiment = yield from bench.begin("Supervised fine-tuning on the cleaned data raises the score", "sft")
     trial = yield from bench.climb("sft", experiment, start="base")
@@ -165,18 +190,24 @@ def _sft(bench: Bench):
     return (yield from bench.full("sft", experiment, trial, start="base", share=0.3))
 
 
-def _labels(bench: Bench):
+def _labels(bench: Bench) -> Act:
     """Ask the trained model which training labels it cannot believe, drop them, train again from the base."""
     audit = yield from bench.call(
-        "audit_labels", {"model": "final", "data": bench.data}, "Are the labels right? The model so far is asked about each."
+        "audit_labels",
+        {"model": "final", "data": bench.data},
+        "Are the labels right? The model so far is asked about each.",
     )
     suspicious = int(audit.get("suspicious", 0))
     if audit.error or not suspicious:
         return None
-    experiment = yield from bench.begin(f"Leaving out {suspicious} labels the model does not believe raises the score", "labels")
+    experiment = yield from bench.begin(
+        f"Leaving out {suspicious} labels the model does not believe raises the score", "labels"
+    )
     cleaner = f"{bench.data}-audited"
     made = yield from bench.call(
-        "prepare_data", {"name": cleaner, "sources": [bench.data], "options": {"exclude": audit.get("file")}}, "Drop them."
+        "prepare_data",
+        {"name": cleaner, "sources": [bench.data], "options": {"exclude": audit.get("file")}},
+        "Drop them.",
     )
     if made.error:
         yield from bench.conclude(experiment, None)
@@ -188,7 +219,7 @@ def _labels(bench: Bench):
     return gained
 
 
-def _longer(bench: Bench):
+def _longer(bench: Bench) -> Act:
     """Go on from the best checkpoint with the best rate, decayed."""
     trial = bench.last["sft"]
     trial = trial._replace(settings={**trial.settings, "lr": trial.lr / 3})
@@ -196,7 +227,7 @@ def _longer(bench: Bench):
     return (yield from bench.full("sft", experiment, trial, start="final", share=0.4))
 
 
-def _grpo(bench: Bench):
+def _grpo(bench: Bench) -> Act:
     """Reinforcement learning on checked answers, from the best model so far."""
     experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
     trial = yield from bench.climb("grpo", experiment, start="final")
@@ -206,7 +237,7 @@ def _grpo(bench: Bench):
     return (yield from bench.full("grpo", experiment, trial, start="final", share=0.5))
 
 
-def _neighbours(bench: Bench):
+def _neighbours(bench: Bench) -> Act:
     """Fine-tune again from the base with another seed and twice the steps: was the first one lucky or short?"""
     trial = bench.last["sft"]
     steps = 2 * int(trial.settings.get("max_steps") or 100)
@@ -215,7 +246,7 @@ def _neighbours(bench: Bench):
     return (yield from bench.full("sft", experiment, trial, start="base", share=0.6))
 
 
-def _rft(bench: Bench):
+def _rft(bench: Bench) -> Act:
     """Rejection sampling: the model's own checked answers as new demonstrations."""
     experiment = yield from bench.begin("Training on the model's own checked answers raises the score", "rft")
     made = yield from bench.call(
@@ -230,7 +261,7 @@ def _rft(bench: Bench):
     return gained
 
 
-_MOVES: dict[str, Any] = {
+_MOVES: dict[str, Callable[[Bench], Act]] = {
     "sft": _sft,
     "labels": _labels,
     "longer": _longer,

@@ -20,7 +20,8 @@ class Remedy(NamedTuple):
 
 def first_remedy(finding: dict[str, Any], settings: dict[str, Any], used: set[str]) -> Remedy | None:
     """The first remedy of a finding that changes settings of the same method and was not used before; None if none does."""
-    for option in finding.get("remedies") or []:
+    options: list[dict[str, Any]] = finding.get("remedies") or []
+    for option in options:
         changes: dict[str, Any] = option.get("changes") or {}
         words = str(option.get("text") or "")
         if not changes or "kind" in changes or words in used:
@@ -36,7 +37,11 @@ def _apply(name: str, value: Any, settings: dict[str, Any]) -> Any:
     before = settings.get(name)
     base = float(before if before is not None else DEFAULTS.get(name, 1.0))
     scaled = base * float(value[1:])
-    return float(f"{scaled:.3g}") if isinstance(before if before is not None else DEFAULTS.get(name, 1.0), float) else max(1, round(scaled))
+    return (
+        float(f"{scaled:.3g}")
+        if isinstance(before if before is not None else DEFAULTS.get(name, 1.0), float)
+        else max(1, round(scaled))
+    )
 
 
 GROUP_SIGN = {

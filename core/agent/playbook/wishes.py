@@ -34,7 +34,9 @@ class Wishes:
     def _understand(self, words: str) -> list[str]:
         said: list[str] = []
         for method, names in (("grpo", "grpo|rl|reinforcement"), ("sft", "sft|supervised"), ("rft", "rejection")):
-            if re.search(rf"\b(?:no|skip|without|avoid|stop(?: using)?|don't use|do not use)\s+(?:the\s+)?(?:{names})\b", words):
+            if re.search(
+                rf"\b(?:no|skip|without|avoid|stop(?: using)?|don't use|do not use)\s+(?:the\s+)?(?:{names})\b", words
+            ):
                 self.skip.add(method)
                 said.append(f"no {method} from here on")
             elif re.search(rf"\bonly\s+(?:{names})\b", words):

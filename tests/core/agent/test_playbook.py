@@ -18,7 +18,9 @@ from core.agent.playbook.wishes import Wishes
 class World:
     """Answers tool calls. The score of a training peaks at `peak_lr` and grows with steps; above `edge_lr` it diverges."""
 
-    def __init__(self, peak_lr: float = 1e-3, edge_lr: float = 1e-2, ceiling: float = 0.9, seconds: float = 600.0) -> None:
+    def __init__(
+        self, peak_lr: float = 1e-3, edge_lr: float = 1e-2, ceiling: float = 0.9, seconds: float = 600.0
+    ) -> None:
         self.peak_lr, self.edge_lr, self.ceiling = peak_lr, edge_lr, ceiling
         self.left = seconds
         self.calls: list[Call] = []
@@ -42,7 +44,11 @@ class World:
         return {"recipes": [{"id": "card", "title": "T", "why": "w", "signs": ["divergence"]}]}
 
     def _recommend_settings(self, method: str, **_: Any) -> object:
-        return {"lr": {"low": 3e-4, "high": 3e-3, "card": "card"}, "batch": {"low": 32, "high": 128}, "epochs": {"low": 3, "high": 20}}
+        return {
+            "lr": {"low": 3e-4, "high": 3e-3, "card": "card"},
+            "batch": {"low": 32, "high": 128},
+            "epochs": {"low": 3, "high": 20},
+        }
 
     def _inspect_data(self, path: str) -> object:
         return {"trainable": True, "rows": 2000, "concerns": [{"kind": "repeated", "count": 20}]}
@@ -55,7 +61,15 @@ class World:
         found: list[object] = []
         for v in variants:
             score = 0.3 if model == "base" else self.scores.get(model, 0.0)
-            found.append({"evaluation": f"{label}/{v['name']}", "score": score, "temperature": 0.0, "shots": v.get("shots", 0), "groups": []})
+            found.append(
+                {
+                    "evaluation": f"{label}/{v['name']}",
+                    "score": score,
+                    "temperature": 0.0,
+                    "shots": v.get("shots", 0),
+                    "groups": [],
+                }
+            )
         return {"evaluations": found, "seconds_left_for_research": self.left}
 
     def _promote(self, model: str, evaluation: str) -> object:
@@ -81,7 +95,12 @@ class World:
         fit = math.exp(-(math.log10(s["lr"] / self.peak_lr) ** 2)) * (1 - math.exp(-s["max_steps"] / 60))
         score = 0.0 if failed else start + (self.ceiling - start) * fit
         self.scores[job] = score
-        finding = {"failure": 7, "kind": "divergence", "severity": "failing", "remedies": [{"text": "lower", "changes": {"lr": "*0.3"}}]}
+        finding = {
+            "failure": 7,
+            "kind": "divergence",
+            "severity": "failing",
+            "remedies": [{"text": "lower", "changes": {"lr": "*0.3"}}],
+        }
         return {
             "job": job, "status": "cancelled" if failed else "finished", "step": s["max_steps"], "seconds": seconds,
             "seconds_per_step": 0.1, "checkpoint": not failed, "dev_scores": [[0, start], [s["max_steps"], score]],
@@ -113,7 +132,9 @@ def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = No
 def test_the_ladder_finds_the_neighbourhood_of_the_best_rate_wherever_it_lies(peak: float) -> None:
     world = World(peak_lr=peak)
     play(world)
-    long_jobs = [j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["scheduler"] == "cosine"]
+    long_jobs = [
+        j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["scheduler"] == "cosine"
+    ]
     assert long_jobs
     assert abs(math.log10(long_jobs[0]["lr"] / peak)) < 0.6
     assert world.best > 0.75
@@ -132,7 +153,13 @@ def test_it_measures_the_base_and_promotes_it_before_any_training() -> None:
     world = World()
     play(world)
     tools = [c.tool for c in world.calls]
-    assert tools.index("inspect_data") < tools.index("prepare_data") < tools.index("evaluate") < tools.index("promote") < tools.index("train")
+    assert (
+        tools.index("inspect_data")
+        < tools.index("prepare_data")
+        < tools.index("evaluate")
+        < tools.index("promote")
+        < tools.index("train")
+    )
 
 
 def test_it_stops_when_nothing_gains_any_more_though_time_is_left() -> None:

@@ -38,7 +38,11 @@ def test_a_run_killed_in_the_middle_still_opens_and_is_taken_up_again(intern: In
     effects = [e["payload"]["effect_id"] for e in after if e["type"] == "job_launched"]
     assert len(set(effects)) == len(effects), "nothing was started twice"
     assert any(e["type"] == "host_recovered" for e in after)
-    metrics = [(e["payload"]["job"], e["payload"]["step"], sorted(e["payload"]["values"])) for e in after if e["type"] == "metric_logged"]
+    metrics = [
+        (e["payload"]["job"], e["payload"]["step"], sorted(e["payload"]["values"]))
+        for e in after
+        if e["type"] == "metric_logged"
+    ]
     assert len({json.dumps(m) for m in metrics}) == len(metrics), "no metric was recorded twice"
     assert json.loads(done.stdout)["best"] is not None
 
@@ -57,7 +61,9 @@ def test_words_reach_the_brain_and_pause_holds_it(intern: Intern) -> None:
     intern.wait(run)
     events = intern.events(run)
     steer = next(e for e in events if e["type"] == "command_requested" and e["payload"]["command"] == "steer")
-    delivered = next(e for e in events if e["type"] == "model_requested" and steer["seq"] in e["payload"].get("steering", []))
+    delivered = next(
+        e for e in events if e["type"] == "model_requested" and steer["seq"] in e["payload"].get("steering", [])
+    )
     assert delivered["seq"] > steer["seq"]
     notes = [e["payload"]["text"] for e in events if e["type"] == "note_added" and e["seq"] > delivered["seq"]]
     assert any("wrap up" in n for n in notes)
@@ -108,13 +114,44 @@ def researcher_state(good: list[str]) -> dict[str, Any]:
     task = json.loads(good[0])
     script = [
         lambda: {"name": "inspect_data", "arguments": {"path": task["data_files"][0]}},
-        lambda: {"name": "prepare_data", "arguments": {"name": "clean", "sources": task["data_files"], "options": {"drop_shape_mismatch": True}}},
-        lambda: {"name": "evaluate", "arguments": {"model": "base", "label": "base", "variants": [{"name": "greedy", "temperature": 0.0}]}},
-        lambda: {"name": "promote", "arguments": {"model": "base", "evaluation": json.loads(good[3])["evaluations"][0]["evaluation"]}},
-        lambda: {"name": "train", "arguments": {"method": "sft", "data": "clean", "model": "base", "title": "SFT", "settings": {"lr": 2e-4, "max_steps": 120, "batch_size": 64}}},
+        lambda: {
+            "name": "prepare_data",
+            "arguments": {"name": "clean", "sources": task["data_files"], "options": {"drop_shape_mismatch": True}},
+        },
+        lambda: {
+            "name": "evaluate",
+            "arguments": {"model": "base", "label": "base", "variants": [{"name": "greedy", "temperature": 0.0}]},
+        },
+        lambda: {
+            "name": "promote",
+            "arguments": {"model": "base", "evaluation": json.loads(good[3])["evaluations"][0]["evaluation"]},
+        },
+        lambda: {
+            "name": "train",
+            "arguments": {
+                "method": "sft",
+                "data": "clean",
+                "model": "base",
+                "title": "SFT",
+                "settings": {"lr": 2e-4, "max_steps": 120, "batch_size": 64},
+            },
+        },
         lambda: {"name": "wait_for_jobs", "arguments": {"jobs": [json.loads(good[5])["job"]]}},
-        lambda: {"name": "evaluate", "arguments": {"model": json.loads(good[5])["job"], "label": "SFT", "variants": [{"name": "greedy", "temperature": 0.0}]}},
-        lambda: {"name": "promote", "arguments": {"model": json.loads(good[5])["job"], "evaluation": json.loads(good[7])["evaluations"][0]["evaluation"]}},
+        lambda: {
+            "name": "evaluate",
+            "arguments": {
+                "model": json.loads(good[5])["job"],
+                "label": "SFT",
+                "variants": [{"name": "greedy", "temperature": 0.0}],
+            },
+        },
+        lambda: {
+            "name": "promote",
+            "arguments": {
+                "model": json.loads(good[5])["job"],
+                "evaluation": json.loads(good[7])["evaluations"][0]["evaluation"],
+            },
+        },
     ]
     if len(good) <= len(script):
         return script[len(good) - 1]()

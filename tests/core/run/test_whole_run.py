@@ -18,14 +18,20 @@ def test_a_run_improves_the_model_on_samples_it_never_chose_by(lab: Lab) -> None
     assert final["best"] > final["baseline"]
     low, high = final["interval"]
     assert 0 < low < final["delta"] < high
-    held_out = [e["payload"] for e in lab.intern.events() if e["type"] == "evaluation_finished" and e["payload"]["split"] == "heldout"]
+    held_out = [
+        e["payload"]
+        for e in lab.intern.events()
+        if e["type"] == "evaluation_finished" and e["payload"]["split"] == "heldout"
+    ]
     assert len(held_out) == 2, "base and final_model, once each"
     assert all(h["samples"] >= 1000 for h in held_out)
 
 
 def test_the_held_out_split_is_read_after_the_last_choice(lab: Lab) -> None:
     events = lab.intern.events()
-    first_look = next(e["seq"] for e in events if e["type"] == "evaluation_started" and e["payload"]["split"] == "heldout")
+    first_look = next(
+        e["seq"] for e in events if e["type"] == "evaluation_started" and e["payload"]["split"] == "heldout"
+    )
     choices = {"checkpoint_promoted", "job_launched", "model_requested", "tool_requested", "remedy_chosen"}
     assert not [e for e in events if e["seq"] > first_look and e["type"] in choices]
 
@@ -34,9 +40,20 @@ def test_it_reads_before_it_trains_and_inspects_before_it_prepares(lab: Lab) -> 
     first: dict[str, int] = {}
     for e in lab.intern.events():
         first.setdefault(e["type"], e["seq"])
-    order = ["run_created", "run_started", "paper_found", "paper_read", "dataset_inspected", "contamination_checked", "dataset_prepared", "checkpoint_promoted"]
+    order = [
+        "run_created",
+        "run_started",
+        "paper_found",
+        "paper_read",
+        "dataset_inspected",
+        "contamination_checked",
+        "dataset_prepared",
+        "checkpoint_promoted",
+    ]
     assert [first[name] for name in order] == sorted(first[name] for name in order)
-    training = next(e for e in lab.intern.events() if e["type"] == "job_launched" and e["payload"]["kind"] == "training")
+    training = next(
+        e for e in lab.intern.events() if e["type"] == "job_launched" and e["payload"]["kind"] == "training"
+    )
     assert training["seq"] > first["checkpoint_promoted"], "a valid final_model exists before the first training"
 
 
@@ -48,7 +65,9 @@ def test_planted_flaws_of_the_data_were_found_and_dropped(lab: Lab) -> None:
 
 def test_the_final_model_is_real_files_with_greedy_decoding(lab: Lab) -> None:
     model = Path(lab.final["checkpoint"])
-    assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} <= {p.name for p in model.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} <= {
+        p.name for p in model.iterdir()
+    }
     assert not [p for p in model.rglob("*") if p.is_symlink()]
     assert json.loads((model / "generation_config.json").read_text())["do_sample"] is False
 
@@ -63,7 +82,10 @@ def test_the_report_names_an_event_for_every_score(lab: Lab) -> None:
 
 def test_state_at_the_end_equals_the_state_the_events_fold_to(lab: Lab) -> None:
     last = lab.intern.events()[-1]["seq"]
-    whole, at_end = lab.intern.json("state", "last", "--json"), lab.intern.json("state", "last", "--to", str(last), "--json")
+    whole, at_end = (
+        lab.intern.json("state", "last", "--json"),
+        lab.intern.json("state", "last", "--to", str(last), "--json"),
+    )
     assert whole == at_end
     assert whole["status"] == "finished"
     assert whole["scores"]["heldout_best"] == lab.final["best"]
@@ -104,7 +126,9 @@ def test_replay_prints_what_the_run_printed(lab: Lab) -> None:
 
 
 def test_the_run_can_be_queried_and_exported(lab: Lab, tmp_path: Path) -> None:
-    rows = lab.intern.json("sql", "last", "select job, max(step) as steps from metrics group by job order by job", "--json")
+    rows = lab.intern.json(
+        "sql", "last", "select job, max(step) as steps from metrics group by job order by job", "--json"
+    )
     assert rows
     done = lab.intern("export", "last", "--to", "parquet", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr

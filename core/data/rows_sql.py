@@ -1,0 +1,32 @@
+"""The SQL vocabulary of the data part: the table `rows` and the macros that give texts their normal forms."""
+
+from __future__ import annotations
+
+_ROLE_NAMES = "role VARCHAR, content VARCHAR"
+_TURN_SHAPE = '[{"role":"VARCHAR","from":"VARCHAR","content":"VARCHAR","value":"VARCHAR"}]'
+MACROS = r"""
+CREATE MACRO squeeze(t) AS CASE WHEN regexp_matches(t, '\s\s|[\t\r\n]|^\s|\s$')
+    THEN trim(regexp_replace(nfc_normalize(t), '\s+', ' ', 'g')) ELSE nfc_normalize(t) END;
+CREATE MACRO wordy(t) AS length(t) >= 16 AND regexp_matches(t,
+'\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}\P{L}+\p{L}{2,}');
+CREATE MACRO same_text(t) AS CASE WHEN wordy(t) THEN regexp_replace(lower(squeeze(t)), '[\s.,;:!?]+$', '')
+    ELSE squeeze(t) END;
+CREATE MACRO final_part(t) AS CASE WHEN contains(t, '####') THEN trim(regexp_extract(t, '(?s).*####(.*)$', 1))
+    WHEN contains(t, '\boxed{') THEN trim(regexp_extract(t, '(?s).*\\boxed\{([^{}]*)\}', 1)) ELSE t END;
+CREATE MACRO same_answer(t) AS CASE WHEN t LIKE '{%' AND json_valid(t) THEN json(t)::VARCHAR
+    ELSE lower(squeeze(final_part(t))) END;
+CREATE MACRO role_of(r) AS CASE lower(r) WHEN 'human' THEN 'user' WHEN 'gpt' THEN 'assistant' WHEN 'bot' THEN
+    'assistant' WHEN 'model' THEN 'assistant' WHEN 'ai' THEN 'assistant' ELSE lower(r) END;
+CREATE MACRO turns_of(t) AS list_transform(json_transform(t, '%s'),
+    lambda m: {'role': role_of(coalesce(m.role, m."from")), 'content': coalesce(m.content, m.value)});
+CREATE MACRO is_chat(t) AS t LIKE '[%%{%%' AND json_valid(t);
+CREATE MACRO contents(turns) AS array_to_string(list_filter(list_transform(turns, lambda m: m.content), lambda c: c IS
+NOT NULL),
+    chr(10));
+CREATE MACRO flat(t) AS CASE WHEN is_chat(t) AND contents(turns_of(t)) <> '' THEN contents(turns_of(t)) ELSE t END;
+CREATE MACRO reply(t) AS CASE WHEN is_chat(t) THEN list_last(turns_of(t)).content ELSE t END;
+CREATE MACRO before_reply(t) AS CASE WHEN is_chat(t) THEN nullif(contents(turns_of(t)[:-2]), '') END;
+""".replace("%s", _TURN_SHAPE).replace("%%", "%")
+ROWS = f"""CREATE TABLE rows (n BIGINT, source INTEGER, line BIGINT, split VARCHAR, prompt VARCHAR, answer VARCHAR,
+    turns STRUCT({_ROLE_NAMES})[], chosen VARCHAR, rejected VARCHAR, system VARCHAR, licence VARCHAR,
+    pkey UBIGINT, akey UBIGINT)"""
