@@ -440,7 +440,7 @@ def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> 
             p.stopped,
             experiment,
             ts=event.ts,
-        )  # fmt: skip
+        )
     )
     _mark(state, event, "!", f"{p.job}: {p.kind}")
 

@@ -259,8 +259,19 @@ class SummaryWriter:
     """Keeps summary.json beside the log, so that runs can be listed without opening logs."""
 
     TYPES = frozenset(
-        "run_started run_paused run_resumed run_finished evaluation_finished checkpoint_promoted note_added approval_requested approval_decided plan_updated".split()
-    )  # noqa: E501, SIM905
+        {
+            "run_started",
+            "run_paused",
+            "run_resumed",
+            "run_finished",
+            "evaluation_finished",
+            "checkpoint_promoted",
+            "note_added",
+            "approval_requested",
+            "approval_decided",
+            "plan_updated",
+        }
+    )
 
     def __init__(self, folder: Path, journal: Journal) -> None:
         self.folder = folder

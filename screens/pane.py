@@ -162,7 +162,10 @@ class Pane(Widget):
 
     def _strip(self, line: Row, width: int, selected: bool) -> Strip:
         segments = [Segment(clean(span.text), self._style(span.role, selected)) for span in line.spans if span.text]
-        return Strip(segments).adjust_cell_length(width, self._style("", selected))
+        strip = Strip(segments)
+        if strip.cell_length > width > 1:
+            strip = Strip([*strip.crop(0, width - 1), Segment("…", self._style("dim", selected))])
+        return strip.adjust_cell_length(width, self._style("", selected))
 
     def _style(self, role: str, selected: bool = False) -> Style:
         """Roles may be joined with spaces. Always a style: the monochrome filter cannot do without."""

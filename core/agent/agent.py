@@ -45,7 +45,7 @@ class DeclaredTool(Tool):
     skip_forward_signature_validation = True
     name = "declared"
     description = "Set for each instance."
-    inputs: dict[str, dict[str, Any]] = {}
+    inputs: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - smolagents asks for a class attribute
     output_type = "string"
 
     def __init__(self, definition: ToolDef) -> None:

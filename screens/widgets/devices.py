@@ -70,7 +70,8 @@ class Devices(Pane):
             ("● ", "accent"),
             (fit(f"{job.id} {job.method or job.kind}", min(18, width - 14)), "strong"),
         ]
-        first.append(f" step {job.step}{of}")
+        if job.step or job.planned_steps:
+            first.append(f" step {job.step}{of}")
         if job.step > 0 and job.planned_steps:
             pace = elapsed / job.step
             left = span_of(max(job.planned_steps - job.step, 0) * pace)

@@ -111,7 +111,7 @@ class Header(Pane):
         if jobs:
             job = jobs[-1]
             of = f"/{job.planned_steps}" if job.planned_steps else ""
-            what += f" · {job.id} step {job.step}{of}"
+            what += f" · {job.id}" + (f" step {job.step}{of}" if job.step or job.planned_steps else "")
             since = span_of((view.now_us - job.started_ts) / 1e6)
             what += f" for {since}"
         return what, ""
