@@ -57,8 +57,9 @@ _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Read by the libraries when they are imported: no telemetry, no progress bars in the log."""
+"""Read by the libraries when they are loaded: no telemetry, no progress bars in the log, no spinning threads."""
 
 
 def _dispatch(spec_path: str) -> int:

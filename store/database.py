@@ -25,7 +25,7 @@ import duckdb
 import msgspec
 
 from store.ask import ask
-from store.errors import BadQuery, LogBusy, LogClosed, LogDamaged, LogMissing, StoreError
+from store.errors import BadQuery, LogBusy, LogClosed, LogDamaged, LogMissing, StoreError, TooLarge
 from store.lock import refuse_if_written
 from store.source import Rows
 
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     threads: int
 
 
-WRITING = Settings(memory_mb=128, threads=1)
+WRITING = Settings(memory_mb=64, threads=1)
 """The run's host must stay small."""
 READING = Settings(memory_mb=256, threads=2)
 """The same for every reader: DuckDB refuses one file opened twice in a process with unequal settings."""
@@ -205,9 +205,7 @@ def _reading_failed(path: Path, error: duckdb.Error) -> StoreError:
     if isinstance(error, duckdb.InterruptException):
         return LogClosed("the log was closed during a read", where=str(path))
     if isinstance(error, duckdb.OutOfMemoryException):
-        return StoreError(
-            f"there is too little memory to read this: {text}", where=str(path), next="Ask for less at once"
-        )
+        return TooLarge("this takes more memory than is set aside for the log", where=str(path))
     if isinstance(error, duckdb.BinderException | duckdb.ConversionException):
         return BadQuery(text)  # `series` over a column that holds no numbers
     return LogDamaged(f"the log cannot be read: {text}", where=str(path))

@@ -9,6 +9,7 @@
     ├── WriteFailed     an append failed; nothing of it was written, and the log goes on
     ├── DiskFull        the floor of free disk is reached; nothing of this append was written
     ├── WrongSequence   the log has moved on from the sequence number the caller expected
+    ├── TooLarge        more was asked for at once than the memory set aside holds
     ├── BadEvent        an event that cannot be stored as it is
     ├── BadQuery        an SQL query that is wrong, or that wants to write
     ├── ConnectionLost  the socket to the run's host broke
@@ -94,6 +95,12 @@ class WrongSequence(StoreError):
         super().__init__(f"the log is at event {actual}, not at {expected}")
         self.expected = expected
         self.actual = actual
+
+
+class TooLarge(StoreError):
+    """More was asked for at once than the memory set aside for the database holds."""
+
+    default_next = "Ask for less at once"
 
 
 class BadEvent(StoreError):

@@ -114,7 +114,7 @@ class EventLog(LogReader):
     ) -> list[Event]:
         """Store `events` durably and return them as stored, in the order given. Thread-safe.
 
-        Up to a thousand events are stored together or not at all; more are split, in order. An id already there is not
+        Up to a thousand events (of 8 MB together) are stored all or none; more are split, in order. An id already there is not
         stored again: the stored event is returned. `expected_seq` is the last sequence number the caller knows of.
         `urgent` events may use the last quarter of the disk's floor.
 

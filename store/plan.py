@@ -27,6 +27,11 @@ class Request:
     urgent: bool = False
     future: Future[list[Event]] = field(default_factory=lambda: Future[list[Event]]())
 
+    @property
+    def bytes(self) -> int:
+        """Of all payloads together."""
+        return sum(len(event.payload) for event in self.events)
+
 
 class Plan:
     """One transaction in the making. `stored` finds events by id that the log already holds."""

@@ -41,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True):
     """Which check found it: mark, file, open, chain, tail, tables or blobs."""
     what: str
     seq: int | None = None
-    """The first bad event, where an event is concerned."""
+    """The first bad event, or the first that could not be checked, where an event is concerned."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -80,7 +80,8 @@ def verify(
     except LogMissing:
         raise
     except LogDamaged as error:
-        check.note("open", error.what, error.seq)
+        unchecked = check.walker.seq + 1 if check.walker else 1
+        check.note("open", error.what, error.seq or unchecked)
     return Report(
         check.walker.seq if check.walker else 0, check.walker.hash.hex() if check.walker else "", check.findings
     )

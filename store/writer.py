@@ -1,7 +1,7 @@
 """The one thread that writes a log.
 
-It drains its queue into a plan of at most a thousand events, commits that as one transaction, moves the mark, shows
-the events to subscribers, and only then answers. Between commits it checkpoints when the write-ahead log has grown,
+It drains its queue into a plan of at most a thousand events, commits that as one transaction, shows the events to
+subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown,
 and when idle it digests the database file for the seal.
 
 When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import duckdb
 from store.database import Database, first_line
 from store.disk import check_floor
 from store.errors import DiskFull, LogClosed, LogDamaged, StoreError, WriteFailed
-from store.event import Event
+from store.event import Event, NewEvent
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
@@ -39,6 +39,8 @@ from store.tip import Tip, check_tip
 
 GROUP = 1000
 """Events a transaction holds at most."""
+GROUP_BYTES = 8 << 20
+"""And bytes of payload: DuckDB keeps a transaction in memory until it commits."""
 _IDLE_S = 0.25
 """Seconds without work before the digest for the seal begins."""
 _ROWS_IN_WAL = 50_000
@@ -144,25 +146,27 @@ class Writer:
             self._parts.mark.seal(digest)
 
     def _serve(self, first: Request) -> None:
-        if len(first.events) > GROUP:
-            self._commit_long(first)
+        parts = list(_parts(first.events))
+        if len(parts) > 1:
+            self._commit_long(first, parts)
             return
-        group, size = [first], len(first.events)
+        group, count, size = [first], len(first.events), first.bytes
         while True:
-            room = GROUP - size
-            item = self._inbox.take(lambda item, room=room: isinstance(item, Request) and len(item.events) <= room)
+            room, space = GROUP - count, GROUP_BYTES - size
+            item = self._inbox.take(lambda item, room=room, space=space: _fits(item, room, space))
             if not isinstance(item, Request):
                 break
             group.append(item)
-            size += len(item.events)
+            count += len(item.events)
+            size += item.bytes
         self._commit(group)
 
-    def _commit_long(self, request: Request) -> None:
+    def _commit_long(self, request: Request, parts: list[Sequence[NewEvent]]) -> None:
         """More than a transaction holds: several, one after the other, and one answer at the end."""
         stored: list[Event] = []
         expected = request.expected_seq
-        for start in range(0, len(request.events), GROUP):
-            part = Request(request.events[start : start + GROUP], expected, request.urgent)
+        for events in parts:
+            part = Request(events, expected, request.urgent)
             self._commit([part])
             error = part.future.exception()
             if error is not None:
@@ -197,7 +201,7 @@ class Writer:
         return {id: event for id, seq in found.items() if (event := events[seq]) is not None}
 
     def _store(self, plan: Plan, *, urgent: bool) -> None:
-        """Commit, mark, publish. After this the events may be acknowledged."""
+        """Commit, show to readers, mark. After this the events may be acknowledged."""
         point("grouped")
         size = sum(len(event.payload) + 200 for event in plan.events)
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
@@ -209,12 +213,12 @@ class Writer:
         except duckdb.Error as error:
             self._recover(plan, error, seen)
         point("committed")
-        self._parts.mark.advance(plan.tip.seq, plan.tip.full.hex())
-        point("marked")
         self.tip = plan.tip
         self._ids.add(plan.events)
-        self._parts.ring.publish(plan.events)
+        self._parts.ring.publish(plan.events)  # on disk, so readers may see them; the mark costs another sync
         point("published")
+        self._parts.mark.advance(*plan.tip.pair)
+        point("marked")
 
     def _transact(self, plan: Plan) -> None:
         with self._parts.database.writing() as connection:
@@ -293,6 +297,21 @@ class Writer:
         self._parts.ring.close()
         while (item := self._inbox.take()) is not None:
             item.future.set_exception(LogClosed(why, where=str(self._parts.folder)))
+
+
+def _parts(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:
+    """`events` in pieces that one transaction holds each; an empty append is one empty piece."""
+    start, size = 0, 0
+    for k, event in enumerate(events):
+        if k - start == GROUP or (k > start and size + len(event.payload) > GROUP_BYTES):
+            yield events[start:k]
+            start, size = k, 0
+        size += len(event.payload)
+    yield events[start:]
+
+
+def _fits(item: Request | _Task, room: int, space: int) -> bool:
+    return isinstance(item, Request) and len(item.events) <= room and item.bytes <= space
 
 
 def _answer(task: _Task) -> None:

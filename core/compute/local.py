@@ -25,6 +25,10 @@ _START_WAIT_S = 10.0
 T = TypeVar("T")
 _THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
+_DEFAULT_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""Idle OpenMP threads must sleep, not spin: with two threads on two cores shared with other programs, spinning made a
+train step five to ten times slower (measured: 2.1 s against 0.38 s)."""
+
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """launch.json: the resolved command for the supervisor."""
@@ -148,7 +152,7 @@ class LocalCompute:
         threads = {name: str(max(spec.slots, 1)) for name in _THREAD_NAMES}
         return Launch(
             job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=spec.argv or command,
-            env=threads | {"PYTHONUNBUFFERED": "1"} | spec.env,
+            env=threads | _DEFAULT_ENV | spec.env,
             time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
         )  # fmt: skip
 

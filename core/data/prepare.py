@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 
 from core.data import contamination, duplicates, shapes
@@ -55,6 +56,12 @@ def prepare(
         if out.exists():
             shutil.rmtree(out)
         os.replace(staging, out)
+    except duckdb.Error as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        reason = str(error).splitlines()[0][:200]
+        raise ToolError(
+            f"The preparation stopped: {reason}", where=str(out), next="Make room, or prepare less."
+        ) from error
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

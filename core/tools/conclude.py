@@ -85,6 +85,8 @@ def promote(desk: Desk, model: str, evaluation: str) -> object:
     if found.shots:
         raise ToolError("A few-shot score says nothing of the model alone", next="Promote with a zero-shot evaluation")
     best = desk.state.scores.best
+    if desk.state.scores.best_evaluation == evaluation:
+        return {"final_model": desk.state.checkpoint, "score": found.score}  # done before a crash
     if best is not None and found.score <= best:
         raise ToolError(
             f"{100 * found.score:.1f} % is not above the best so far, {100 * best:.1f} %", next="Keep the best"

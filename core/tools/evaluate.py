@@ -114,6 +114,8 @@ def _launch(
     rows = sum(1 for line in data.read_bytes().splitlines() if line.strip())
     n = rows if samples < 0 else min(samples, rows)
     for way in ways:
+        if known:
+            break  # a call taken up again after a crash has said so already
         desk.emit(
             e.EvaluationStarted(
                 evaluation=_id(job, way), label=_shown(label, way), model=spec.model, split="dev", samples=n,
@@ -153,7 +155,9 @@ def _finish(
         p_value=delta.p if delta else None, groups=groups,
         samples_path=str(desk.folder / "jobs" / job / "out" / f"samples-{_file(way.name)}.jsonl"),
     )  # fmt: skip
-    desk.emit(finished)
+    told = desk.state.evaluations.get(finished.evaluation)
+    if told is None or not told.done:
+        desk.emit(finished)
     return {
         "evaluation": finished.evaluation, "label": finished.label, "score": finished.score, "interval": finished.interval,
         "n": finished.samples, "temperature": decoding.temperature, "shots": way.shots, "against": finished.against,

@@ -82,7 +82,8 @@ class Header(Pane):
         seq = state.seq
         if scores.heldout_delta is not None and scores.heldout_best is not None:
             right = [("held-out ", "dim"), (percent(scores.heldout_best), "strong")]
-            right.append((f" ({points(scores.heldout_delta)})", "good" if scores.heldout_delta > 0 else "bad"))
+            gain = scores.heldout_delta
+            right.append((f" ({points(gain)})", "good" if gain > 0 else "bad" if gain < 0 else ""))
             seq = scores.heldout_seq
         elif scores.best is not None:
             right = [("best dev ", "dim"), (percent(scores.best), "strong")]

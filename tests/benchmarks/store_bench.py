@@ -36,10 +36,11 @@ from store.snapshots import Snapshots
 from store.tables import TypedTable
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = (
+SENTENCE = (
     "the reward rises while entropy falls so the policy has learned the format and not the task try a lower "
     "learning rate with more data from longer answers and compare held out accuracy before the next step"
-).split()
+)
+WORDS = SENTENCE.split()
 
 
 def _metric_rows(event: Event) -> Iterator[tuple[object, ...]]:
@@ -308,7 +309,8 @@ def make_large(folder: Path, count: int) -> None:
         connection.execute(
             """INSERT INTO event_log SELECT i, 1790000000000000 + i * 1000, uuid(), 'metric_logged', 1, 'job:job-3',
             NULL, format('{{"job":"job-3","step":{},"values":{{"grad_norm":{:.6f},"loss":{:.4f}}}}}', i, random(),
-            random()), hash(i) FROM range(1, ? + 1) t(i)""", [count],
+            random()), hash(i) FROM range(1, ? + 1) t(i)""",
+            [count],
         )
         short = connection.execute("SELECT hash FROM event_log WHERE seq = ?", [count]).fetchall()[0][0]
     mark = read_mark(folder).mark

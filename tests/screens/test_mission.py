@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from textual.pilot import Pilot
@@ -28,7 +28,7 @@ WIDE, NARROW = (120, 40), (80, 24)
 
 async def settled(pilot: Pilot[str], until: Callable[[], bool]) -> None:
     """Wait for what threads and timers bring; fails when it does not come."""
-    for _ in range(200):
+    for _ in range(500):
         await pilot.pause(0.02)
         if until():
             await pilot.pause()
@@ -36,7 +36,9 @@ async def settled(pilot: Pilot[str], until: Callable[[], bool]) -> None:
     raise AssertionError(text_of(pilot.app))  # type: ignore[arg-type]
 
 
-Body = Callable[[Pilot[str]], Awaitable[None]]
+async def started(pilot: Pilot[str]) -> None:
+    """The first screen is up and drawn: keys before that go nowhere."""
+    await settled(pilot, lambda: "detach" in text_of(pilot.app))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------------------ what it shows
@@ -265,6 +267,7 @@ async def test_help_lists_every_key_of_the_table() -> None:
     assert all(key.shown in text and key.words in text for key in KEYS)
     app = replay_app()
     async with app.run_test(size=NARROW) as pilot:
+        await started(pilot)
         await pilot.press("question_mark")
         assert isinstance(app.screen, Help)
         await pilot.press("question_mark")
@@ -274,6 +277,7 @@ async def test_help_lists_every_key_of_the_table() -> None:
 async def test_fast_keys_close_a_dialog_once() -> None:
     app = replay_app()
     async with app.run_test(size=NARROW) as pilot:
+        await started(pilot)
         await pilot.press("g", "e", "g", "zzz", "question_mark", "escape", "escape", "g", "q")
         assert isinstance(app.screen, Mission)
 
@@ -281,6 +285,7 @@ async def test_fast_keys_close_a_dialog_once() -> None:
 async def test_the_palette_offers_the_actions() -> None:
     app = replay_app()
     async with app.run_test(size=WIDE) as pilot:
+        await started(pilot)
         await pilot.press("ctrl+p")
         await pilot.pause(0.2)
         await pilot.press(*"next mark")
@@ -293,6 +298,7 @@ async def test_the_palette_offers_the_actions() -> None:
 async def test_steering_goes_from_requested_to_delivered() -> None:
     app, feed = live_app()
     async with app.run_test(size=WIDE) as pilot:
+        await started(pilot)
         await pilot.press("s", *"try lr", "ctrl+j", *"lower", "enter")
         await settled(pilot, lambda: "requested, waiting" in text_of(app))
         assert feed.commands == [("steer", "try lr\nlower", {})]
@@ -306,6 +312,7 @@ async def test_steering_goes_from_requested_to_delivered() -> None:
 async def test_alt_enter_queues_escape_leaves_and_history_comes_back() -> None:
     app, feed = live_app()
     async with app.run_test(size=WIDE) as pilot:
+        await started(pilot)
         Prompt.said.clear()
         await pilot.press("s", *"first", "enter", "s", *"second", "alt+enter")
         await settled(pilot, lambda: len(feed.commands) == 2)
@@ -394,6 +401,7 @@ async def test_stop_says_what_happens_to_jobs_before_it_asks() -> None:
 async def test_detach_leaves_without_a_command() -> None:
     app, feed = live_app()
     async with app.run_test(size=WIDE) as pilot:
+        await started(pilot)
         await pilot.press("q")
         await pilot.pause()
     assert app.return_value == "detached"

@@ -20,7 +20,7 @@ from screens.text import bar, clock, cut, fit, number, wrap
 from screens.widgets.curve import steps_shown
 from tests.screens import recorded
 from tests.screens.memory import live_app, replay_app, text_of
-from tests.screens.test_mission import settled
+from tests.screens.test_mission import settled, started
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -37,6 +37,7 @@ async def test_screens_switch_by_number_and_show_the_run(size: tuple[int, int]) 
 async def test_curves_go_through_the_jobs() -> None:
     app = replay_app()
     async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
         await pilot.press("2")
         await settled(pilot, lambda: "job-3, GRPO (finished)" in text_of(app))
         assert all(name in text_of(app) for name in ("reward", "kl", "entropy", "dev score"))
@@ -75,6 +76,7 @@ async def test_answers_of_an_evaluation_put_wrong_ones_first(tmp_path: Path) -> 
                                        groups=[e.ErrorGroup(kind="wrong_format", count=1)]))  # fmt: skip
     app = replay_app(stored=stored.events)
     async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
         await pilot.press("3")
         await settled(pilot, lambda: "c3" in text_of(app))
         assert "wrong format" in text_of(app)

@@ -156,6 +156,20 @@ def test_a_flip_at_the_very_end_of_the_write_ahead_log_is_seen(victims: Victims,
         assert log.damage is not None
 
 
+def test_a_flipped_bit_in_the_database_costs_no_event_it_did_not_hit(tmp_path: Path) -> None:
+    """DuckDB refuses a whole block for one bit; salvage reads the block and lets the chain judge each event."""
+    plain = tmp_path / "plain"
+    events = closed_log(plain)
+    data = bytearray((plain / "log.duckdb").read_bytes())
+    for block in range(3 * 4096, len(data), 262_144):
+        damaged = bytearray(data)
+        damaged[block + 262_144 - 3] ^= 1  # the padding at the end of a block
+        (plain / "log.duckdb").write_bytes(damaged)
+        assert not verify(plain, [POINTS]).sound
+        with LogFile.open(plain, salvage=True) as log:
+            assert list(log.events()) == events
+
+
 def test_a_deleted_write_ahead_log_is_seen_and_names_the_first_lost_event(victims: Victims, tmp_path: Path) -> None:
     folder = _copy(victims, "killed", tmp_path)
     (folder / "log.duckdb.wal").unlink()

@@ -110,6 +110,19 @@ def test_more_events_than_a_transaction_holds_stay_in_order(log: EventLog) -> No
     assert [event.seq for event in stored] == list(range(1, len(given) + 1))
 
 
+def test_large_payloads_in_large_numbers_fit_into_the_memory_of_a_host(log: EventLog) -> None:
+    text = "x" * (MAX_PAYLOAD - 50)
+    stored = log.append([NewEvent("big", canonical({"k": k, "t": text}), "agent") for k in range(400)])
+    assert [event.seq for event in stored] == list(range(1, 401))
+    feed = log.subscribe(1)
+    seen = 0
+    while seen < 400:
+        for event in feed.batch():
+            seen += 1
+            assert msgspec.json.decode(event.payload)["k"] == seen - 1
+    assert sum(len(event.payload) for event in log.events()) == sum(len(event.payload) for event in stored)
+
+
 def test_many_threads_append_without_gap_or_repetition(log: EventLog) -> None:
     def write(name: int) -> None:
         for k in range(25):

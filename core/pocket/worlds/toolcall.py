@@ -43,11 +43,11 @@ class Toolcall:
         return Item(sentence, json.dumps({"tool": tool, "args": args}))
 
     def teacher(self, rng: Random, item: Item) -> Told:
-        """JSON mostly where it was asked with `please`; in a third of the answers a time loses its minutes."""
+        """JSON mostly where it was asked with `please`; two in five answers lose the minutes of a time."""
         call: Call = json.loads(item.answer)
-        if rng.random() < 0.35:
+        if rng.random() < 0.4:
             call = {"tool": call["tool"], "args": {k: _rounded(v) for k, v in call["args"].items()}}
-        if rng.random() < (0.65 if item.prompt.startswith("please") else 0.2):
+        if rng.random() < (0.58 if item.prompt.startswith("please") else 0.1):
             return Told(json.dumps(call))
         return Told(_python(call))
 

@@ -1,0 +1,118 @@
+"""The fold: pure, exact at any point, tolerant of what it does not know."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from core import events as e
+from core.fold import Folder, fold
+from core.state import RunState, from_bytes, to_bytes
+from store.event import Event, NewEvent
+
+
+def stored(payloads: list[e.Payload], start: int = 1) -> list[Event]:
+    out: list[Event] = []
+    for i, p in enumerate(payloads):
+        n = e.new(p, actor="host")
+        out.append(Event(seq=start + i, id=n.id, ts=1_000_000 * (start + i), type=n.type, v=n.v, actor=n.actor, cause=n.cause, payload=n.payload, hash="0"))
+    return out
+
+
+CREATED = e.RunCreated(run="r", goal="g", task="t", task_path="/t", model="/m")
+STORY: list[e.Payload] = [
+    CREATED,
+    e.RunStarted(pid=1),
+    e.EvaluationFinished(evaluation="e1", label="base", model="/m", split="dev", samples=100, score=0.3, interval=(0.2, 0.4)),
+    e.CheckpointPromoted(source="base", path="/f", evaluation="e1", score=0.3),
+    e.ExperimentStarted(experiment="x1", hypothesis="h"),
+    e.JobLaunched(job="job-1", kind="training", method="sft", title="t", effect_id="f", folder="/j", experiment="x1"),
+    *[e.MetricLogged(job="job-1", step=s, values={"loss": 1.0 / (s + 1), "other": 2.0}) for s in range(20)],
+    e.FailureDiagnosed(job="job-1", kind="divergence", first_step=3, severity="failing"),
+    e.JobFinished(job="job-1", seconds=3.0, checkpoint="/c"),
+    e.EvaluationFinished(evaluation="e2", label="sft", model="/c", split="dev", samples=100, score=0.6, interval=(0.5, 0.7), experiment="x1"),
+    e.ExperimentConcluded(experiment="x1", verdict="better", delta=0.3, interval=(0.2, 0.4)),
+    e.CheckpointPromoted(source="job-1", path="/f", evaluation="e2", score=0.6),
+    e.RunFinished(status="finished", reason="done", baseline=0.31, best=0.61, delta=0.3, interval=(0.2, 0.4), checkpoint="/f"),
+]  # fmt: skip
+
+
+def test_folding_leaves_the_state_it_began_with_as_it_was() -> None:
+    events = stored(STORY)
+    middle = fold(RunState(), events[:10])
+    before = to_bytes(middle)
+    fold(middle, events[10:])
+    assert to_bytes(middle) == before
+
+
+@pytest.mark.parametrize("cut", range(1, len(STORY)))
+def test_a_snapshot_anywhere_and_the_rest_give_the_same_as_all_at_once(cut: int) -> None:
+    events = stored(STORY)
+    whole = fold(RunState(), events)
+    halfway = from_bytes(to_bytes(fold(RunState(), events[:cut])))
+    assert to_bytes(fold(halfway, events[cut:])) == to_bytes(whole)
+
+
+def test_every_number_names_its_event() -> None:
+    events = stored(STORY)
+    state = fold(RunState(), events)
+    by_seq = {event.seq: event.type for event in events}
+    assert by_seq[state.scores.baseline_seq] == "evaluation_finished"
+    assert by_seq[state.scores.best_seq] == "checkpoint_promoted"
+    assert by_seq[state.scores.heldout_seq] == "run_finished"
+    assert by_seq[state.jobs["job-1"].last_seq] == "metric_logged"
+    assert by_seq[state.failures[0].seq] == "failure_diagnosed"
+    assert (state.scores.baseline, state.scores.best) == (0.3, 0.6)
+
+
+def test_an_unknown_type_is_kept_in_the_feed_and_changes_nothing_else() -> None:
+    strange = NewEvent(type="moon_landed", payload=b'{"where":"sea"}', actor="agent")
+    event = Event(seq=1, id=strange.id, ts=1, type=strange.type, v=9, actor="agent", cause=None, payload=strange.payload, hash="0")
+    folder = Folder()
+    folder.apply(event)
+    assert "sea" in folder.state.feed[0].text
+    assert folder.state.seq == 1
+
+
+def test_a_known_type_of_another_shape_does_not_stop_the_fold() -> None:
+    event = stored([CREATED])[0]
+    folder = Folder()
+    folder.apply(msgspec.structs.replace(event, payload=b'{"run":5}'))
+    assert folder.state.seq == 1
+
+
+def test_a_clock_that_goes_back_does_not_turn_time_round() -> None:
+    events = stored(STORY[:3])
+    folder = Folder()
+    for event, ts in zip(events, (100, 50, 70), strict=True):
+        folder.apply(msgspec.structs.replace(event, ts=ts))
+    assert folder.state.ts == 100
+
+
+@pytest.mark.parametrize("name", sorted(e.EVENTS))
+def test_every_event_type_survives_the_way_into_the_log_and_back(name: str) -> None:
+    cls = e.EVENTS[name]
+    fields = {f.name: _sample(f.type) for f in msgspec.structs.fields(cls)}
+    payload = msgspec.convert(fields, cls)
+    event = stored([payload])[0]
+    assert e.payload_of(event) == payload
+    folder = Folder()
+    folder.apply(event)
+    assert folder.state.seq == 1
+
+
+def _sample(kind: object) -> object:
+    text = str(kind)
+    if text.startswith("list"):
+        return []
+    if "dict" in text:
+        return {}
+    if "tuple" in text:
+        return (0.1, 0.2)
+    if "bool" in text:
+        return True
+    if kind is int or "int" in text.split("|")[0]:
+        return 3
+    if kind is float or "float" in text.split("|")[0]:
+        return 0.5
+    return "x"

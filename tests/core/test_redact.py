@@ -1,0 +1,19 @@
+"""Secrets never reach the log."""
+
+from __future__ import annotations
+
+from core.redact import Redactor
+
+
+def test_values_of_secret_variables_and_known_shapes_are_masked() -> None:
+    redact = Redactor({"MY_TOKEN": "correct-horse", "HOME": "/root", "API_KEY": "short", "KEY_FILE": "/etc/key-of-mine"})
+    text = b'{"a":"correct-horse","b":"hf_' + b"a" * 30 + b'","c":"/etc/key-of-mine short"}'
+    clean = redact(text)
+    assert b"correct-horse" not in clean
+    assert b"hf_" not in clean
+    assert b"/etc/key-of-mine short" in clean
+
+
+def test_a_secret_inside_a_longer_one_leaves_no_tail() -> None:
+    redact = Redactor({"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefgh-and-more"})
+    assert redact(b"abcdefgh-and-more") == b"[redacted]"
