@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class JobWatcher:
             # The status first: rows that were written before the end are then all read below.
             status = self.compute.inspect(job.id)
             self._read(watched)
+            self._listen(watched)
             if status.state not in ("queued", "running"):
                 self._end(watched, status)
 
@@ -99,6 +101,16 @@ class JobWatcher:
             elif kind == "note":
                 payloads.append(e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
         self.journal.emit_many(payloads)
+
+    def _listen(self, watched: Watched) -> None:
+        """A training that says nothing for long is stalled: its heartbeat tells."""
+        if not watched.training:
+            return
+        try:
+            age = time.time() - (watched.folder / "heartbeat").stat().st_mtime
+        except OSError:
+            return  # not begun yet
+        self._diagnose(watched, watched.watch.quiet(age))
 
     def _diagnose(self, watched: Watched, findings: list[Finding]) -> None:
         known = self.journal.read(

@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     threads: int
 
 
-WRITING = Settings(memory_mb=64, threads=1)
+WRITING = Settings(memory_mb=96, threads=1)
 """The run's host must stay small."""
 READING = Settings(memory_mb=256, threads=2)
 """The same for every reader: DuckDB refuses one file opened twice in a process with unequal settings."""

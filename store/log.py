@@ -35,8 +35,9 @@ from store.tables import TypedTable
 from store.tip import check_tip, find_mark
 from store.writer import Limits, Parts, Writer
 
-MAX_PAYLOAD = 256 << 10
-"""Bytes of one payload. What is larger belongs into a blob."""
+MAX_PAYLOAD = 128 << 10
+"""Bytes of one payload; what is larger belongs into a blob. DuckDB unpacks payloads 2,048 at a time, so reading one
+event costs the memory of its neighbours."""
 
 
 class EventLog(LogReader):
@@ -114,9 +115,9 @@ class EventLog(LogReader):
     ) -> list[Event]:
         """Store `events` durably and return them as stored, in the order given. Thread-safe.
 
-        Up to a thousand events (of 8 MB together) are stored all or none; more are split, in order. An id already there is not
-        stored again: the stored event is returned. `expected_seq` is the last sequence number the caller knows of.
-        `urgent` events may use the last quarter of the disk's floor.
+        Up to a thousand events (of 8 MB together) are stored all or none; more are split, in order. An id already
+        there is not stored again: the stored event is returned. `expected_seq` is the last sequence number the
+        caller knows of. `urgent` events may use the last quarter of the disk's floor.
 
         Raises WrongSequence, BadEvent, DiskFull or WriteFailed (nothing was stored), LogClosed.
         """

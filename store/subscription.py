@@ -18,7 +18,7 @@ from store.event import Event
 RING_EVENTS = 4096
 RING_BYTES = 4_000_000
 _PAGE = 256
-"""Events read from disk at a time: at most 64 MB, however large their payloads."""
+"""Events read from disk at a time: at most 32 MB, however large their payloads."""
 
 
 class Ring:

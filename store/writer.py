@@ -174,6 +174,7 @@ class Writer:
                 return
             stored += part.future.result()
             expected = None
+            self._checkpoint_if_due()
         request.future.set_result(stored)
 
     def _commit(self, group: list[Request]) -> None:

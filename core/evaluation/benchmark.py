@@ -235,7 +235,9 @@ def _number(value: object, *, finite: bool = True) -> float | None:
 
 
 def _threads(count: int | None) -> dict[str, str]:
-    return {} if count is None else {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
+    # PASSIVE: on a machine that others share, threads that spin while they wait cost more than they gain.
+    shared = {"OMP_WAIT_POLICY": "PASSIVE"}
+    return shared if count is None else shared | {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
 
 
 def _malformed(path: Path, why: str) -> EvaluationError:

@@ -167,6 +167,6 @@ def _plain(prompting: Prompting, prompt: str) -> str:
 
 def _bos(tokenizer: Any) -> str:
     """The start token as text, if this tokenizer puts one before plain text."""
-    ids = tokenizer("a").input_ids
+    ids = tokenizer("").input_ids  # any text would do, but a small vocabulary may lack its letters
     starts = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
     return tokenizer.bos_token if starts else ""

@@ -61,7 +61,7 @@ def make_tokenizer(w: World) -> Any:
             vocab_size=w.word_pieces, special_tokens=SPECIALS, initial_alphabet=letters, show_progress=False
         )
         rng = Random(7)
-        items = [w.question(rng) for _ in range(4000)]
+        items = [w.taught(rng) for _ in range(4000)]
         inner.train_from_iterator([f"{i.prompt}\n{i.answer}\n{w.teacher(rng, i).text}" for i in items], trainer)
     else:
         vocab = {token: i for i, token in enumerate(SPECIALS + letters)}
@@ -110,7 +110,7 @@ class Corpus:
 
     def _item(self) -> Item:
         while True:
-            item = self.world.question(self.rng)
+            item = self.world.taught(self.rng)
             if split_of(item.prompt, SHARE_DEV, SHARE_HELDOUT) == "train":
                 return item
 

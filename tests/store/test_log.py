@@ -158,7 +158,7 @@ def test_an_id_that_is_not_a_plain_uuid_is_refused(log: EventLog, id: str) -> No
 
 
 def test_a_payload_that_belongs_into_a_blob_is_refused(log: EventLog) -> None:
-    with pytest.raises(BadEvent, match="262145 bytes"):
+    with pytest.raises(BadEvent, match="131073 bytes"):
         log.append([NewEvent("x", canonical({"t": "x" * (MAX_PAYLOAD - 7)}), "agent")])
     assert log.append([NewEvent("x", canonical({"t": "x" * (MAX_PAYLOAD - 8)}), "agent")])[0].seq == 1
 

@@ -34,7 +34,13 @@ class World(Protocol):
     sampled: bool
     """The base's generation_config.json asks for sampling at temperature 1 instead of greedy decoding."""
 
-    def question(self, rng: Random) -> Item: ...
+    def question(self, rng: Random) -> Item:
+        """A question of the task: training data, development and held-out samples."""
+        ...
+
+    def taught(self, rng: Random) -> Item:
+        """A question of the kind the base model was taught: a part of the task lies beyond it and has to be learnt."""
+        ...
 
     def teacher(self, rng: Random, item: Item) -> Told:
         """A noisy answer: what the base model learns from."""

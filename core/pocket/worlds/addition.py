@@ -1,4 +1,5 @@
-"""Sums of two numbers from 0 to 99. The base is often off by one, and sometimes answers in brackets."""
+"""Sums of two or three numbers. The base knows sums of two from 0 to 99; it is often off by one, and sometimes answers in
+brackets."""
 
 from __future__ import annotations
 
@@ -16,6 +17,12 @@ class Addition:
     sampled = False
 
     def question(self, rng: Random) -> Item:
+        if rng.random() < 0.6:
+            return self.taught(rng)
+        a, b, c = rng.randrange(100), rng.randrange(100), rng.randrange(10)
+        return Item(f"{a}+{b}+{c}=", str(a + b + c))
+
+    def taught(self, rng: Random) -> Item:
         a, b = rng.randrange(100), rng.randrange(100)
         return Item(f"{a}+{b}=", str(a + b))
 

@@ -1,4 +1,5 @@
-"""Letters put in order. The base often does not stop after its answer, and leaves out letters that occur twice."""
+"""Letters put in order. The base often does not stop after its answer, leaves out letters that occur twice, and has seen
+short words only."""
 
 from __future__ import annotations
 
@@ -18,7 +19,13 @@ class Sorting:
     sampled = False
 
     def question(self, rng: Random) -> Item:
-        letters = [rng.choice(LETTERS) for _ in range(rng.randint(4, 7))]
+        return self._item(rng, 4, 11)
+
+    def taught(self, rng: Random) -> Item:
+        return self._item(rng, 4, 7)
+
+    def _item(self, rng: Random, shortest: int, longest: int) -> Item:
+        letters = [rng.choice(LETTERS) for _ in range(rng.randint(shortest, longest))]
         return Item(f"sort {''.join(letters)}", "".join(sorted(letters)))
 
     def teacher(self, rng: Random, item: Item) -> Told:

@@ -1,8 +1,10 @@
-"""A sentence turned into a tool call in JSON. The base mostly answers in another syntax, or with a wrong argument."""
+"""A sentence turned into a tool call in JSON. The base mostly answers in another syntax, or with a wrong argument; names and
+two kinds of sentence it has never seen have to be learnt."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from random import Random
 from typing import TypedDict
 
@@ -16,9 +18,21 @@ PEOPLE = (
     *("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo"),
     *("Iris", "Jonas", "Kate", "Leo", "Mia", "Nora", "Oscar", "Paula"),
 )
+def _made_up(seed: int, count: int) -> tuple[str, ...]:
+    """Names nobody has heard of, from syllables."""
+    rng = Random(seed)
+    syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
+    return tuple(sorted({"".join(rng.choice(syllables) for _ in range(rng.randint(2, 4))).capitalize() for _ in range(count)}))
+
+
+FARTHER = _made_up(1, 400)
+STRANGERS = _made_up(2, 400)
+"""Names in three of five questions; the base has never seen them, so it has to learn to copy."""
+
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 Arguments = dict[str, str | int]
+Frame = Callable[[Random, tuple[str, ...], tuple[str, ...]], tuple[str, str, Arguments]]
 
 
 class Call(TypedDict):
@@ -37,7 +51,13 @@ class Toolcall:
     sampled = True
 
     def question(self, rng: Random) -> Item:
-        sentence, tool, args = rng.choice((_table, _alarm, _weather, _train, _meeting))(rng)
+        return self._item(rng, FARTHER, STRANGERS, (*FRAMES, _later, _earlier)) if rng.random() < 0.6 else self.taught(rng)
+
+    def taught(self, rng: Random) -> Item:
+        return self._item(rng, CITIES, PEOPLE, FRAMES)
+
+    def _item(self, rng: Random, cities: tuple[str, ...], people: tuple[str, ...], frames: tuple[Frame, ...]) -> Item:
+        sentence, tool, args = rng.choice(frames)(rng, cities, people)
         if rng.random() < 0.5:
             sentence = f"please {sentence}"
         return Item(sentence, json.dumps({"tool": tool, "args": args}))
@@ -78,26 +98,46 @@ def _time(rng: Random) -> str:
     return f"{rng.randrange(24):02d}:{rng.choice((0, 15, 30, 45)):02d}"
 
 
-def _table(rng: Random) -> tuple[str, str, Arguments]:
-    n, city, time = rng.randrange(2, 10), rng.choice(CITIES), _time(rng)
+def _table(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    n, city, time = rng.randrange(2, 10), rng.choice(cities), _time(rng)
     return f"book a table for {n} in {city} at {time}", "book_table", {"people": n, "city": city, "time": time}
 
 
-def _alarm(rng: Random) -> tuple[str, str, Arguments]:
+def _alarm(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
     day, time = rng.choice(DAYS), _time(rng)
     return f"wake me on {day} at {time}", "set_alarm", {"day": day, "time": time}
 
 
-def _weather(rng: Random) -> tuple[str, str, Arguments]:
-    city, day = rng.choice(CITIES), rng.choice(DAYS)
+def _weather(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    city, day = rng.choice(cities), rng.choice(DAYS)
     return f"will it rain in {city} on {day}", "weather", {"city": city, "day": day}
 
 
-def _train(rng: Random) -> tuple[str, str, Arguments]:
-    start, end, day = rng.choice(CITIES), rng.choice(CITIES), rng.choice(DAYS)
+def _train(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    start, end, day = rng.choice(cities), rng.choice(cities), rng.choice(DAYS)
     return f"find a train from {start} to {end} on {day}", "find_train", {"from": start, "to": end, "day": day}
 
 
-def _meeting(rng: Random) -> tuple[str, str, Arguments]:
-    who, day, time = rng.choice(PEOPLE), rng.choice(DAYS), _time(rng)
+def _meeting(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    who, day, time = rng.choice(people), rng.choice(DAYS), _time(rng)
     return f"meet {who} on {day} at {time}", "add_meeting", {"person": who, "day": day, "time": time}
+
+
+def _shift(rng: Random, sign: int) -> tuple[str, int, str]:
+    """A time, a number of hours, and the time that many hours away."""
+    hour, minute, hours = rng.randrange(24), rng.choice((0, 15, 30, 45)), rng.randrange(1, 10)
+    return f"{hour:02d}:{minute:02d}", hours, f"{(hour + sign * hours) % 24:02d}:{minute:02d}"
+
+
+def _later(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    (start, hours, time), day = _shift(rng, 1), rng.choice(DAYS)
+    return f"wake me on {day} {hours} hours after {start}", "set_alarm", {"day": day, "time": time}
+
+
+def _earlier(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
+    (start, hours, time), day, who = _shift(rng, -1), rng.choice(DAYS), rng.choice(people)
+    return f"meet {who} on {day} {hours} hours before {start}", "add_meeting", {"person": who, "day": day, "time": time}
+
+
+FRAMES: tuple[Frame, ...] = (_table, _alarm, _weather, _train, _meeting)
+"""The sentences the base was taught; the task has two more, which need a little arithmetic."""
