@@ -59,7 +59,7 @@ def _finished(p: e.RunFinished) -> Line:
 
 
 def _prepared(p: e.DatasetPrepared) -> Line:
-    dropped = ", ".join(f"{n} {reason}" for reason, n in p.dropped.items()) or "nothing"
+    dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in p.dropped.items()) or "nothing"
     return f"prepared {p.name}: {p.rows} train + {p.dev_rows} dev rows of {p.read}; dropped {dropped}", "info"
 
 

@@ -8,6 +8,7 @@
     ├── Refused               a policy, a budget or a lock said no                        exit 4
     ├── JobError              a job (training, evaluation) that broke                     exit 1
     │   └── EvaluationError   an evaluation without a usable score
+    │       └── EvaluationTimeout   it did not end within its time
     └── ToolError             a tool call that cannot be carried out; told to the brain   exit 1
 
 Each says what was wrong, where, and what to do next. The text is written for the reader at 2 a.m.
@@ -69,6 +70,10 @@ class JobError(InternError):
 
 class EvaluationError(JobError):
     """An evaluation without a usable score."""
+
+
+class EvaluationTimeout(EvaluationError):
+    """An evaluation that did not end within its time."""
 
 
 class ToolError(InternError):

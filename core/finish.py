@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import msgspec
+
 from core import events as e
 from core.agent.desk import Desk
-from core.errors import EvaluationError, InternError
+from core.errors import EvaluationTimeout, InternError
 from core.evaluation.benchmark import BenchmarkResult, Request, read_samples, run_benchmark
 from core.evaluation.guard import Guard
 from core.evaluation.models import check_model
@@ -21,6 +23,7 @@ SHORT_LIMIT = 200
 def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = False) -> None:
     """End the run. `quick`: no time for an evaluation (the host was told to go)."""
     _stop_jobs(desk)
+    _close_plan(desk)
     if not (desk.folder / "final_model").exists():
         return _end(desk, status if status != "finished" else "failed", reason or "no model was promoted", None)
     if quick:
@@ -47,13 +50,19 @@ def _stop_jobs(desk: Desk) -> None:
     desk.journal.wait(lambda s: not s.running_jobs(), 10)
 
 
+def _close_plan(desk: Desk) -> None:
+    """No step is left open by a run that ends."""
+    ends = {"doing": "done", "todo": "skipped"}
+    steps = [msgspec.structs.replace(s, status=ends.get(s.status, s.status)) for s in desk.state.plan]
+    if steps != desk.state.plan:
+        desk.emit(e.PlanUpdated(steps=steps, reason="the run ends"))
+
+
 def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResult, Difference]:
     """Base and final_model on the whole held-out split, side by side where the machine allows; the paired difference."""
     try:
         base, final = _both(desk, guard, -1, max(60.0, desk.clock.left_s))
-    except EvaluationError as error:
-        if "time" not in str(error) and "hang" not in str(error):
-            raise
+    except EvaluationTimeout as error:
         desk.emit(
             e.NoteAdded(
                 text=f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead"

@@ -33,7 +33,7 @@ def _head(s: RunState) -> str:
     lines = [
         f"# {s.title or s.goal}",
         "",
-        f"Run `{s.run}`, {s.status}: {s.reason}. Numbers in brackets name the event in the log (`intern events {s.run}`).",
+        f"Run `{s.run}`, {s.status}: {s.reason.rstrip('.')}. Numbers in brackets name the event in the log (`intern events {s.run}`).",
         "",
         f"- Question: can `{s.model}` be improved on {s.task}?",
         f"- Brain: {s.brain}; seed {s.seed}; budget {s.budget.hours:g} hours, used {s.elapsed_s() / 3600:.2f}.",

@@ -45,6 +45,7 @@ class Control:
             "edit": self._edit,
             "deny": self._deny,
             "stop-job": self._stop_job,
+            "answer": self._answer,
             "note": self._note,
             "title": self._title,
             "autonomy": self._autonomy,
@@ -166,7 +167,7 @@ class Control:
         return matches[0]
 
     def _decide(self, seq: int, name: str, decision: str, reason: str, arguments: Arguments | None = None) -> str:
-        approval = self.desk.state.approvals[self._waiting(name)]
+        approval = self.desk.state.approvals[name]
         final = approval.arguments if arguments is None else arguments
         digest = arguments_hash(approval.tool, final)
         decided = e.ApprovalDecided(
@@ -176,18 +177,32 @@ class Control:
         return f"{approval.id} {decision}"
 
     def _approve(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        name = str(arguments.get("approval") or "")
-        bound = arguments.get("arguments_hash")
-        if bound and bound != self.desk.state.approvals[self._waiting(name)].arguments_hash:
-            raise Rejected("the arguments are not those that were shown")
-        return self._decide(seq, name, "approved", text)
+        return self._decide(seq, self._bound(arguments), "approved", text)
 
     def _edit(self, seq: int, text: str, arguments: Arguments) -> str | None:
         changed = msgspec.convert(arguments.get("arguments") or {}, dict[str, Any])
-        return self._decide(seq, str(arguments.get("approval") or ""), "edited", text, changed)
+        return self._decide(seq, self._bound(arguments), "edited", text, changed)
 
     def _deny(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        return self._decide(seq, str(arguments.get("approval") or ""), "denied", text)
+        return self._decide(seq, self._bound(arguments), "denied", text)
+
+    def _bound(self, arguments: Arguments) -> str:
+        """The approval that is meant; a decision about other arguments than those waiting is refused."""
+        name = self._waiting(str(arguments.get("approval") or ""))
+        seen = arguments.get("arguments_hash")
+        if seen and seen != self.desk.state.approvals[name].arguments_hash:
+            raise Rejected("the arguments are not those that were shown")
+        return name
+
+    def _answer(self, seq: int, text: str, arguments: Arguments) -> str | None:
+        waiting = [q.id for q in self.desk.state.questions.values() if not q.answer]
+        name = str(arguments.get("question") or (waiting[0] if len(waiting) == 1 else ""))
+        if name not in waiting:
+            raise Rejected(f"{name or 'that'} names no open question; open: {', '.join(waiting) or 'none'}")
+        if not text.strip():
+            raise Rejected("there is no text to answer with")
+        self.desk.journal.emit(e.QuestionAnswered(question=name, text=text), actor="user", cause=seq)
+        return f"{name} answered"
 
     # ------------------------------------------------------------------------------------------------------ others
 

@@ -127,10 +127,36 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
         match = _judge(*rows[n], by_index[i], rarity)
         if match and (n not in best or _rank(match) > _rank(best[n])):
             best[n] = match
-    return best
+    return _spare_templates(best, rows, data.rows)
 
 
-_ORDER = ("ngram8", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
+NEAR = frozenset({"characters", "edited", "idf5"})
+"""Kinds that say "a copy with some words replaced"."""
+TEMPLATE_PROMPTS = 4
+TEMPLATE_SHARE = 0.05
+
+
+def _spare_templates(best: dict[int, Match], rows: dict[int, tuple[str, str]], total: int) -> dict[int, Match]:
+    """Near matches that come from sentences made by one pattern are alerts, not leaks.
+
+    A leaked sample has one or two altered copies. Where one sample resembles several different prompts, or a good part of
+    the data resembles samples, training and evaluation were written from the same patterns ("book a table for 4 in
+    Paris"); there only equality says anything.
+    """
+    near = {n: m for n, m in best.items() if m.kind in NEAR}
+    prompts: dict[int, set[str]] = {}
+    for n, m in near.items():
+        prompts.setdefault(m.sample, set()).add(rows[n][0])
+    everywhere = len(near) > max(20, TEMPLATE_SHARE * total)
+    spared = {
+        n: msgspec.structs.replace(m, kind="template")
+        for n, m in near.items()
+        if everywhere or len(prompts[m.sample]) >= TEMPLATE_PROMPTS
+    }
+    return best | spared
+
+
+_ORDER = ("template", "ngram8", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
 
 
 def _rank(match: Match) -> tuple[int, float]:

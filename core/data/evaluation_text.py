@@ -17,8 +17,9 @@ from core.data.files import open_data
 from core.data.text import words
 from core.errors import InternError
 
-LONG_ANSWER = 8
-"""Words from which an answer is a text of its own; a shorter one ("42", "yes") occurs anywhere."""
+LONG_ANSWER = 13
+"""Words from which an answer is a text of its own (the n of the n-gram test); a shorter one ("42", a tool call) is the right
+answer to many questions."""
 _CODE_CALLS = {
     "add_argument",
     "print",

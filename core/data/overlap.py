@@ -10,6 +10,7 @@ The kinds, the surest first:
     edited       two in five of the sample's rare word triples: a copy with some words replaced
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
+    template     a near match between sentences made by one pattern: an alert (set by `contamination`)
 
 A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and
 rows share (a template, an instruction) counts for nothing, so siblings from one template are not taken for copies.
@@ -53,8 +54,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sure(self) -> bool:
-        """Everything but the 8-gram alert."""
-        return self.kind != "ngram8"
+        """Everything but the alerts."""
+        return self.kind not in ("ngram8", "template")
 
 
 class Rarity:

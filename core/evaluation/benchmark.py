@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
-from core.errors import EvaluationError
+from core.errors import EvaluationError, EvaluationTimeout
 from core.evaluation import guard as guards
 from core.evaluation.analysis import Sample
 from core.evaluation.process import Ended, run, tail
@@ -193,7 +193,7 @@ def _check_end(ended: Ended, request: Request, log: Path, task: Task) -> None:
             "the evaluation was stopped", where=task.evaluate_path, next="Start it again if it is needed."
         )
     if ended.timed_out:
-        raise EvaluationError(
+        raise EvaluationTimeout(
             f"evaluate.py did not end within {request.timeout_s:g} s and was killed with its children",
             where=str(log),
             next=f"Use a smaller --limit or more time. Its last output was:\n{tail(log)}",

@@ -98,7 +98,8 @@ def main(spec_path: str) -> None:
     model, tokenizer = load(spec.model, spec.device)
     only = Variant(name="only", decoding=spec.decoding, prompting=spec.prompting)
     variants = spec.variants or (only,)
-    outcomes = [run_variant(spec, v, rows, examples, model, tokenizer) for v in variants]
+    drawn: dict[str, list[Any]] = {}
+    outcomes = [run_variant(spec, v, rows, examples, model, tokenizer, drawn) for v in variants]
     (folder / "samples.jsonl").write_bytes(Path(outcomes[0].samples).read_bytes())
     first = msgspec.to_builtins(outcomes[0])
     result = {
@@ -113,9 +114,16 @@ def main(spec_path: str) -> None:
 
 
 def run_variant(
-    spec: SampleSpec, variant: Variant, rows: list[Row], examples: list[Row], model: Any, tokenizer: Any
+    spec: SampleSpec,
+    variant: Variant,
+    rows: list[Row],
+    examples: list[Row],
+    model: Any,
+    tokenizer: Any,
+    known: dict[str, list[Any]],
 ) -> Outcome:
-    """Asks every row in one way and writes its samples."""
+    """Asks every row in one way and writes its samples. `known` holds what was drawn so far: two variants that ask the same
+    greedily ("as given" of a model that is greedy by itself) are answered once."""
     from core.evaluation.generate import declared_stop_ids, generate, stop_ids
 
     started = time.monotonic()
@@ -125,7 +133,8 @@ def run_variant(
     if not variant.declared_stops_only:
         stops = stop_ids(model, tokenizer, template)
     asked = [row for row in rows for _ in range(spec.samples_per_prompt)]
-    drawn = generate(
+    same = repr((sorted(stops), variant.decoding, prompting))
+    drawn = known.get(same) or generate(
         model,
         tokenizer,
         [render(tokenizer, prompting, row.prompt) for row in asked],
@@ -135,6 +144,8 @@ def run_variant(
         batch_size=spec.batch_size,
         stop=stops,
     )
+    if variant.decoding.temperature == 0:
+        known[same] = drawn
     right = [check(spec.verifier, d.text, row.answer) for row, d in zip(asked, drawn, strict=True)]
     path = Path(spec.output_folder) / f"samples-{variant.name}.jsonl"
     path.write_bytes(b"".join(_line(r, d, ok) for r, d, ok in zip(asked, drawn, right, strict=True)))

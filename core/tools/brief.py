@@ -85,6 +85,25 @@ def note(desk: Desk, content: str, kind: str | None = None) -> object:
     return "noted"
 
 
+@tool(
+    {"question": text("What you need to know"), "choices": array("Possible answers, if there are some", optional=True)},
+    effect="idempotent",
+)
+def ask_human(desk: Desk, question: str, choices: list[str] | None = None) -> object:
+    """Ask the person you work for and wait for the answer. An unattended run answers that nobody is there."""
+    name = f"question-{desk.call}"
+    if name not in desk.state.questions:
+        desk.emit(e.QuestionAsked(question=name, text=question, choices=choices or []))
+    if desk.settings.unattended and not desk.state.questions[name].answer:
+        desk.emit(
+            e.QuestionAnswered(
+                question=name, text="Nobody is here to answer: decide by the goal and the rules", by="policy"
+            )
+        )
+    desk.wait_until(lambda s: bool(s.questions[name].answer), None)
+    return {"answer": desk.state.questions[name].answer}
+
+
 @tool()
 def budget(desk: Desk) -> object:
     """Seconds left for research, and what has been used."""
@@ -98,4 +117,4 @@ def budget(desk: Desk) -> object:
     }
 
 
-TOOLS = [read_task, update_plan, note, budget]
+TOOLS = [read_task, update_plan, note, ask_human, budget]

@@ -9,7 +9,7 @@ import msgspec
 
 from core.describe import percent
 from core.errors import UsageError
-from core.home import find_run, list_runs, living_host, socket_path
+from core.home import find_run, list_runs, run_info, socket_path
 
 
 def home(a: argparse.Namespace) -> int:
@@ -47,7 +47,8 @@ def attach(a: argparse.Namespace) -> int:
         return follow_plain(folder, socket_path(folder))
     from intern_tui.app import run_live, run_replay
 
-    return run_live(folder) if living_host(folder) else run_replay(folder, to=None, speed=1.0)
+    ended = run_info(folder).status in ("finished", "failed", "stopped")
+    return run_replay(folder, to=None, speed=1.0) if ended else run_live(folder)
 
 
 def replay(a: argparse.Namespace) -> int:

@@ -15,7 +15,19 @@ def stored(payloads: list[e.Payload], start: int = 1) -> list[Event]:
     out: list[Event] = []
     for i, p in enumerate(payloads):
         n = e.new(p, actor="host")
-        out.append(Event(seq=start + i, id=n.id, ts=1_000_000 * (start + i), type=n.type, v=n.v, actor=n.actor, cause=n.cause, payload=n.payload, hash="0"))
+        out.append(
+            Event(
+                seq=start + i,
+                id=n.id,
+                ts=1_000_000 * (start + i),
+                type=n.type,
+                v=n.v,
+                actor=n.actor,
+                cause=n.cause,
+                payload=n.payload,
+                hash="0",
+            )
+        )
     return out
 
 
@@ -67,7 +79,9 @@ def test_every_number_names_its_event() -> None:
 
 def test_an_unknown_type_is_kept_in_the_feed_and_changes_nothing_else() -> None:
     strange = NewEvent(type="moon_landed", payload=b'{"where":"sea"}', actor="agent")
-    event = Event(seq=1, id=strange.id, ts=1, type=strange.type, v=9, actor="agent", cause=None, payload=strange.payload, hash="0")
+    event = Event(
+        seq=1, id=strange.id, ts=1, type=strange.type, v=9, actor="agent", cause=None, payload=strange.payload, hash="0"
+    )
     folder = Folder()
     folder.apply(event)
     assert "sea" in folder.state.feed[0].text

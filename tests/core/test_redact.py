@@ -6,7 +6,9 @@ from core.redact import Redactor
 
 
 def test_values_of_secret_variables_and_known_shapes_are_masked() -> None:
-    redact = Redactor({"MY_TOKEN": "correct-horse", "HOME": "/root", "API_KEY": "short", "KEY_FILE": "/etc/key-of-mine"})
+    redact = Redactor(
+        {"MY_TOKEN": "correct-horse", "HOME": "/root", "API_KEY": "short", "KEY_FILE": "/etc/key-of-mine"}
+    )
     text = b'{"a":"correct-horse","b":"hf_' + b"a" * 30 + b'","c":"/etc/key-of-mine short"}'
     clean = redact(text)
     assert b"correct-horse" not in clean

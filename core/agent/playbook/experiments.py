@@ -336,7 +336,9 @@ class Bench:
         self.rising = still_rising(report)
         return (yield from self._judge(experiment, report["job"], f"{method} {report['job']}"))
 
-    def _full_job(self, method: str, experiment: str, settings: dict[str, Any], trial: Trial, start: str, share: float) -> Act:
+    def _full_job(
+        self, method: str, experiment: str, settings: dict[str, Any], trial: Trial, start: str, share: float
+    ) -> Act:
         limit = max(8.0, share * self.seconds_left())
         batch = int(settings["batch_size"]) * int(settings.get("grad_accum") or 1)
         wanted = int(settings.get("max_steps") or self.epochs(method) * max(1, self.rows / batch))

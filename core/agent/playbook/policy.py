@@ -187,7 +187,7 @@ def _sft(bench: Bench) -> Act:
     if trial is None:
         yield from bench.conclude(experiment, None)
         return False
-    return (yield from bench.full("sft", experiment, trial, start="base", share=0.3))
+    return (yield from bench.full("sft", experiment, trial, start="base", share=0.45))
 
 
 def _labels(bench: Bench) -> Act:

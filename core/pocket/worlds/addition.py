@@ -17,7 +17,7 @@ class Addition:
     sampled = False
 
     def question(self, rng: Random) -> Item:
-        if rng.random() < 0.6:
+        if rng.random() < 0.8:
             return self.taught(rng)
         a, b, c = rng.randrange(100), rng.randrange(100), rng.randrange(10)
         return Item(f"{a}+{b}+{c}=", str(a + b + c))

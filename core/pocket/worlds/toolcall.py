@@ -18,16 +18,20 @@ PEOPLE = (
     *("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo"),
     *("Iris", "Jonas", "Kate", "Leo", "Mia", "Nora", "Oscar", "Paula"),
 )
+
+
 def _made_up(seed: int, count: int) -> tuple[str, ...]:
     """Names nobody has heard of, from syllables."""
     rng = Random(seed)
     syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
-    return tuple(sorted({"".join(rng.choice(syllables) for _ in range(rng.randint(2, 4))).capitalize() for _ in range(count)}))
+    return tuple(
+        sorted({"".join(rng.choice(syllables) for _ in range(rng.randint(2, 4))).capitalize() for _ in range(count)})
+    )
 
 
-FARTHER = _made_up(1, 400)
-STRANGERS = _made_up(2, 400)
-"""Names in three of five questions; the base has never seen them, so it has to learn to copy."""
+FARTHER = _made_up(1, 24)
+STRANGERS = _made_up(2, 24)
+"""Names the base has never seen: they have to be learnt."""
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -51,7 +55,9 @@ class Toolcall:
     sampled = True
 
     def question(self, rng: Random) -> Item:
-        return self._item(rng, FARTHER, STRANGERS, (*FRAMES, _later, _earlier)) if rng.random() < 0.6 else self.taught(rng)
+        return (
+            self._item(rng, FARTHER, STRANGERS, (*FRAMES, _later, _earlier)) if rng.random() < 0.3 else self.taught(rng)
+        )
 
     def taught(self, rng: Random) -> Item:
         return self._item(rng, CITIES, PEOPLE, FRAMES)
@@ -125,18 +131,18 @@ def _meeting(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> t
 
 def _shift(rng: Random, sign: int) -> tuple[str, int, str]:
     """A time, a number of hours, and the time that many hours away."""
-    hour, minute, hours = rng.randrange(24), rng.choice((0, 15, 30, 45)), rng.randrange(1, 10)
+    hour, minute, hours = rng.randrange(24), rng.choice((0, 15, 30, 45)), rng.randrange(1, 4)
     return f"{hour:02d}:{minute:02d}", hours, f"{(hour + sign * hours) % 24:02d}:{minute:02d}"
 
 
 def _later(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
     (start, hours, time), day = _shift(rng, 1), rng.choice(DAYS)
-    return f"wake me on {day} {hours} hours after {start}", "set_alarm", {"day": day, "time": time}
+    return f"wake me on {day} {hours} h after {start}", "set_alarm", {"day": day, "time": time}
 
 
 def _earlier(rng: Random, cities: tuple[str, ...], people: tuple[str, ...]) -> tuple[str, str, Arguments]:
     (start, hours, time), day, who = _shift(rng, -1), rng.choice(DAYS), rng.choice(people)
-    return f"meet {who} on {day} {hours} hours before {start}", "add_meeting", {"person": who, "day": day, "time": time}
+    return f"meet {who} on {day} {hours} h before {start}", "add_meeting", {"person": who, "day": day, "time": time}
 
 
 FRAMES: tuple[Frame, ...] = (_table, _alarm, _weather, _train, _meeting)

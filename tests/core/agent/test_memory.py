@@ -35,8 +35,13 @@ def test_a_long_output_comes_from_its_blob() -> None:
 
 
 def test_words_given_to_the_brain_are_remembered_and_words_not_given_are_given() -> None:
-    asked, late = e.CommandRequested(command="steer", text="stop"), e.CommandRequested(command="queue", text="then this")
-    events = stored([A, e.ToolCompleted(call="1.0", tool="read_task", output="t"), asked, e.CommandApplied(command="steer"), late])
+    asked, late = (
+        e.CommandRequested(command="steer", text="stop"),
+        e.CommandRequested(command="queue", text="then this"),
+    )
+    events = stored(
+        [A, e.ToolCompleted(call="1.0", tool="read_task", output="t"), asked, e.CommandApplied(command="steer"), late]
+    )
     import msgspec
 
     events[3] = msgspec.structs.replace(events[3], cause=3)
