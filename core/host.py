@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from core.state import RunState
 from core.tables import TABLES
 from core.tasks import load_task
 from core.watcher import JobWatcher
+from store.errors import StoreError
 from store.event import Event
 from store.log import EventLog
 from store.serve import LogServer
@@ -97,10 +99,10 @@ class _Host:
         signal.signal(signal.SIGTERM, self._terminated)
         self._begin()
         threads = [
-            threading.Thread(target=self.watcher.run, name="jobs"),
-            threading.Thread(target=self._measure, name="telemetry"),
-            threading.Thread(target=self._keep_time, name="clock"),
-            threading.Thread(target=self._check_contract, name="contract", daemon=True),
+            threading.Thread(target=self._guarded, args=(self.watcher.run,), name="jobs"),
+            threading.Thread(target=self._guarded, args=(self._measure,), name="telemetry"),
+            threading.Thread(target=self._guarded, args=(self._keep_time,), name="clock"),
+            threading.Thread(target=self._guarded, args=(self._check_contract,), name="contract", daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -119,6 +121,11 @@ class _Host:
             self._over.set()
         try:
             finish(self.desk, self.guard, status, reason, quick=self.quick or bool(self.failure))
+        except StoreError:
+            # The log takes nothing more (a full disk, mostly): no training may go on unwatched.
+            for job in self.desk.state.running_jobs():
+                self.desk.compute.cancel(job.id, 5.0)
+            raise
         finally:
             self.watcher.stop()
             for thread in threads[:3]:
@@ -179,6 +186,16 @@ class _Host:
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------------- threads
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A thread that breaks ends the run in order: without its watcher, say, the agent would wait for ever."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - recorded as the run's failure; the trace goes to host.log
+            traceback.print_exc()
+            self.failure = self.failure or f"{type(error).__name__}: {error}"
+            self.desk.stopping.set()
+            self.journal.wake()
 
     def _measure(self) -> None:
         while not self._over.wait(1.0):

@@ -18,8 +18,11 @@ from store.event import Event
 from store.source import EventSource
 
 
-def open_source(folder: Path) -> EventSource:
-    """The run's events: from its host if one lives, else from the file, which nobody writes then."""
+def open_source(folder: Path, salvage: bool = False) -> EventSource:
+    """The run's events: from its host if one lives, else from the file, which nobody writes then.
+
+    `salvage` opens a damaged log up to its last good event; without it LogDamaged is raised.
+    """
     for _ in range(50):
         host = living_host(folder)
         if host is not None:
@@ -29,7 +32,7 @@ def open_source(folder: Path) -> EventSource:
                 time.sleep(0.1)  # the host is just coming up, or just going
                 continue
         try:
-            return _open_file(folder)
+            return _open_file(folder, salvage)
         except LogBusy:
             time.sleep(0.1)  # a host opened the file between our two looks
     raise Refused(
@@ -37,15 +40,15 @@ def open_source(folder: Path) -> EventSource:
     )
 
 
-def _open_file(folder: Path) -> EventSource:
+def _open_file(folder: Path, salvage: bool) -> EventSource:
     from store.reader import LogFile  # duckdb is heavy, and the UI needs none of it while a host lives
 
-    return LogFile.open(folder)
+    return LogFile.open(folder, salvage=salvage)
 
 
-def state_at(folder: Path, to: int | None = None) -> RunState:
+def state_at(folder: Path, to: int | None = None, salvage: bool = False) -> RunState:
     """The state after event `to` (default the last)."""
-    source = open_source(folder)
+    source = open_source(folder, salvage)
     try:
         if to is None and isinstance(source, RemoteLog):
             return from_bytes(base64.b64decode(source.call("state")["state"]))

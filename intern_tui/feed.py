@@ -18,7 +18,7 @@ from core import home
 from core.state import STATE_VERSION, RunState, from_bytes
 from screens.view import Link
 from store.client import RemoteFeed, RemoteLog
-from store.errors import ConnectionLost, LogBusy, RemoteError, StoreError
+from store.errors import ConnectionLost, LogBusy, LogDamaged, RemoteError, StoreError
 from store.event import Event
 from store.source import EventSource
 
@@ -101,7 +101,11 @@ def open_file(folder: Path) -> EventSource:
     """The file itself, up to its last good event."""
     from store.reader import LogFile  # DuckDB: only where a file is read
 
-    return LogFile.open(folder, salvage=True)
+    try:
+        return LogFile.open(folder)
+    except LogDamaged:
+        # Slow (the whole chain is walked), and better than nothing: what is good is shown, the damage is said.
+        return LogFile.open(folder, salvage=True)
 
 
 class LiveFeed:

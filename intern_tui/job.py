@@ -26,6 +26,8 @@ KINDS = {
     "grpo": "core.training.grpo",
     "export": "core.training.export",
     "sample": "core.evaluation.sampler",
+    "inspect": "core.data.job",
+    "prepare": "core.data.job",
 }
 """The module whose `main(spec_path)` runs a kind of job."""
 

@@ -31,7 +31,7 @@ def events(a: argparse.Namespace) -> int:
             if types is None or event.type in types:
                 _print_event(event, a.json)
         return 0
-    source = open_source(folder)
+    source = open_source(folder, a.salvage)
     try:
         for event in source.events(a.from_seq, None, types):
             _print_event(event, a.json)
@@ -52,9 +52,9 @@ def _print_event(event: Event, as_json: bool) -> None:
 def state(a: argparse.Namespace) -> int:
     """The state of a run."""
     folder = find_run(a.run)
-    now = state_at(folder, a.to)
+    now = state_at(folder, a.to, a.salvage)
     if a.json:
-        told = msgspec.to_builtins(now)
+        told = msgspec.to_builtins(now, str_keys=True)
         # A run without a host is interrupted, whatever its log says: the log cannot know.
         told["status"] = run_info(folder).status if a.to is None else now.status
         print(msgspec.json.encode(told, order="sorted").decode())

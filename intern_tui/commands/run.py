@@ -57,6 +57,9 @@ def conclude(folder: Path, as_json: bool) -> int:
     from core.session import last_state
 
     state = last_state(folder)
+    if run_info(folder).status == "interrupted":
+        lines = (folder / "host.log").read_text(errors="replace").strip().splitlines()
+        print(f"intern: the host ended: {lines[-1] if lines else 'without a word (killed?)'}", file=sys.stderr)
     if as_json:
         scores = state.scores
         final = {

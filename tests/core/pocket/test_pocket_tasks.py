@@ -108,4 +108,4 @@ def test_the_base_half_knows_its_task_and_fails_in_its_own_way(name: str, tmp_pa
     shares = {g.kind: g.share for g in report.groups}
     expected = {"addition": ("near_miss",), "sorting": ("never_ended", "near_miss"), "toolcall": ("wrong_format",)}
     for kind in expected[name]:
-        assert shares.get(kind, 0) > 0.1, shares  # type: ignore[arg-type]
+        assert shares.get(kind, 0) > 0.05, shares  # type: ignore[arg-type]

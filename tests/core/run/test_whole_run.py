@@ -45,8 +45,8 @@ def test_it_reads_before_it_trains_and_inspects_before_it_prepares(lab: Lab) -> 
         "run_started",
         "paper_found",
         "paper_read",
-        "dataset_inspected",
         "contamination_checked",
+        "dataset_inspected",
         "dataset_prepared",
         "checkpoint_promoted",
     ]
