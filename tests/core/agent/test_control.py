@@ -1,0 +1,138 @@
+"""Commands: requested, then applied or rejected with a reason; each an event."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from core import events as e
+from core.agent.control import Control
+from core.agent.desk import Desk, Settings
+from core.clock import Clock
+from core.journal import Journal
+from core.redact import Redactor
+from core.state import RunState
+from core.tables import TABLES
+from store.log import EventLog
+
+
+class Stand:
+    """A desk with a real log and nothing that trains."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = EventLog.create(folder, TABLES)
+        self.journal = Journal(self.log, RunState(), Redactor({}))
+        self.interrupt, self.stopping = threading.Event(), threading.Event()
+        self.clock = Clock(1.0)
+        self.settings = Settings(run="r", goal="g", model="m")
+        self.compute = SimpleNamespace(cancel=lambda job: None)
+
+    @property
+    def state(self) -> RunState:
+        return self.journal.state
+
+    def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
+        return self.journal.emit(payload, actor="agent", cause=cause, id=id).seq
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    made = Stand(tmp_path)
+    yield made
+    made.log.close()
+
+
+@pytest.fixture
+def control(stand: Stand) -> Control:
+    return Control(cast(Desk, stand))
+
+
+def say(control: Control, command: str, text: str = "", **arguments: Any) -> dict[str, Any]:
+    return control.command({"command": command, "text": text, "arguments": arguments})
+
+
+def test_words_wait_for_the_boundary_and_are_applied_there(control: Control, stand: Stand) -> None:
+    first, second = say(control, "steer", "one"), say(control, "queue", "two")
+    assert stand.state.commands[0].status == "requested"
+    given: list[str] = []
+    assert control.boundary(given.append) == [first["seq"], second["seq"]]
+    assert given == ["one", "two"]
+    assert {c.status for c in stand.state.commands} == {"applied"}
+    assert control.boundary(given.append) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("steer", " "),
+        ("resume", ""),
+        ("approve", ""),
+        ("answer", "x"),
+        ("dance", ""),
+        ("autonomy", "god"),
+        ("stop-job", "job-9"),
+    ],
+)
+def test_what_cannot_be_done_is_rejected_with_a_reason_in_the_log(
+    control: Control, stand: Stand, command: str, text: str
+) -> None:
+    answer = say(control, command, text)
+    assert not answer["ok"]
+    assert answer["error"]
+    assert stand.state.commands[-1].status == "rejected"
+
+
+def test_a_pause_taken_back_before_it_took_effect_never_holds(control: Control, stand: Stand) -> None:
+    say(control, "pause")
+    assert say(control, "resume")["ok"]
+    control.boundary(lambda text: None)
+    assert stand.state.status != "paused"
+
+
+def test_a_pause_holds_at_the_boundary_until_resumed(control: Control, stand: Stand) -> None:
+    say(control, "pause")
+    thread = threading.Thread(target=control.boundary, args=(lambda text: None,))
+    thread.start()
+    assert stand.journal.wait(lambda s: s.status == "paused", 5)
+    assert say(control, "resume")["ok"]
+    thread.join(5)
+    assert not thread.is_alive()
+    assert stand.state.status == "running"
+
+
+def asked(stand: Stand) -> e.ApprovalRequested:
+    request = e.ApprovalRequested(
+        approval="a1", call="1.0", tool="push", arguments={"x": 1}, arguments_hash="h1", tier="publish", reason="r"
+    )
+    stand.emit(request)
+    return request
+
+
+def test_an_approval_is_bound_to_the_arguments_that_were_shown(control: Control, stand: Stand) -> None:
+    asked(stand)
+    assert not say(control, "approve", approval="a1", arguments_hash="other")["ok"]
+    assert not stand.state.approvals["a1"].decision
+    assert say(control, "approve", approval="a1", arguments_hash="h1")["ok"]
+    assert stand.state.approvals["a1"].decision == "approved"
+    assert not say(control, "deny", approval="a1")["ok"], "decided is decided"
+
+
+def test_an_edit_records_the_arguments_of_both_sides(control: Control, stand: Stand) -> None:
+    asked(stand)
+    assert say(control, "edit", approval="a1", arguments={"x": 2})["ok"]
+    assert stand.state.approvals["a1"].arguments == {"x": 2}
+    types = [
+        msgspec.json.decode(x.payload).get("arguments") for x in stand.log.events() if x.type.startswith("approval")
+    ]
+    assert types == [{"x": 1}, {"x": 2}]
+
+
+def test_after_the_end_nothing_is_taken(control: Control, stand: Stand) -> None:
+    stand.emit(e.RunFinished(status="finished", reason="done"))
+    assert "finished" in say(control, "steer", "more")["error"]

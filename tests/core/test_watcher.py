@@ -1,0 +1,114 @@
+"""The watcher: job files become events once; a job that leaves no model has failed; a hopeless one is stopped early."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core import events as e
+from core.compute.local import LocalCompute
+from core.compute.spec import JobSpec
+from core.journal import Journal
+from core.redact import Redactor
+from core.state import RunState
+from core.tables import TABLES
+from core.watcher import JobWatcher
+from store.log import EventLog
+
+
+class Lab:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = EventLog.create(folder, TABLES)
+        self.journal = Journal(self.log, RunState(), Redactor({}))
+        self.compute = LocalCompute(folder / "jobs")
+        self.watcher = JobWatcher(self.journal, self.compute, folder)
+
+    def launch(self, code: str, method: str = "sft", steps: int = 100) -> None:
+        folder = self.folder / "jobs" / "job-1"
+        status = self.compute.submit(
+            JobSpec(job="job-1", kind="script", effect_id="x", folder=str(folder), argv=(sys.executable, "-c", code))
+        )
+        self.journal.emit(
+            e.JobLaunched(
+                job="job-1",
+                kind="training",
+                method=method,
+                title="t",
+                effect_id="x",
+                folder=str(folder),
+                pid=status.pid,
+                planned_steps=steps,
+            )
+        )
+
+    def until_ended(self) -> None:
+        deadline = time.monotonic() + 40
+        while self.journal.state.jobs["job-1"].status == "running":
+            assert time.monotonic() < deadline
+            self.watcher.poll()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    yield made
+    made.log.close()
+
+
+def writes(lines: list[object], then: str = "") -> str:
+    text = "\n".join(json.dumps(line) for line in lines) + "\n"
+    return f"import time\nopen('metrics.jsonl', 'a').write({text!r})\n{then}"
+
+
+def metric(step: int, **values: object) -> dict[str, object]:
+    return {"kind": "metric", "step": step, "ts": 1.0, "values": values}
+
+
+def test_a_training_that_ends_well_without_a_model_has_failed(lab: Lab) -> None:
+    lab.launch("pass")
+    lab.until_ended()
+    job = lab.journal.state.jobs["job-1"]
+    assert job.status == "failed"
+    assert "no checkpoint" in job.reason
+
+
+def test_a_crash_is_told_with_its_last_line_and_diagnosed(lab: Lab) -> None:
+    lab.launch("raise ValueError('the reward broke')")
+    lab.until_ended()
+    job = lab.journal.state.jobs["job-1"]
+    assert job.status == "failed"
+    assert "the reward broke" in job.reason
+    assert [f.kind for f in lab.journal.state.failures] == ["crash"]
+
+
+def test_every_metric_row_becomes_one_event_and_typed_rows_also_for_a_new_host(lab: Lab) -> None:
+    rows = [metric(s, loss=1.0 / (s + 1)) for s in range(30)]
+    lab.launch(writes(rows, "time.sleep(3)"))
+    deadline = time.monotonic() + 20
+    while lab.journal.state.jobs["job-1"].metric_rows < 30 and time.monotonic() < deadline:
+        lab.watcher.poll()
+    lab.watcher = JobWatcher(lab.journal, lab.compute, lab.folder)  # as a host that took over
+    lab.until_ended()
+    stored = lab.log.sql("select count(*), count(distinct step) from metrics where name = 'loss'").rows
+    assert tuple(stored[0]) == (30, 30)
+
+
+def test_a_value_that_is_not_finite_is_named_and_ends_the_job(lab: Lab) -> None:
+    rows = [
+        *(metric(s, loss=1.0, grad_norm=1.0) for s in range(5)),
+        *(metric(s, loss="NaN", grad_norm="NaN") for s in range(5, 12)),
+    ]
+    lab.launch(writes(rows, "time.sleep(60)"))
+    lab.until_ended()
+    failure = next(f for f in lab.journal.state.failures if f.kind == "non_finite")
+    assert failure.severity == "failing"
+    assert lab.journal.state.jobs["job-1"].status == "cancelled", "a hopeless job is not waited for"
+    logged = [e.payload_of(x) for x in lab.log.events() if x.type == "metric_logged"]
+    assert any(isinstance(p, e.MetricLogged) and p.nonfinite for p in logged)
