@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from core.evaluation.stats import standard_error
+
 
 class Trial(NamedTuple):
     lr: float
@@ -25,9 +27,19 @@ def ladder(low: float, high: float, rungs: int) -> list[float]:
 
 
 def best(trials: list[Trial]) -> Trial | None:
-    """The trial with the highest development score; of equals the lower learning rate."""
+    """The highest learning rate within one standard error of the highest development score (the one-standard-error rule of
+    Breiman et al. 1984). Of rates that a short trial cannot tell apart the higher one learns more in a long job: short
+    horizons favour rates that are too low (arXiv 1803.02021)."""
     good = [t for t in trials if t.score is not None and not t.failed]
-    return max(good, key=lambda t: (t.score, -t.lr), default=None)
+    if not good:
+        return None
+    top = max(t.score or 0.0 for t in good)
+    near = [t for t in good if (t.score or 0.0) >= top - standard_error(top, TRIAL_SAMPLES)]
+    return max(near, key=lambda t: t.lr)
+
+
+TRIAL_SAMPLES = 200
+"""Development samples behind a trial's score (TrainSpec.eval_samples)."""
 
 
 def next_rung(trials: list[Trial]) -> float | None:

@@ -228,6 +228,11 @@ def test_ladders_are_even_in_the_logarithm_and_extend_beyond_their_edges() -> No
     assert next_rung(trials) == pytest.approx(4e-2)
     inside = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.6), (1e-2, 0.4))]
     assert next_rung(inside) is None
+    tied = [Trial(lr, "", s, False, {}) for lr, s in ((1e-5, 0.67), (1e-4, 0.66), (1e-3, 0.5))]
+    top = best(tied)
+    assert top is not None
+    assert top.lr == 1e-4, "of rates a short trial cannot tell apart the higher one"
+    assert next_rung(tied) is None
     dead = [Trial(lr, "", None, True, {}) for lr in (1e-3, 1e-2)]
     assert best(dead) is None
     assert next_rung(dead) == pytest.approx(2.5e-4)
