@@ -25,7 +25,8 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = 
     _stop_jobs(desk)
     _close_plan(desk)
     if not (desk.folder / "final_model").exists():
-        return _end(desk, status if status != "finished" else "failed", reason or "no model was promoted", None)
+        why = f"{reason or 'the brain ended'}; no model was measured, so there is no final_model"
+        return _end(desk, status if status != "finished" else "failed", why, None)
     if quick:
         return _end(desk, status, reason, None)
     try:

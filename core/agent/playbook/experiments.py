@@ -241,7 +241,8 @@ class Bench:
                 **settings,
                 "lr": lr,
                 "max_steps": steps,
-                "scheduler": "constant_with_warmup",
+                # Only runs whose rate has decayed can be compared (arXiv 2405.18392); a policy gradient keeps its rate.
+                "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
                 "time_limit_s": each + (self.overhead_s or UNMEASURED_S),
             }
             trial |= {"threads": threads, "eval_every": max(5, steps // 3)}
