@@ -12,6 +12,7 @@ from typing import Any
 from core.agent.playbook.experiments import Bench, error_counts
 from core.agent.playbook.model import Act, Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
+from core.agent.playbook.search import Trial
 from core.agent.playbook.wishes import Wishes
 
 ENOUGH = 0.985
@@ -191,7 +192,7 @@ def _sft(bench: Bench) -> Act:
 
 
 def _labels(bench: Bench) -> Act:
-    """Ask the trained model which training labels it cannot believe, drop them, train again from the base."""
+    """Ask the trained model which training labels it cannot believe, drop them, go on from the best checkpoint."""
     audit = yield from bench.call(
         "audit_labels",
         {"model": "final", "data": bench.data},
@@ -213,16 +214,20 @@ def _labels(bench: Bench) -> Act:
         yield from bench.conclude(experiment, None)
         return None
     before, bench.data, bench.rows = bench.data, cleaner, int(made.get("rows", bench.rows))
-    gained = yield from bench.full("sft", experiment, bench.last["sft"], start="base", share=0.4)
+    gained = yield from bench.full("sft", experiment, _gentler(bench.last["sft"]), start="final", share=0.5)
     if not gained:
         bench.data = before
     return gained
 
 
+def _gentler(trial: Trial) -> Trial:
+    """A third of the rate: what was learnt at the full rate is to be kept."""
+    return trial._replace(settings={**trial.settings, "lr": float(f"{float(trial.settings['lr']) / 3:.2g}")})
+
+
 def _longer(bench: Bench) -> Act:
     """Go on from the best checkpoint with the best rate, decayed."""
-    trial = bench.last["sft"]
-    trial = trial._replace(settings={**trial.settings, "lr": trial.lr / 3})
+    trial = _gentler(bench.last["sft"])
     experiment = yield from bench.begin("More train steps at a lower rate raise the score further", "longer")
     return (yield from bench.full("sft", experiment, trial, start="final", share=0.4))
 
