@@ -132,9 +132,7 @@ def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = No
 def test_the_ladder_finds_the_neighbourhood_of_the_best_rate_wherever_it_lies(peak: float) -> None:
     world = World(peak_lr=peak)
     play(world)
-    long_jobs = [
-        j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["threads"] == 2
-    ]
+    long_jobs = [j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["threads"] == 2]
     assert long_jobs
     assert abs(math.log10(long_jobs[0]["lr"] / peak)) < 0.6
     assert world.best > 0.75
