@@ -19,10 +19,10 @@ STEPS = (
     ("data", "Inspect and prepare the data"),
     ("base", "Measure the base model"),
     ("sft", "Fine-tune: learning-rate ladder, then the best rate"),
+    ("grpo", "GRPO on checked answers"),
+    ("neighbours", "Fine-tune again at a higher rate"),
     ("labels", "Audit the labels with the trained model"),
     ("longer", "Train longer at a lower rate"),
-    ("grpo", "GRPO on checked answers"),
-    ("neighbours", "Fine-tune again, twice as long"),
     ("rft", "Train on the model's own checked answers"),
     ("finish", "Last evaluation and report"),
 )
@@ -55,6 +55,8 @@ class Bench:
         self.temperature: float | None = None
         self.last: dict[str, Trial] = {}
         self.gains: dict[str, float] = {}
+        self.broken: dict[str, float] = {}
+        """The lowest learning rate that failed, by method."""
         self.lessons: list[str] = []
         self.used_remedies: set[str] = set()
         self.change = ""
@@ -219,6 +221,9 @@ class Bench:
             affordable = self.seconds_left() > 6 * each and len(trials) < 6
             rates = [extra] if extra is not None and affordable and extra not in [t.lr for t in trials] else []
         top = best(trials)
+        broken = [t.lr for t in trials if t.failed]
+        if broken:
+            self.broken[method] = min(broken)
         scores = ", ".join(
             f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials)
         )
