@@ -215,12 +215,13 @@ class Bench:
         each = max(6.0, 0.07 * self.seconds_left() * self.slots() / 2)
         trials: list[Trial] = []
         rates = ladder(low, high, 3)
+        bold = method == "sft"
         while rates:
             trials += yield from self._trials(method, experiment, start, rates, each, known.get("card", ""))
-            extra = next_rung(trials)
+            extra = next_rung(trials, bold=bold)
             affordable = self.seconds_left() > 6 * each and len(trials) < 6
             rates = [extra] if extra is not None and affordable and extra not in [t.lr for t in trials] else []
-        top = best(trials)
+        top = best(trials, bold=bold)
         broken = [t.lr for t in trials if t.failed]
         if broken:
             self.broken[method] = min(broken)

@@ -26,13 +26,19 @@ def ladder(low: float, high: float, rungs: int) -> list[float]:
     return [_round(low * ratio**i) for i in range(rungs)]
 
 
-def best(trials: list[Trial]) -> Trial | None:
-    """The highest learning rate within one standard error of the highest development score (the one-standard-error rule of
-    Breiman et al. 1984). Of rates that a short trial cannot tell apart the higher one learns more in a long job: short
-    horizons favour rates that are too low (arXiv 1803.02021)."""
+def best(trials: list[Trial], *, bold: bool = True) -> Trial | None:
+    """The trial to build a long job on; None if none worked.
+
+    `bold`: the highest learning rate within one standard error of the highest development score (the one-standard-error
+    rule of Breiman et al. 1984). Of rates that a short trial cannot tell apart the higher one learns more in a long job:
+    short horizons favour rates that are too low (arXiv 1803.02021). Not for policy gradients, where a long job at a rate
+    that already costs score costs more: there the highest score counts, of equals the lower rate.
+    """
     good = [t for t in trials if t.score is not None and not t.failed]
     if not good:
         return None
+    if not bold:
+        return max(good, key=lambda t: (t.score or 0.0, -t.lr))
     top = max(t.score or 0.0 for t in good)
     near = [t for t in good if (t.score or 0.0) >= top - standard_error(top, TRIAL_SAMPLES)]
     return max(near, key=lambda t: t.lr)
@@ -42,9 +48,9 @@ TRIAL_SAMPLES = 200
 """Development samples behind a trial's score (TrainSpec.eval_samples)."""
 
 
-def next_rung(trials: list[Trial]) -> float | None:
+def next_rung(trials: list[Trial], *, bold: bool = True) -> float | None:
     """Where to look next: beyond the edge if the best rung is the last one on its side, None if it is inside."""
-    top = best(trials)
+    top = best(trials, bold=bold)
     rates = sorted(t.lr for t in trials)
     if top is None:
         return _round(rates[0] / 4)

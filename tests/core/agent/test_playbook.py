@@ -231,6 +231,9 @@ def test_ladders_are_even_in_the_logarithm_and_extend_beyond_their_edges() -> No
     assert top is not None
     assert top.lr == 1e-4, "of rates a short trial cannot tell apart the higher one"
     assert next_rung(tied) is None
+    careful = best(tied, bold=False)
+    assert careful is not None
+    assert careful.lr == 1e-5, "a policy gradient takes the rate that scored best"
     dead = [Trial(lr, "", None, True, {}) for lr in (1e-3, 1e-2)]
     assert best(dead) is None
     assert next_rung(dead) == pytest.approx(2.5e-4)
