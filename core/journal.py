@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -83,11 +83,3 @@ class Journal:
     def wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-def replayed(events: Iterable[Event]) -> RunState:
-    """The state after all of `events`."""
-    folder = Folder()
-    for event in events:
-        folder.apply(event)
-    return folder.state

@@ -179,6 +179,11 @@ class Desk:
         """The same for the same call after a restart; another for every other effect."""
         return f"{self.settings.run}:{self.call}{':' + part if part else ''}"
 
+    def launched(self, part: str = "") -> str | None:
+        """The job this very call has started already, before a crash; None if it has not."""
+        effect = self.effect_id(part)
+        return self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect), None))
+
     def launch(
         self,
         *,
@@ -196,7 +201,7 @@ class Desk:
     ) -> str:
         """Start a job once (an effect id already known is found again) and record it. Waits for a free slot."""
         effect = self.effect_id(part)
-        known = self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect), None))
+        known = self.launched(part)
         if known:
             return known
         job = job or self.new_job()

@@ -19,6 +19,7 @@ import psutil
 
 from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
 from core.errors import JobError, NotFound
+from core.home import boot_id as this_boot
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_WAIT_S = 10.0
@@ -195,7 +196,7 @@ def _state(running: Running | None, supervised: bool, end: JobExit | None, folde
 
 def _lives(pid: int, start: int | None, boot_id: str) -> bool:
     """Whether exactly that process still runs: same boot, same pid, same start time, not a zombie."""
-    now = _boot_id()
+    now = this_boot()
     if boot_id and now and boot_id != now:
         return False
     try:
@@ -223,13 +224,6 @@ def _start_time(pid: int) -> int | None:
     except OSError:
         return None
     return int(stat.rpartition(")")[2].split()[19])
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -278,9 +278,7 @@ def run_sampling(
 ) -> tuple[str, float]:
     """A sampling job over a data file; returns its id and seconds once it ended."""
     decoding = Decoding(max_new_tokens=desk.max_new_tokens, temperature=temperature)
-    job = desk.new_job()
-    known = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
-    job = known or job
+    job = desk.launched() or desk.new_job()
     spec = SampleSpec(
         model=desk.model_path(model), data=str(data), output_folder=str(desk.folder / "jobs" / job / "out"), limit=limit,
         variants=(Variant(name="only", decoding=decoding, prompting=desk.prompting),), verifier=desk.verifier,

@@ -88,7 +88,7 @@ def _decoding(desk: Desk, way: Way) -> Decoding:
 def _launch(
     desk: Desk, model: str, label: str, data: Path, ways: list[Way], samples: int, experiment: str | None
 ) -> str:
-    known = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
+    known = desk.launched()
     job = known or desk.new_job()
     prepared = next((d for d in desk.state.datasets.values() if d.prepared and d.train_rows), None)
     spec = SampleSpec(

@@ -47,7 +47,7 @@ def train(
     experiment: str | None = None,
 ) -> object:
     """Launch a training job and return its id at once (or once a slot is free). Use wait_for_jobs to follow it."""
-    job = desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == desk.effect_id()), None))
+    job = desk.launched()
     if job:
         return {"job": job, "note": "this call had launched it already"}
     spec = _spec(desk, method, data, model, settings or {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.agent.playbook.model import Act, Call, Observation
 from core.agent.playbook.remedies import first_remedy
-from core.agent.playbook.search import Trial, best, best_score, ladder, last_score, next_rung, still_rising
+from core.agent.playbook.search import Trial, best, best_score, ladder, last_score, next_rung
 from core.agent.playbook.wishes import Wishes
 
 STEPS = (
@@ -43,7 +43,6 @@ class Bench:
         self.wishes = wishes
         self.settings: dict[str, dict[str, Any]] = {}
         self.concerns: dict[str, int] = {}
-        self.dropped: dict[str, int] = {}
         self.groups: dict[str, int] = {}
         self.data = ""
         self.rows = 0
@@ -57,11 +56,8 @@ class Bench:
         self.gains: dict[str, float] = {}
         self.broken: dict[str, float] = {}
         """The lowest learning rate that failed, by method."""
-        self.lessons: list[str] = []
         self.used_remedies: set[str] = set()
         self.change = ""
-        self.rising = False
-        self.total_s = 0.0
         self.statuses: dict[str, str] = {}
         self.number = 0
         self.params = 0
@@ -69,7 +65,6 @@ class Bench:
         self.gpus = 0
         self.checkable = True
         self._left = 0.0
-        self._left_at = 0.0
         self.overhead_s = 0.0
         """Seconds a job takes besides its train steps, measured."""
 
@@ -91,7 +86,6 @@ class Bench:
         self.gpus = int(brief["machine"]["gpus"])
         self.checkable = bool(brief["verifier"])
         self._left = float(brief["budget"]["seconds_left_for_research"])
-        self.total_s = self._left
 
     def needs(self) -> list[str]:
         return ["demonstrations", "prompts", *(["answers_checkable"] if self.checkable else [])]
@@ -167,8 +161,6 @@ class Bench:
     def conclude(self, experiment: str, evaluation: str | None) -> Act:
         arguments = {"experiment": experiment} | ({"evaluation": evaluation} if evaluation else {})
         told = yield from self.call("conclude_experiment", arguments, "What did it show?")
-        if told.get("lesson"):
-            self.lessons.append(str(told.get("lesson")))
         return told
 
     def promote(self, model: str, evaluation: dict[str, Any], why: str) -> Act:
@@ -340,7 +332,6 @@ class Bench:
             yield from self.conclude(experiment, None)
             return False
         self.last[method] = trial._replace(settings=settings, seconds_per_step=report.get("seconds_per_step"))
-        self.rising = still_rising(report)
         return (yield from self._judge(experiment, report["job"], f"{method} {report['job']}"))
 
     def _full_job(

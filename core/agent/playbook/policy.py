@@ -113,7 +113,7 @@ def prepare(bench: Bench) -> Act:
     if made.error:
         yield from bench.call("note", {"content": f"Preparation failed: {made.error}", "kind": "lesson"})
         return False
-    bench.data, bench.rows, bench.dropped = "clean", int(made.get("rows", 0)), made.get("dropped", {})
+    bench.data, bench.rows = "clean", int(made.get("rows", 0))
     return bench.rows > 0
 
 

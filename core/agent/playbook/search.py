@@ -75,9 +75,3 @@ def last_score(report: dict[str, Any]) -> float | None:
 def best_score(report: dict[str, Any]) -> float | None:
     curve: list[list[float]] = report.get("dev_scores") or []
     return max((float(point[1]) for point in curve), default=None)
-
-
-def still_rising(report: dict[str, Any], by: float = 0.01) -> bool:
-    """Whether the last development score is above the one before by more than `by`: more steps are worth trying."""
-    curve: list[list[float]] = report.get("dev_scores") or []
-    return len(curve) >= 2 and float(curve[-1][1]) - float(curve[-2][1]) > by
