@@ -84,6 +84,7 @@ class _Host:
         self.journal = Journal(log, state)
         self.desk = _desk(folder, self.journal, state, used_s)
         self.control = Control(self.desk)
+        self.desk.compute.warm_up()
         self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
         self.telemetry = Telemetry()
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
@@ -131,6 +132,7 @@ class _Host:
             for thread in threads[:3]:
                 thread.join()
             self.telemetry.close()
+            self.desk.compute.close()
             self.summary.write()
             self.server.close()
         return 0 if self.journal.state.status == "finished" else 1

@@ -135,6 +135,7 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "bench", "bench:bench", "a miniature benchmark: the playbook against comparators")
     p.add_argument("--tasks", nargs="+", metavar="T")
     p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--first-seed", type=int, default=0, help="seeds run from here on")
     p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
     p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
     p.add_argument("--json", metavar="FILE", help="write the results here too")

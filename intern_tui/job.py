@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m intern_tui.job <spec.json>", file=sys.stderr)
         return 2
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         return _dispatch(str(Path(arguments[0]).resolve()))
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         return OUT_OF_MEMORY if memory else 1
 
 
-_QUIET = {
+QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",

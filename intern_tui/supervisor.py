@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 POLL_S = 0.1
 STOP_GRACE_S = 20.0
@@ -27,8 +28,24 @@ LOG_TAIL_BYTES = 20_000
 MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory")
 
 
+StillRunning = subprocess.TimeoutExpired
+
+
+class Child(Protocol):
+    """What the supervisor needs of the job's process: subprocess.Popen, or a fork (intern_tui/forkserver.py)."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self, timeout: float) -> int: ...
+
+
 def main(argv: list[str]) -> int:
-    folder = Path(argv[1]).resolve()
+    return supervise(Path(argv[1]).resolve(), start)
+
+
+def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> int:
+    """Start the job of `folder`, keep it, write down its end."""
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
     began = time.time()
     try:
@@ -41,7 +58,7 @@ def main(argv: list[str]) -> int:
     write_json(folder / "job.json", describe(child.pid))
     reason = wait(folder, child, launch, began)
     code = child.returncode
-    finish(folder, code, time.time() - began, reason or ended(folder, code))
+    finish(folder, code, time.time() - began, reason or ended(folder, code or 0))
     return 0
 
 
@@ -49,13 +66,6 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
     """The job's process: its own group, its own log, no PYTHONPATH of the user's."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | launch["env"]
     limit = launch.get("memory_limit_bytes")
-
-    def confine() -> None:
-        if limit:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             launch["argv"],
@@ -65,11 +75,19 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=confine if limit else None,
+            preexec_fn=(lambda: confine(limit)) if limit else None,
         )
 
 
-def wait(folder: Path, child: subprocess.Popen[bytes], launch: dict[str, Any], began: float) -> str | None:
+def confine(limit_bytes: int | None) -> None:
+    """Limit the address space of this process and its children; None: no limit."""
+    if limit_bytes:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
+def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> str | None:
     """Wait for the end, ending the job in three steps once its time is over. Returns the reason if it was ours."""
     limit = launch.get("time_limit_s")
     steps = (
@@ -86,7 +104,7 @@ def wait(folder: Path, child: subprocess.Popen[bytes], launch: dict[str, Any], b
         try:
             child.wait(timeout=POLL_S)
             return ours
-        except subprocess.TimeoutExpired:
+        except StillRunning:
             pass
         if steps and time.time() - began > float(steps[0][0] or 0):
             _, action = steps.pop(0)

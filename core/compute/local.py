@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
+from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
 from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
 
@@ -25,6 +26,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 _START_WAIT_S = 10.0
 T = TypeVar("T")
 _THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+LIGHT = frozenset({"inspect", "prepare"})
+"""Kinds of job that do not import torch: they never wait for the fork server."""
 
 _DEFAULT_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """Idle OpenMP threads must sleep, not spin: with two threads on two cores shared with other programs, spinning made a
@@ -61,6 +65,19 @@ class LocalCompute:
         self.jobs_folder = Path(jobs_folder)
         self.python = python
         self._children: list[subprocess.Popen[bytes]] = []
+        self._warm: ForkServer | None = None
+
+    def warm_up(self) -> None:
+        """Import torch and TRL once, in the background, for all trainings and evaluations of this run."""
+        if can_fork():
+            self.jobs_folder.mkdir(parents=True, exist_ok=True)
+            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", _DEFAULT_ENV)
+
+    def close(self) -> None:
+        """Let the fork server go. Jobs are not touched."""
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
 
     def submit(self, spec: JobSpec) -> JobStatus:
         """Start the job, or find it if its effect id was submitted before. Returns when the process is up.
@@ -78,6 +95,16 @@ class LocalCompute:
                 file.write(msgspec.json.encode(launch))
         except FileExistsError as error:
             raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
+        supervisor = None if self._start_warm(spec, folder) else self._start_cold(folder)
+        return self._wait_for_start(spec.job, folder, supervisor)
+
+    def _start_warm(self, spec: JobSpec, folder: Path) -> bool:
+        """Have the fork server start it: only jobs of ours, never a script of somebody else's, which gets a clean process."""
+        if self._warm is None or spec.argv is not None or spec.kind == "script":
+            return False
+        return self._warm.start_job(folder, 0.0 if spec.kind in LIGHT else IMPORT_WAIT_S)
+
+    def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
             [self.python, "-P", str(_ROOT / "intern_tui" / "supervisor.py"), str(folder)],
             cwd=folder,
@@ -88,7 +115,7 @@ class LocalCompute:
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         )
         self._children.append(supervisor)
-        return self._wait_for_start(spec.job, folder, supervisor)
+        return supervisor
 
     def inspect(self, job: str) -> JobStatus:
         """What is known of a job. `lost` if its supervisor is gone without a word on how it ended."""
@@ -164,12 +191,13 @@ class LocalCompute:
         """Collect supervisors that ended, or they would stay as zombies of this process."""
         self._children = [child for child in self._children if child.poll() is None]
 
-    def _wait_for_start(self, job: str, folder: Path, supervisor: subprocess.Popen[bytes]) -> JobStatus:
+    def _wait_for_start(self, job: str, folder: Path, supervisor: subprocess.Popen[bytes] | None) -> JobStatus:
         until = time.monotonic() + _START_WAIT_S
         while time.monotonic() < until:
             if (folder / "job.json").exists() or (folder / "exit.json").exists():
                 return self.inspect(job)
-            if supervisor.poll() is not None and not (folder / "exit.json").exists():
+            gone = supervisor.poll() is not None if supervisor else not (self._warm and self._warm.lives())
+            if gone and not (folder / "exit.json").exists():
                 break
             time.sleep(0.01)
         raise JobError("the job's supervisor did not start it", where=str(folder), next="See launch.json there.")

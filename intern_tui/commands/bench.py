@@ -28,7 +28,7 @@ def bench(a: argparse.Namespace) -> int:
     tasks = a.tasks or [f"pocket/{Path(t.path).name}" for t in list_tasks()]
     results: list[dict[str, Any]] = []
     for task in tasks:
-        for seed in range(a.seeds):
+        for seed in range(a.first_seed, a.first_seed + a.seeds):
             for policy in a.policies:
                 results.append(_one(task, policy, seed, a.hours))
                 r = results[-1]

@@ -1,7 +1,7 @@
 """Policies the playbook is measured against. They use the same tools, data preparation and recipe library.
 
 `random` is random search over the same recipes: method, learning rate, train steps and batch drawn from the library's
-ranges, every result evaluated, the best kept, until the time is over.
+ranges, as many side by side as the machine has slots, every result evaluated, the best kept, until the time is over.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ def random_search(seed: int, wishes: Wishes) -> Policy:
     while bench.seconds_left() > bench.smallest_experiment_s() and not wishes.finish:
         method = draw.choice(["sft", "grpo"])
         start = draw.choice(["base", "final"])
-        settings = _draw_settings(bench, method, draw)
-        experiment = yield from bench.begin(f"Random draw: {method} from {start}, lr {settings['lr']:g}", method)
-        trial = Trial(settings["lr"], "", None, False, settings)
-        yield from bench.full(method, experiment, trial, start=start, share=0.9)
+        drawn = [_draw_settings(bench, method, draw) for _ in range(bench.slots())]
+        rates = ", ".join(f"{settings['lr']:g}" for settings in drawn)
+        experiment = yield from bench.begin(f"Random draw: {method} from {start}, lr {rates}", method)
+        trials = [Trial(settings["lr"], "", None, False, settings) for settings in drawn]
+        yield from bench.full(method, experiment, trials, start=start, share=0.9)
         yield from bench.call("budget", {}, "")
     return bench.summary()
 
@@ -45,6 +46,8 @@ def _draw_settings(bench: Bench, method: str, draw: random.Random) -> dict[str, 
     settings["lr"] = float(f"{_log_uniform(known.get('lr') or {'low': 1e-5, 'high': 1e-4}, draw):.2g}")
     batch = int(str(settings["batch_size"]))
     if method == "sft":
+        low, high = bench.bounds("sft", "batch", (16, 64))
+        settings["batch_size"] = batch = min(bench.rows, round(_log_uniform({"low": low, "high": high}, draw)))
         epochs = _log_uniform(known.get("epochs") or {"low": 1, "high": 3}, draw)
         settings["max_steps"] = max(20, int(epochs * bench.rows / batch))
     else:

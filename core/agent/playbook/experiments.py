@@ -11,7 +11,7 @@ from typing import Any
 
 from core.agent.playbook.model import Act, Call, Observation
 from core.agent.playbook.remedies import first_remedy
-from core.agent.playbook.search import Trial, best, best_score, ladder, last_score, next_rung
+from core.agent.playbook.search import Trial, best, best_score, first_score, higher, ladder, last_score, next_rung
 from core.agent.playbook.wishes import Wishes
 
 STEPS = (
@@ -20,9 +20,8 @@ STEPS = (
     ("base", "Measure the base model"),
     ("sft", "Fine-tune: learning-rate ladder, then the best rate"),
     ("grpo", "GRPO on checked answers"),
-    ("neighbours", "Fine-tune again at a higher rate"),
+    ("rounds", "Go on from the best: same, higher rate, smaller batch"),
     ("labels", "Audit the labels with the trained model"),
-    ("longer", "Train longer at a lower rate"),
     ("rft", "Train on the model's own checked answers"),
     ("finish", "Last evaluation and report"),
 )
@@ -55,7 +54,11 @@ class Bench:
         self.last: dict[str, Trial] = {}
         self.gains: dict[str, float] = {}
         self.broken: dict[str, float] = {}
-        """The lowest learning rate that failed, by method."""
+        """The lowest learning rate that failed or fell below its start, by method."""
+        self.paying = ""
+        """The move that has just gained."""
+        self.mutation = 0
+        """Which change of settings the next round tries."""
         self.used_remedies: set[str] = set()
         self.change = ""
         self.statuses: dict[str, str] = {}
@@ -66,7 +69,9 @@ class Bench:
         self.checkable = True
         self._left = 0.0
         self.overhead_s = 0.0
-        """Seconds a job takes besides its train steps, measured."""
+        """Seconds a job takes besides its train steps: the least that was measured."""
+        self.evaluation_s = 5.0
+        """Seconds of the slowest evaluation of one model so far."""
 
     # ---------------------------------------------------------------------------------------------------- the basics
 
@@ -167,6 +172,13 @@ class Bench:
         made = yield from self.call("promote", {"model": model, "evaluation": evaluation["evaluation"]}, why)
         return not made.error
 
+    def bounds(self, method: str, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        """The recommended range of a number."""
+        choice = self.settings.get(method, {}).get(name)
+        if not choice or choice.get("low") is None:
+            return default
+        return float(choice["low"]), float(choice["high"])
+
     def value(self, method: str, name: str, default: float) -> float:
         """A recommended number: the middle of its range in the logarithm (plain middle where it may be zero)."""
         choice = self.settings.get(method, {}).get(name)
@@ -179,7 +191,8 @@ class Bench:
         """Settings of a full job from the recipe library, before the learning rate and the steps."""
         chosen: dict[str, Any] = {"seed": self.seed}
         batch = 2 ** round(math.log2(max(1.0, self.value(method, "batch", 32))))
-        batch = max(1, min(batch, self.rows)) if method == "sft" else batch
+        if method == "sft":  # the small end: it generalises best for the same data seen (arXiv 1804.07612)
+            batch = max(1, min(int(self.bounds(method, "batch", (16, 64))[0]), self.rows))
         if method == "grpo":
             generations = int(2 ** round(math.log2(max(2.0, self.value(method, "generations", 8)))))
             chosen |= {"num_generations": generations, "temperature": self.value(method, "temperature", 1.0)}
@@ -198,35 +211,57 @@ class Bench:
     # -------------------------------------------------------------------------------------------------------- trials
 
     def climb(self, method: str, experiment: str, start: str) -> Act:
-        """A ladder of learning rates by short trials. Returns the best trial, or None if none worked."""
+        """A ladder of learning rates by short trials, its rungs filling the machine's slots. Returns all trials, or one
+        that has not run where a person named the rate."""
         known: dict[str, Any] = self.settings.get(method, {}).get("lr") or {}
         low, high = float(known.get("low") or 1e-5), float(known.get("high") or 1e-4)
         if self.wishes.lr is not None or self.wishes.no_ladder:
             lr = self.wishes.lr or math.sqrt(low * high)
-            return Trial(lr, "", None, False, {**self.base_settings(method), "lr": lr})
+            return [Trial(lr, "", None, False, {**self.base_settings(method), "lr": lr})]
         each = max(6.0, 0.07 * self.seconds_left() * self.slots() / 2)
         trials: list[Trial] = []
-        rates = ladder(low, high, 3)
         bold = method == "sft"
+        slots = self.slots()
+        # A policy gradient needs tens of steps a trial: only the upper half of its range, where the signal shows.
+        rates = ladder(low, high, -(-3 // slots) * slots) if bold else ladder(low, high, 3)[1:]
         while rates:
             trials += yield from self._trials(method, experiment, start, rates, each, known.get("card", ""))
-            extra = next_rung(trials, bold=bold)
-            affordable = self.seconds_left() > 6 * each and len(trials) < 6
-            rates = [extra] if extra is not None and affordable and extra not in [t.lr for t in trials] else []
-        top = best(trials, bold=bold)
-        broken = [t.lr for t in trials if t.failed]
-        if broken:
-            self.broken[method] = min(broken)
+            if not trials:
+                break
+            before = max((t.start_score for t in trials), default=0.0)
+            extra = next_rung(trials, before, bold=bold)
+            if extra is None or self.seconds_left() < 6 * each or len(trials) > max(3, slots):
+                break
+            tried = [t.lr for t in trials]
+            edge = max(tried) if extra > max(tried) else min(tried)
+            rates = [float(f"{extra * (extra / edge) ** i:.2g}") for i in range(min(2, slots))]
+        self._note_broken(method, trials)
         scores = ", ".join(
             f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials)
         )
-        words = f"{method} learning rates by short trials from {start}: {scores}" + (
-            f"; best {top.lr:g}" if top else ""
-        )
+        words = f"{method} learning rates by short trials from {start}: {scores}"
         yield from self.call("note", {"content": words, "kind": "lesson"}, "")
-        if top is not None:
-            self.last.setdefault(method, top)
-        return top
+        return trials
+
+    def _note_broken(self, method: str, trials: list[Trial]) -> None:
+        broken = [t.lr for t in trials if t.failed or (t.score or 0.0) < t.start_score]
+        if broken:
+            self.broken[method] = min(broken)
+
+    def candidates(self, method: str, trials: list[Trial]) -> list[Trial]:
+        """What deserves a long job, best first: the middle of the library's range where its trial was sound (a short trial
+        favours rates that are too low for a long job, arXiv 1803.02021), then the trials' own winner."""
+        top = best(trials, bold=method == "sft")
+        if top is None:
+            return [t for t in trials if not t.job]  # a rate a person named, untried
+        middle = self.value(method, "lr", top.lr)
+        sound = [t for t in trials if not t.failed and (t.score or 0.0) > t.start_score]
+        nearest = min(sound, key=lambda t: (round(abs(math.log(t.lr / middle)), 1), -t.lr), default=top)
+        found = [nearest, top] if nearest.lr != top.lr else [top]
+        raised = higher(top.lr, self.broken.get(method))
+        if len(found) == 1 and raised is not None:
+            found.append(top.but(lr=raised))
+        return found[: max(1, min(2, self.slots()))]
 
     def _trials(self, method: str, experiment: str, start: str, rates: list[float], each: float, source: str) -> Act:
         settings = self.base_settings(method)
@@ -278,6 +313,7 @@ class Bench:
                     failed,
                     {**settings, "lr": lr},
                     report.get("seconds_per_step"),
+                    first_score(report),
                 )
             )
         return trials
@@ -286,7 +322,8 @@ class Bench:
         """Measure the overhead of a job; for a failure record what is done about it."""
         step_s = report.get("seconds_per_step")
         if step_s and report.get("step"):
-            self.overhead_s = max(self.overhead_s, min(60.0, report["seconds"] - step_s * report["step"]))
+            seen = max(0.5, min(60.0, report["seconds"] - step_s * report["step"]))
+            self.overhead_s = min(self.overhead_s or seen, seen)
         settings = report.get("settings") or {"lr": report["last"].get("learning_rate")}
         for finding in report["diagnosis"]:
             if finding["severity"] != "failing":
@@ -310,103 +347,130 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------------ full jobs
 
-    def full(self, method: str, experiment: str, trial: Trial, start: str, share: float) -> Act:
-        """The long job, its evaluation, verdict and promotion. One more try with a remedy where it fails."""
-        settings = {**trial.settings, "lr": self.wishes.lr or trial.settings["lr"], "threads": self.cores}
-        report = None
-        for attempt in range(2):
-            report = yield from self._full_job(method, experiment, settings, trial, start, share)
-            if report is None:
-                break
-            failing = [f for f in report["diagnosis"] if f["severity"] == "failing"]
-            if report["status"] == "finished" and not failing:
-                break
-            remedy = first_remedy(failing[0], settings, self.used_remedies) if failing else None
-            if remedy is None or attempt or self.seconds_left() < self.smallest_experiment_s():
-                break
-            settings = {**settings, **remedy.change}
-            self.used_remedies.add(remedy.words)
-            yield from self.call("note", {"content": f"Again, with {remedy.words}", "kind": "lesson"}, "")
-        usable = report is not None and report["checkpoint"] and (best_score(report) or 0.0) > 0
-        if not usable or report is None:
+    def full(self, method: str, experiment: str, trials: list[Trial], start: str, share: float) -> Act:
+        """Long jobs, side by side; evaluation, verdict, promotion. One more try with a remedy where all fail.
+
+        Returns whether the best of them is better than the best so far, by the interval of the paired difference.
+        """
+        settings = [self._wished(t) for t in trials]
+        reports = yield from self._full_jobs(method, experiment, settings, start, share)
+        usable = [r for r in reports if _usable(r)]
+        if reports and not usable:
+            again = self._with_remedy(reports[0], settings[0])
+            if again is not None and self.seconds_left() > self.smallest_experiment_s():
+                words, trial = again
+                yield from self.call("note", {"content": f"Again, with {words}", "kind": "lesson"}, "")
+                reports = yield from self._full_jobs(method, experiment, [trial], start, share)
+                settings, usable = [trial], [r for r in reports if _usable(r)]
+        if not usable:
             yield from self.conclude(experiment, None)
             return False
-        self.last[method] = trial._replace(settings=settings, seconds_per_step=report.get("seconds_per_step"))
-        return (yield from self._judge(experiment, report["job"], f"{method} {report['job']}"))
+        by_job = {r["job"]: t for r, t in zip(reports, settings, strict=True)}
+        for report in usable:
+            trial = by_job[report["job"]]
+            by_job[report["job"]] = trial._replace(
+                seconds_per_step=report.get("seconds_per_step") or trial.seconds_per_step
+            )
+        return (yield from self.judge(method, experiment, {r["job"]: by_job[r["job"]] for r in usable}))
 
-    def _full_job(
-        self, method: str, experiment: str, settings: dict[str, Any], trial: Trial, start: str, share: float
+    def _wished(self, trial: Trial) -> Trial:
+        return trial.but(lr=self.wishes.lr) if self.wishes.lr else trial
+
+    def _with_remedy(self, report: dict[str, Any], trial: Trial) -> tuple[str, Trial] | None:
+        failing = [f for f in report["diagnosis"] if f["severity"] == "failing"]
+        remedy = first_remedy(failing[0], trial.settings, self.used_remedies) if failing else None
+        if remedy is None:
+            return None
+        self.used_remedies.add(remedy.words)
+        return remedy.words, trial.but(**remedy.change)
+
+    def _full_jobs(self, method: str, experiment: str, trials: list[Trial], start: str, share: float) -> Act:
+        """Launch all, wait for all; the reports in the order of `trials`, without those that could not start."""
+        left = self.seconds_left() - 1.5 * self.evaluation_s * len(trials)  # each is evaluated afterwards
+        limit = max(8.0, share * left)
+        jobs: list[str] = []
+        for trial in trials:
+            launched = yield from self._launch_full(method, experiment, trial, start, (limit, left), len(trials))
+            if launched:
+                jobs.append(launched)
+        if not jobs:
+            return []
+        waited = yield from self.call("wait_for_jobs", {"jobs": jobs}, "")
+        reports = {r["job"]: r for r in waited.rows("jobs")}
+        for job, trial in zip(jobs, trials, strict=False):
+            if job in reports:
+                yield from self._learn_from({**reports[job], "settings": trial.settings}, method, experiment)
+        return [reports[job] for job in jobs if job in reports]
+
+    def _launch_full(
+        self, method: str, experiment: str, trial: Trial, start: str, seconds: tuple[float, float], beside: int
     ) -> Act:
-        limit = max(8.0, share * self.seconds_left())
+        """`seconds`: what the job is planned for, and what it may take at most. `beside`: jobs that share the machine."""
+        settings, (limit, most) = trial.settings, seconds
         batch = int(settings["batch_size"]) * int(settings.get("grad_accum") or 1)
         wanted = int(settings.get("max_steps") or self.epochs(method) * max(1, self.rows / batch))
         if method == "grpo":
             wanted = int(settings.get("max_steps") or 400)
         step_s = trial.seconds_per_step
         steps = max(20, min(wanted, int((limit - min(self.overhead_s, limit / 2)) / step_s))) if step_s else wanted
-        scheduler = "cosine" if method == "sft" else "constant_with_warmup"
         job = {
             **settings,
             "max_steps": steps,
-            "scheduler": scheduler,
-            "time_limit_s": limit * 1.15 + self.overhead_s,
+            "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
+            "time_limit_s": max(8.0, min(1.2 * limit + self.overhead_s, most)),
             "eval_every": max(5, steps // 6),
+            "threads": max(1, self.cores // beside),
         }
         launched = yield from self.call(
             "train",
             {
-                "method": method,
-                "data": self.data,
-                "model": start,
-                "title": f"{method}, lr {settings['lr']:g}, {steps} steps",
-                "settings": job,
-                "experiment": experiment,
+                "method": method, "data": self.data, "model": start, "settings": job, "experiment": experiment,
+                "title": f"{method}, lr {settings['lr']:g}, batch {batch}, {steps} steps",
             },
             f"{steps} train steps fit {limit:.0f} s.",
-        )
+        )  # fmt: skip
         if launched.error:
-            yield from self.call(
-                "note", {"content": f"The job could not start: {launched.error}", "kind": "lesson"}, ""
-            )
+            words = f"The job could not start: {launched.error}"
+            yield from self.call("note", {"content": words, "kind": "lesson"}, "")
             return None
-        waited = yield from self.call("wait_for_jobs", {"jobs": [launched.get("job")]}, "")
-        reports = waited.rows("jobs")
-        if not reports:
-            return None
-        yield from self._learn_from({**reports[0], "settings": settings}, method, experiment)
-        return reports[0]
+        return launched.get("job")
 
-    def _judge(self, experiment: str, job: str, label: str) -> Act:
-        """Evaluate on the development split against the best so far, conclude, promote if better."""
-        measured = yield from self.call(
-            "evaluate",
-            {
-                "model": job,
-                "label": label,
-                "variants": [{"name": "greedy", "temperature": 0.0}],
-                "against": self.reference,
-                "experiment": experiment,
-            },
-            "Is it better than the best so far?",
-        )
-        results = measured.rows("evaluations")
+    def judge(self, method: str, experiment: str, jobs: dict[str, Trial]) -> Act:
+        """Evaluate each on the development split against the best so far, conclude with the best, promote it if better."""
+        results: dict[str, dict[str, Any]] = {}
+        for job in jobs:
+            measured = yield from self.call(
+                "evaluate",
+                {
+                    "model": job, "label": f"{method} {job}", "variants": [{"name": "greedy", "temperature": 0.0}],
+                    "against": self.reference, "experiment": experiment,
+                },
+                "Is it better than the best so far?",
+            )  # fmt: skip
+            self.evaluation_s = max(self.evaluation_s, float(measured.get("seconds") or 0.0))
+            if measured.rows("evaluations"):
+                results[job] = measured.rows("evaluations")[0]
         if not results:
             yield from self.conclude(experiment, None)
             return False
-        result = results[0]
+        job = max(results, key=lambda j: float(results[j]["score"]))
+        result, score = results[job], float(results[job]["score"])
         told = yield from self.conclude(experiment, result["evaluation"])
-        better = float(result["score"]) > self.best
-        if better:
-            promoted = yield from self.promote(job, result, f"{100 * float(result['score']):.1f} % is the best so far.")
-            if promoted:
-                self.gains[self.change] = self.gains.get(self.change, 0.0) + float(result["score"]) - self.best
-                self.best, self.reference = float(result["score"]), result["evaluation"]
-                self.groups = error_counts(result)
+        self.last.setdefault(method, jobs[job])
+        if score > self.best and (yield from self.promote(job, result, f"{100 * score:.1f} % is the best so far.")):
+            self.gains[self.change] = self.gains.get(self.change, 0.0) + score - self.best
+            self.last[method] = jobs[job]
+            self.best, self.reference = score, result["evaluation"]
+            self.groups = error_counts(result)
         return told.get("verdict") == "better"
 
     def summary(self) -> str:
         gains = ", ".join(f"{k} {100 * v:+.1f}" for k, v in self.gains.items()) or "no gain"
         return f"Development score {100 * self.baseline:.1f} % -> {100 * self.best:.1f} % ({gains})."
+
+
+def _usable(report: dict[str, Any]) -> bool:
+    return bool(report["checkpoint"]) and (best_score(report) or 0.0) > 0
 
 
 def error_counts(result: dict[str, Any]) -> dict[str, int]:

@@ -6,14 +6,13 @@ library, the brief and its own trials.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from core.agent.playbook.experiments import Bench, error_counts
 from core.agent.playbook.model import Act, Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
-from core.agent.playbook.search import Trial
+from core.agent.playbook.search import Trial, best, higher
 from core.agent.playbook.wishes import Wishes
 
 ENOUGH = 0.985
@@ -56,6 +55,7 @@ def research(seed: int, wishes: Wishes) -> Policy:
         # A move that could not even run (no time, no data) does not count as an attempt without a gain.
         if gained is not None:
             stale = 0 if gained and bench.best > before else stale + 1
+            bench.paying = move if stale == 0 else ""
         if bench.seconds_left() < bench.smallest_experiment_s():
             break
     yield from bench.answer_wishes()
@@ -134,6 +134,7 @@ def measure_base(bench: Bench, data: str | None) -> Act:
             "note", {"content": f"The base could not be evaluated: {measured.error}", "kind": "lesson"}
         )
         return False
+    bench.evaluation_s = max(1.0, float(measured.get("seconds") or 5.0) / len(variants))
     zero_shot = [r for r in results if not r.get("shots")]
     bench.baseline = float(zero_shot[0]["score"])
     top = max(zero_shot, key=_score)
@@ -167,29 +168,90 @@ def _next_move(bench: Bench, tried: set[str]) -> Act:
     if bench.wishes.look_at_errors:
         bench.wishes.look_at_errors = False
         yield from bench.look_at_errors()
-    allowed = [
-        m
-        for m in ("sft", "grpo", "neighbours", "labels", "longer", "rft")
-        if bench.method_of(m) not in bench.wishes.skip
-    ]
+    allowed = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if bench.method_of(m) not in bench.wishes.skip]
+    if "rounds" in tried and bench.paying == "rounds" and "rounds" in allowed and bench.fits("rounds"):
+        return "rounds"
     for move in allowed:
         if move not in tried and bench.fits(move):
             return move
     # everything was tried once: what gained most may gain again
-    for move in ("longer", "grpo"):
+    for move in ("rounds", "grpo"):
         if move in allowed and bench.gains.get(move, 0.0) > 0 and bench.fits(move):
             return move
     return None
 
 
 def _sft(bench: Bench) -> Act:
-    """Supervised fine-tuning: a ladder of learning rates, then the best rate for as long as it pays."""
+    """Supervised fine-tuning: a ladder of learning rates, then long jobs at the rates that deserve one."""
     experiment = yield from bench.begin("Supervised fine-tuning on the cleaned data raises the score", "sft")
-    trial = yield from bench.climb("sft", experiment, start="base")
-    if trial is None:
+    trials = yield from bench.climb("sft", experiment, start="base")
+    chosen = bench.candidates("sft", trials)
+    if not chosen:
         yield from bench.conclude(experiment, None)
         return False
-    return (yield from bench.full("sft", experiment, trial, start="base", share=0.45))
+    return (yield from bench.full("sft", experiment, chosen, start="base", share=0.3))
+
+
+def _rounds(bench: Bench) -> Act:
+    """Go on from the best checkpoint with its settings and a fresh schedule (warm restarts, arXiv 1608.03983), and beside
+    it with one setting changed; the better of the two leads the next round (population-based training, 1711.09846)."""
+    same = bench.last["sft"]
+    same = same.but(seed=bench.seed + bench.number)
+    names = list(_MUTATIONS)
+    change, changed = "", None
+    for offset in range(len(names)):
+        change = names[(bench.mutation + offset) % len(names)]
+        changed = _MUTATIONS[change](bench, same)
+        if changed is not None:
+            bench.mutation += offset
+            break
+    chosen = [same, changed] if changed is not None else [same]
+    if bench.slots() < 2:  # one at a time: the settings as they are while they pay, then a change
+        chosen = chosen[:1] if bench.paying else chosen[-1:]
+    what = (
+        f"the same settings, or {change}" if len(chosen) > 1 else "the same settings" if chosen[0] is same else change
+    )
+    experiment = yield from bench.begin(f"Going on from the best checkpoint raises the score: {what}", "rounds")
+    share = 0.5 if bench.seconds_left() > 6 * bench.smallest_experiment_s() else 0.9
+    gained = yield from bench.full("sft", experiment, chosen, start="final", share=share)
+    won = changed is not None and bench.last["sft"].settings == changed.settings
+    bench.mutation += 0 if won and gained else 1
+    return gained
+
+
+def _raise_lr(bench: Bench, trial: Trial) -> Trial | None:
+    lr = higher(float(trial.settings["lr"]), bench.broken.get("sft"))
+    return None if lr is None else trial.but(lr=lr)
+
+
+def _halve_batch(bench: Bench, trial: Trial) -> Trial | None:
+    batch = int(trial.settings["batch_size"]) // 2
+    return trial.but(batch_size=batch) if batch >= SMALLEST_BATCH else None
+
+
+_MUTATIONS: dict[str, Callable[[Bench, Trial], Trial | None]] = {
+    "a higher learning rate": _raise_lr,
+    "half the batch": _halve_batch,
+    "a third of the learning rate": lambda bench, trial: _gentler(trial),
+}
+"""Changes a round may try, in turn; a change that won is tried again first."""
+
+SMALLEST_BATCH = 8
+"""Below it a train step is mostly overhead on every machine."""
+
+
+def _grpo(bench: Bench) -> Act:
+    """Reinforcement learning on checked answers from the best model so far; a long job only where a short one gains."""
+    experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
+    trials = yield from bench.climb("grpo", experiment, start="final")
+    top = best(trials, bold=False) or next((t for t in trials if not t.job), None)
+    if top is None:
+        yield from bench.conclude(experiment, None)
+        return False
+    if top.job and (top.score or 0.0) <= top.start_score:
+        gained = yield from bench.judge("grpo", experiment, {top.job: top})
+        return gained or None  # a short trial without a gain is a look, not an attempt
+    return (yield from bench.full("grpo", experiment, [top], start="final", share=0.5))
 
 
 def _labels(bench: Bench) -> Act:
@@ -215,7 +277,7 @@ def _labels(bench: Bench) -> Act:
         yield from bench.conclude(experiment, None)
         return None
     before, bench.data, bench.rows = bench.data, cleaner, int(made.get("rows", bench.rows))
-    gained = yield from bench.full("sft", experiment, _gentler(bench.last["sft"]), start="final", share=0.5)
+    gained = yield from bench.full("sft", experiment, [bench.last["sft"]], start="final", share=0.6)
     if not gained:
         bench.data = before
     return gained
@@ -223,41 +285,7 @@ def _labels(bench: Bench) -> Act:
 
 def _gentler(trial: Trial) -> Trial:
     """A third of the rate: what was learnt at the full rate is to be kept."""
-    return trial._replace(settings={**trial.settings, "lr": float(f"{float(trial.settings['lr']) / 3:.2g}")})
-
-
-def _longer(bench: Bench) -> Act:
-    """Go on from the best checkpoint with the best rate, decayed."""
-    trial = _gentler(bench.last["sft"])
-    experiment = yield from bench.begin("More train steps at a lower rate raise the score further", "longer")
-    return (yield from bench.full("sft", experiment, trial, start="final", share=0.4))
-
-
-def _grpo(bench: Bench) -> Act:
-    """Reinforcement learning on checked answers, from the best model so far."""
-    experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
-    trial = yield from bench.climb("grpo", experiment, start="final")
-    if trial is None:
-        yield from bench.conclude(experiment, None)
-        return False
-    return (yield from bench.full("grpo", experiment, trial, start="final", share=0.5))
-
-
-def _neighbours(bench: Bench) -> Act:
-    """Fine-tune again from the base at a higher rate: short trials favour rates that are too low for a long job
-    (arXiv 1803.02021)."""
-    trial = bench.last["sft"]
-    used = float(trial.settings["lr"])
-    # Half way (in the logarithm) to a rate that is known to break, if three times the rate would reach it.
-    lr = float(f"{min(3 * used, math.sqrt(used * bench.broken.get('sft', math.inf))):.2g}")
-    experiment = yield from bench.begin(
-        f"A long job bears a higher rate than short trials favour: {lr:g}", "neighbours"
-    )
-    return (
-        yield from bench.full(
-            "sft", experiment, trial._replace(settings={**trial.settings, "lr": lr}), start="base", share=0.6
-        )
-    )
+    return trial.but(lr=float(f"{float(trial.settings['lr']) / 3:.2g}"))
 
 
 def _rft(bench: Bench) -> Act:
@@ -270,16 +298,15 @@ def _rft(bench: Bench) -> Act:
         yield from bench.conclude(experiment, None)
         return None
     before, bench.data = bench.data, f"{bench.data}-own"
-    gained = yield from bench.full("sft", experiment, bench.last["sft"], start="final", share=0.4)
+    gained = yield from bench.full("sft", experiment, [bench.last["sft"]], start="final", share=0.5)
     bench.data = before
     return gained
 
 
 _MOVES: dict[str, Callable[[Bench], Act]] = {
     "sft": _sft,
-    "labels": _labels,
-    "longer": _longer,
     "grpo": _grpo,
-    "neighbours": _neighbours,
+    "rounds": _rounds,
+    "labels": _labels,
     "rft": _rft,
 }

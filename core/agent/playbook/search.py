@@ -16,6 +16,15 @@ class Trial(NamedTuple):
     failed: bool
     settings: dict[str, Any]
     seconds_per_step: float | None = None
+    start_score: float = 0.0
+    """Development score before its first train step."""
+
+    def but(self, **settings: Any) -> Trial:
+        """The same with other settings. A step's time follows the batch: measured here, half of it does not depend on it."""
+        merged = {**self.settings, **settings}
+        ratio = float(merged.get("batch_size", 1)) / float(self.settings.get("batch_size", 1))
+        seconds = self.seconds_per_step and self.seconds_per_step * (0.5 + 0.5 * ratio)
+        return self._replace(lr=merged["lr"], settings=merged, seconds_per_step=seconds)
 
 
 def ladder(low: float, high: float, rungs: int) -> list[float]:
@@ -48,22 +57,32 @@ TRIAL_SAMPLES = 200
 """Development samples behind a trial's score (TrainSpec.eval_samples)."""
 
 
-def next_rung(trials: list[Trial], *, bold: bool = True) -> float | None:
-    """Where to look next: beyond the edge if the best rung is the last one on its side, None if it is inside."""
+def next_rung(trials: list[Trial], start_score: float = 0.0, *, bold: bool = True) -> float | None:
+    """Where the ladder goes on: above its top where the top is best, below its foot where not even the foot beats the
+    start; None where it need not. A foot that is best but sound is left at that: a short trial favours it. A policy
+    gradient whose rates all lose has no signal, and a lower rate would only hide that."""
     top = best(trials, bold=bold)
     rates = sorted(t.lr for t in trials)
-    if top is None:
-        return _round(rates[0] / 4)
     step = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 3.0
-    if top.lr == rates[-1]:
-        return _round(top.lr * min(step, 4.0))
-    if top.lr == rates[0]:
-        return _round(top.lr / min(step, 4.0))
-    return None
+    if top is None or (bold and top.lr == rates[0] and (top.score or 0.0) <= start_score):
+        return _round(rates[0] / 4)
+    return _round(top.lr * min(step, 4.0)) if top.lr == rates[-1] and len(rates) > 1 else None
+
+
+def higher(lr: float, broken: float | None) -> float | None:
+    """About three times the rate; half way (in the logarithm) to a rate known to break; None where that is no change."""
+    raised = min(3 * lr, math.sqrt(lr * broken) if broken else math.inf)
+    return _round(raised) if raised > 1.15 * lr else None
 
 
 def _round(value: float) -> float:
     return float(f"{value:.2g}")
+
+
+def first_score(report: dict[str, Any]) -> float:
+    """The development score before the first train step; 0 where there is none."""
+    curve: list[list[float]] = report.get("dev_scores") or []
+    return float(curve[0][1]) if curve and curve[0][0] == 0 else 0.0
 
 
 def last_score(report: dict[str, Any]) -> float | None:

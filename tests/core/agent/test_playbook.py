@@ -11,7 +11,7 @@ import pytest
 
 from core.agent.playbook.model import Call, Observation, PlaybookModel
 from core.agent.playbook.policy import research
-from core.agent.playbook.search import Trial, best, ladder, next_rung
+from core.agent.playbook.search import Trial, best, higher, ladder, next_rung
 from core.agent.playbook.wishes import Wishes
 
 
@@ -128,20 +128,26 @@ def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = No
     raise AssertionError("the policy does not come to an end")
 
 
+def long_trainings(world: World) -> list[dict[str, Any]]:
+    """Jobs that are no trials."""
+    titles = [c.arguments["title"] for c in world.calls if c.tool == "train"]
+    return [job for job, title in zip(world.jobs.values(), titles, strict=True) if "trial" not in title]
+
+
 @pytest.mark.parametrize("peak", [1e-4, 1e-3, 3e-3])
 def test_the_ladder_finds_the_neighbourhood_of_the_best_rate_wherever_it_lies(peak: float) -> None:
     world = World(peak_lr=peak)
     play(world)
-    long_jobs = [j for j in world.jobs.values() if j["method"] == "sft" and j["model"] == "base" and j["threads"] == 2]
+    long_jobs = [j for j in long_trainings(world) if j["method"] == "sft" and j["model"] == "base"]
     assert long_jobs
-    assert abs(math.log10(long_jobs[0]["lr"] / peak)) < 0.6
+    assert min(abs(math.log10(j["lr"] / peak)) for j in long_jobs) < 0.6
     assert world.best > 0.75
 
 
 def test_a_rate_that_diverges_is_never_used_for_the_long_job() -> None:
     world = World(peak_lr=3e-4, edge_lr=9e-4)
     play(world)
-    long_jobs = [j for j in world.jobs.values() if j["threads"] == 2]
+    long_jobs = long_trainings(world)
     assert long_jobs
     assert all(j["lr"] < 9e-4 for j in long_jobs)
     assert any(c.tool == "choose_remedy" for c in world.calls), "a diagnosed failure gets an answer"
@@ -220,20 +226,53 @@ def test_a_fresh_model_makes_the_same_next_call_from_the_same_transcript() -> No
         messages.append(ChatMessage(role=MessageRole.TOOL_RESPONSE, content=f"Observation:\n{told}"))
 
 
-def test_ladders_are_even_in_the_logarithm_and_extend_beyond_their_edges() -> None:
+def test_two_small_trainings_share_the_machine_and_the_better_one_leads_the_next_round() -> None:
+    world = World()
+    play(world)
+    rounds = [j for j in long_trainings(world) if j["method"] == "sft"]
+    assert all(j["threads"] == 1 for j in rounds[:2])
+    assert {j["model"] for j in rounds[:2]} == {"base"}
+    assert {j["model"] for j in rounds[2:]} == {"final"}, "later rounds go on from the best checkpoint"
+    assert any(j["batch_size"] < rounds[0]["batch_size"] or j["lr"] != rounds[0]["lr"] for j in rounds[2:])
+
+
+def test_reinforcement_learning_whose_trials_gain_nothing_gets_no_long_job() -> None:
+    class NoUse(World):
+        def _report(self, job: str) -> dict[str, Any]:
+            report = super()._report(job)
+            if self.jobs[job]["method"] == "grpo":
+                start = report["dev_scores"][0][1]
+                report["dev_scores"][-1][1] = self.scores[job] = start - 0.05
+            return report
+
+    world = NoUse()
+    play(world)
+    assert any(j["method"] == "grpo" for j in world.jobs.values())
+    assert not any(j["method"] == "grpo" for j in long_trainings(world))
+
+
+def test_ladders_go_on_above_a_top_that_is_best_and_below_a_foot_that_is_no_use() -> None:
     assert ladder(1e-4, 1e-2, 3) == [1e-4, 1e-3, 1e-2]
     trials = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.4), (1e-2, 0.6))]
-    assert next_rung(trials) == pytest.approx(4e-2)
+    assert next_rung(trials, 0.1) == pytest.approx(4e-2)
     inside = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.6), (1e-2, 0.4))]
-    assert next_rung(inside) is None
+    assert next_rung(inside, 0.1) is None
     tied = [Trial(lr, "", s, False, {}) for lr, s in ((1e-5, 0.67), (1e-4, 0.66), (1e-3, 0.5))]
     top = best(tied)
     assert top is not None
     assert top.lr == 1e-4, "of rates a short trial cannot tell apart the higher one"
-    assert next_rung(tied) is None
     careful = best(tied, bold=False)
     assert careful is not None
     assert careful.lr == 1e-5, "a policy gradient takes the rate that scored best"
+    falling = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.5), (1e-3, 0.4), (1e-2, 0.1))]
+    assert next_rung(falling, 0.3) is None, "a foot that gains is low enough: short trials favour low rates"
+    assert next_rung(falling, 0.6) == pytest.approx(2.5e-5), "one that loses is not"
     dead = [Trial(lr, "", None, True, {}) for lr in (1e-3, 1e-2)]
     assert best(dead) is None
     assert next_rung(dead) == pytest.approx(2.5e-4)
+
+
+def test_a_higher_rate_keeps_away_from_one_that_broke() -> None:
+    assert higher(1e-3, None) == pytest.approx(3e-3)
+    assert higher(1e-3, 4e-3) == pytest.approx(2e-3)
+    assert higher(1e-3, 1.1e-3) is None

@@ -1,0 +1,85 @@
+"""The host's side of the fork server: starts it, waits until it has imported everything, hands it job folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+_SERVER = Path(__file__).resolve().parents[2] / "intern_tui" / "forkserver.py"
+
+IMPORT_WAIT_S = 120.0
+"""Imports from a cold network disk can take a minute; past this a job starts cold."""
+
+
+class ForkServer:
+    """One fork server. `start_job` says whether it took the job; where it did not, the caller starts it cold."""
+
+    def __init__(self, python: str, log: Path, env: dict[str, str]) -> None:
+        """Starts it and returns at once. `log` takes what it prints; errors of its imports stand there."""
+        ours, theirs = socket.socketpair()
+        with theirs, log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [python, "-P", str(_SERVER), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | env,
+            )
+        self._socket = ours
+        self._said = b""
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ready(self, wait_s: float = 0.0) -> bool:
+        """Whether it can fork now; waits up to `wait_s` for its imports."""
+        deadline = time.monotonic() + wait_s
+        with self._lock:
+            while b"\n" not in self._said and self._process.poll() is None:
+                if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    return False
+                part = self._socket.recv(256)
+                if not part:
+                    return False
+                self._said += part
+            return self._said == b"ready\n" and self._process.poll() is None
+
+    def start_job(self, folder: Path, wait_s: float = IMPORT_WAIT_S) -> bool:
+        """Have the job of `folder` (launch.json is there) started. False if this server cannot."""
+        if not self.ready(wait_s):
+            return False
+        with self._lock:
+            try:
+                self._socket.sendall(os.fsencode(folder) + b"\n")
+            except OSError:
+                return False
+        return True
+
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End it; jobs it started go on."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def can_fork() -> bool:
+    """macOS's system libraries do not survive a fork (Python's own default there is spawn since 3.8)."""
+    return sys.platform == "linux"
