@@ -5,7 +5,7 @@
 
 Importing TRL takes 5 to 10 s of a core, which is most of a short trial; a fork takes milliseconds. The host starts one
 fork server a run (`core.compute.local.LocalCompute.warm_up`) and talks to it through the socket `fd`: "ready" comes once
-all is imported, then each line sent is a job's folder. Every job gets a supervisor in a session of its own, as a cold start gives
+all is imported, then each line sent is a job's folder, answered by "started". Every job gets a supervisor in a session of its own, as a cold start gives
 it, so jobs outlive this process and the host. It ends when the host closes the socket.
 
 Forking is safe only where no other thread holds a lock and no GPU context exists, so nothing here may start threads or
@@ -58,9 +58,10 @@ def main(argv: list[str]) -> int:
     line.sendall(b"ready\n")
     with line.makefile("rb") as requests:
         for request in requests:
-            folder = Path(request.decode().rstrip("\n"))
+            folder = Path(os.fsdecode(request.rstrip(b"\n")))
             if os.fork() == 0:
                 os._exit(_supervise(folder, line))
+            line.sendall(b"started\n")
     return 0
 
 

@@ -45,7 +45,11 @@ def main(argv: list[str]) -> int:
 
 
 def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> int:
-    """Start the job of `folder`, keep it, write down its end."""
+    """Start the job of `folder`, keep it, write down its end. The second supervisor of one folder does nothing."""
+    try:
+        os.close(os.open(folder / "supervisor.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return 0
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
     began = time.time()
     try:

@@ -18,6 +18,10 @@ IMPORT_WAIT_S = 120.0
 """Imports from a cold network disk can take a minute; past this a job starts cold."""
 
 
+ANSWER_WAIT_S = 10.0
+"""A fork takes milliseconds; this is for a machine that swaps."""
+
+
 class ForkServer:
     """One fork server. `start_job` says whether it took the job; where it did not, the caller starts it cold."""
 
@@ -36,6 +40,7 @@ class ForkServer:
             )
         self._socket = ours
         self._said = b""
+        self._started = 0
         self._lock = threading.Lock()
 
     @property
@@ -44,19 +49,12 @@ class ForkServer:
 
     def ready(self, wait_s: float = 0.0) -> bool:
         """Whether it can fork now; waits up to `wait_s` for its imports."""
-        deadline = time.monotonic() + wait_s
         with self._lock:
-            while b"\n" not in self._said and self._process.poll() is None:
-                if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                    return False
-                part = self._socket.recv(256)
-                if not part:
-                    return False
-                self._said += part
-            return self._said == b"ready\n" and self._process.poll() is None
+            return self._lines(1, wait_s)[:1] == [b"ready"] and self._process.poll() is None
 
     def start_job(self, folder: Path, wait_s: float = IMPORT_WAIT_S) -> bool:
-        """Have the job of `folder` (launch.json is there) started. False if this server cannot."""
+        """Have the job of `folder` (launch.json is there) started. False if this server cannot or does not answer: start it
+        cold then; should both come to start it, the second supervisor of a folder does nothing."""
         if not self.ready(wait_s):
             return False
         with self._lock:
@@ -64,7 +62,23 @@ class ForkServer:
                 self._socket.sendall(os.fsencode(folder) + b"\n")
             except OSError:
                 return False
-        return True
+            self._started += 1
+            return len(self._lines(1 + self._started, ANSWER_WAIT_S)) > self._started
+
+    def _lines(self, count: int, wait_s: float) -> list[bytes]:
+        """All whole lines it has said, once there are `count`, it is gone, or the time is up."""
+        deadline = time.monotonic() + wait_s
+        while self._said.count(b"\n") < count:
+            if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                break
+            try:
+                part = self._socket.recv(4096)
+            except OSError:
+                break
+            if not part:
+                break
+            self._said += part
+        return self._said.split(b"\n")[:-1]
 
     def lives(self) -> bool:
         return self._process.poll() is None
