@@ -11,14 +11,23 @@ from typing import Any
 
 from core.agent.playbook.model import Act, Call, Observation
 from core.agent.playbook.remedies import first_remedy
-from core.agent.playbook.search import Trial, best, best_score, first_score, higher, ladder, last_score, next_rung
+from core.agent.playbook.search import (
+    Trial,
+    best_score,
+    first_score,
+    higher,
+    ladder,
+    last_score,
+    next_rungs,
+    worth_a_long_job,
+)
 from core.agent.playbook.wishes import Wishes
 
 STEPS = (
     ("read", "Read what is known"),
     ("data", "Inspect and prepare the data"),
     ("base", "Measure the base model"),
-    ("sft", "Fine-tune: learning-rate ladder, then the best rate"),
+    ("sft", "Fine-tune: test learning rates, then long jobs"),
     ("grpo", "GRPO on checked answers"),
     ("rounds", "Go on from the best: same, higher rate, smaller batch"),
     ("labels", "Audit the labels with the trained model"),
@@ -29,6 +38,9 @@ STEPS = (
 SMALL = 50_000_000
 """Below this many parameters two trainings share a machine's cores better than one uses them all."""
 
+
+MOST_TRIALS = 8
+"""Of one range test."""
 
 UNMEASURED_S = 25.0
 """Allowance for a job's start (imports, loading) before the first job has been measured; only a limit, never waited for."""
@@ -218,23 +230,19 @@ class Bench:
         if self.wishes.lr is not None or self.wishes.no_ladder:
             lr = self.wishes.lr or math.sqrt(low * high)
             return [Trial(lr, "", None, False, {**self.base_settings(method), "lr": lr})]
-        each = max(6.0, 0.07 * self.seconds_left() * self.slots() / 2)
-        trials: list[Trial] = []
-        bold = method == "sft"
         slots = self.slots()
-        # A policy gradient needs tens of steps a trial: only the upper half of its range, where the signal shows.
-        rates = ladder(low, high, -(-3 // slots) * slots) if bold else ladder(low, high, 3)[1:]
+        each = max(6.0, 0.07 * self.seconds_left() * slots / 2)
+        trials: list[Trial] = []
+        if method == "grpo":  # it needs tens of steps a trial: only the upper half of its range, where the signal shows
+            rates = ladder(low, high, 3)[1:]
+        else:
+            rates = ladder(low, high, -(-3 // slots) * slots)
         while rates:
-            trials += yield from self._trials(method, experiment, start, rates, each, known.get("card", ""))
-            if not trials:
+            seen = yield from self._trials(method, experiment, start, rates, each, known.get("card", ""))
+            trials += seen
+            if method == "grpo" or not seen or self.seconds_left() < 8 * each or len(trials) >= MOST_TRIALS:
                 break
-            before = max((t.start_score for t in trials), default=0.0)
-            extra = next_rung(trials, before, bold=bold)
-            if extra is None or self.seconds_left() < 6 * each or len(trials) > max(3, slots):
-                break
-            tried = [t.lr for t in trials]
-            edge = max(tried) if extra > max(tried) else min(tried)
-            rates = [float(f"{extra * (extra / edge) ** i:.2g}") for i in range(min(2, slots))]
+            rates = next_rungs(trials, min(2, slots))
         self._note_broken(method, trials)
         scores = ", ".join(
             f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials)
@@ -244,29 +252,23 @@ class Bench:
         return trials
 
     def _note_broken(self, method: str, trials: list[Trial]) -> None:
-        broken = [t.lr for t in trials if t.failed or (t.score or 0.0) < t.start_score]
+        broken = [t.lr for t in trials if not t.sound]
         if broken:
             self.broken[method] = min(broken)
 
     def candidates(self, method: str, trials: list[Trial]) -> list[Trial]:
-        """What deserves a long job, best first: the middle of the library's range where its trial was sound (a short trial
-        favours rates that are too low for a long job, arXiv 1803.02021), then the trials' own winner."""
-        top = best(trials, bold=method == "sft")
-        if top is None:
-            return [t for t in trials if not t.job]  # a rate a person named, untried
-        middle = self.value(method, "lr", top.lr)
-        sound = [t for t in trials if not t.failed and (t.score or 0.0) > t.start_score]
-        nearest = min(sound, key=lambda t: (round(abs(math.log(t.lr / middle)), 1), -t.lr), default=top)
-        found = [nearest, top] if nearest.lr != top.lr else [top]
-        raised = higher(top.lr, self.broken.get(method))
-        if len(found) == 1 and raised is not None:
-            found.append(top.but(lr=raised))
+        """What gets a long job, first choice first, as many as the machine runs side by side."""
+        named = [t for t in trials if not t.job]  # a rate a person named, untried
+        found = named or worth_a_long_job(trials, self.value(method, "lr", trials[0].lr if trials else 1e-5))
+        if len(found) == 1 and not named:
+            raised = higher(found[0].lr, self.broken.get(method))
+            found += [found[0].but(lr=raised)] if raised is not None else []
         return found[: max(1, min(2, self.slots()))]
 
     def _trials(self, method: str, experiment: str, start: str, rates: list[float], each: float, source: str) -> Act:
         settings = self.base_settings(method)
         one_epoch = -(-self.rows // int(settings["batch_size"]))
-        steps = max(20, min(one_epoch, 150)) if method == "sft" else 40
+        steps = max(20, min(one_epoch, 50)) if method == "sft" else 40
         threads = max(1, self.cores // self.slots())
         jobs: dict[str, float] = {}
         for lr in rates:
@@ -278,7 +280,7 @@ class Bench:
                 "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
                 "time_limit_s": each + (self.overhead_s or UNMEASURED_S),
             }
-            trial |= {"threads": threads, "eval_every": max(5, steps // 3)}
+            trial |= {"threads": threads, "eval_every": steps if method == "sft" else max(5, steps // 3)}
             launched = yield from self.call(
                 "train",
                 {
@@ -400,6 +402,8 @@ class Bench:
         for job, trial in zip(jobs, trials, strict=False):
             if job in reports:
                 yield from self._learn_from({**reports[job], "settings": trial.settings}, method, experiment)
+                if any(f["severity"] == "failing" for f in reports[job]["diagnosis"]):
+                    self.broken[method] = min(self.broken.get(method, math.inf), trial.lr)
         return [reports[job] for job in jobs if job in reports]
 
     def _launch_full(

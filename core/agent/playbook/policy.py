@@ -169,8 +169,8 @@ def _next_move(bench: Bench, tried: set[str]) -> Act:
         bench.wishes.look_at_errors = False
         yield from bench.look_at_errors()
     allowed = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if bench.method_of(m) not in bench.wishes.skip]
-    if "rounds" in tried and bench.paying == "rounds" and "rounds" in allowed and bench.fits("rounds"):
-        return "rounds"
+    if bench.paying in ("sft", "rounds") and "rounds" in allowed and bench.fits("rounds"):
+        return "rounds"  # what pays goes on; the other moves come when it no longer does
     for move in allowed:
         if move not in tried and bench.fits(move):
             return move
@@ -189,7 +189,7 @@ def _sft(bench: Bench) -> Act:
     if not chosen:
         yield from bench.conclude(experiment, None)
         return False
-    return (yield from bench.full("sft", experiment, chosen, start="base", share=0.3))
+    return (yield from bench.full("sft", experiment, chosen, start="base", share=0.4))
 
 
 def _rounds(bench: Bench) -> Act:
@@ -212,7 +212,8 @@ def _rounds(bench: Bench) -> Act:
         f"the same settings, or {change}" if len(chosen) > 1 else "the same settings" if chosen[0] is same else change
     )
     experiment = yield from bench.begin(f"Going on from the best checkpoint raises the score: {what}", "rounds")
-    share = 0.5 if bench.seconds_left() > 6 * bench.smallest_experiment_s() else 0.9
+    # Few long rounds beat many short ones: a schedule that starts again costs steps.
+    share = 0.5 if bench.seconds_left() > 12 * bench.smallest_experiment_s() else 0.9
     gained = yield from bench.full("sft", experiment, chosen, start="final", share=share)
     won = changed is not None and bench.last["sft"].settings == changed.settings
     bench.mutation += 0 if won and gained else 1
@@ -244,7 +245,7 @@ def _grpo(bench: Bench) -> Act:
     """Reinforcement learning on checked answers from the best model so far; a long job only where a short one gains."""
     experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
     trials = yield from bench.climb("grpo", experiment, start="final")
-    top = best(trials, bold=False) or next((t for t in trials if not t.job), None)
+    top = best(trials) or next((t for t in trials if not t.job), None)
     if top is None:
         yield from bench.conclude(experiment, None)
         return False

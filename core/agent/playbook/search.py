@@ -1,4 +1,7 @@
-"""Choosing between numbers: a ladder of learning rates from the recipe library's range, climbed by cheap trials."""
+"""Choosing learning rates: a range test by cheap trials (Smith, arXiv 1506.01186) over the recipe library's range, upwards
+until something breaks. A short trial favours rates that are too low for a long job (arXiv 1803.02021), so trials tell
+what learns and what breaks, and the choice among the sound ones leans on the library and to the bold side.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,20 @@ class Trial(NamedTuple):
         seconds = self.seconds_per_step and self.seconds_per_step * (0.5 + 0.5 * ratio)
         return self._replace(lr=merged["lr"], settings=merged, seconds_per_step=seconds)
 
+    @property
+    def gain(self) -> float:
+        """What it learnt; minus infinity where it failed."""
+        return -math.inf if self.failed or self.score is None else self.score - self.start_score
+
+    @property
+    def sound(self) -> bool:
+        """It did not fall below its start by more than noise."""
+        return self.gain > -standard_error(self.start_score, TRIAL_SAMPLES)
+
+
+TRIAL_SAMPLES = 200
+"""Development samples behind a trial's score (TrainSpec.eval_samples)."""
+
 
 def ladder(low: float, high: float, rungs: int) -> list[float]:
     """`rungs` learning rates from low to high, evenly in the logarithm, two significant digits."""
@@ -35,38 +52,36 @@ def ladder(low: float, high: float, rungs: int) -> list[float]:
     return [_round(low * ratio**i) for i in range(rungs)]
 
 
-def best(trials: list[Trial], *, bold: bool = True) -> Trial | None:
-    """The trial to build a long job on; None if none worked.
-
-    `bold`: the highest learning rate within one standard error of the highest development score (the one-standard-error
-    rule of Breiman et al. 1984). Of rates that a short trial cannot tell apart the higher one learns more in a long job:
-    short horizons favour rates that are too low (arXiv 1803.02021). Not for policy gradients, where a long job at a rate
-    that already costs score costs more: there the highest score counts, of equals the lower rate.
-    """
-    good = [t for t in trials if t.score is not None and not t.failed]
-    if not good:
-        return None
-    if not bold:
-        return max(good, key=lambda t: (t.score or 0.0, -t.lr))
-    top = max(t.score or 0.0 for t in good)
-    near = [t for t in good if (t.score or 0.0) >= top - standard_error(top, TRIAL_SAMPLES)]
-    return max(near, key=lambda t: t.lr)
-
-
-TRIAL_SAMPLES = 200
-"""Development samples behind a trial's score (TrainSpec.eval_samples)."""
-
-
-def next_rung(trials: list[Trial], start_score: float = 0.0, *, bold: bool = True) -> float | None:
-    """Where the ladder goes on: above its top where the top is best, below its foot where not even the foot beats the
-    start; None where it need not. A foot that is best but sound is left at that: a short trial favours it. A policy
-    gradient whose rates all lose has no signal, and a lower rate would only hide that."""
-    top = best(trials, bold=bold)
+def next_rungs(trials: list[Trial], count: int) -> list[float]:
+    """Where the range test goes on: above its top while the top is sound, below its foot where nothing learns."""
     rates = sorted(t.lr for t in trials)
-    step = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 3.0
-    if top is None or (bold and top.lr == rates[0] and (top.score or 0.0) <= start_score):
-        return _round(rates[0] / 4)
-    return _round(top.lr * min(step, 4.0)) if top.lr == rates[-1] and len(rates) > 1 else None
+    step = min((rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 3.0, 4.0)
+    top = max(trials, key=lambda t: t.lr)
+    if top.sound and top.gain > 0:
+        return [_round(top.lr * step ** (i + 1)) for i in range(count)]
+    if all(t.gain <= 0 for t in trials):
+        return [_round(rates[0] / 4 ** (i + 1)) for i in range(count)]
+    return []
+
+
+def best(trials: list[Trial]) -> Trial | None:
+    """The highest development score; of equals the lower rate. None where all failed."""
+    good = [t for t in trials if t.gain > -math.inf]
+    return max(good, key=lambda t: (t.score or 0.0, -t.lr), default=None)
+
+
+def worth_a_long_job(trials: list[Trial], middle: float) -> list[Trial]:
+    """The rates for long jobs, first choice first: the sound one nearest the library's middle, unless a trial beat it by more
+    than two standard errors; then the highest that learnt at least half of what the best learnt."""
+    top = best(trials)
+    if top is None:
+        return []
+    sound = [t for t in trials if t.sound and t.gain > 0] or [top]
+    nearest = min(sound, key=lambda t: (round(abs(math.log(t.lr / middle)), 1), -t.lr))
+    error = math.sqrt(2) * standard_error(top.score or 0.0, TRIAL_SAMPLES)
+    first = top if (top.score or 0.0) - (nearest.score or 0.0) > 2 * error else nearest
+    bold = max((t for t in sound if t.gain >= top.gain / 2), key=lambda t: t.lr, default=first)
+    return [first] if bold.lr == first.lr else [first, bold]
 
 
 def higher(lr: float, broken: float | None) -> float | None:

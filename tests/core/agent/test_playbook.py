@@ -11,7 +11,7 @@ import pytest
 
 from core.agent.playbook.model import Call, Observation, PlaybookModel
 from core.agent.playbook.policy import research
-from core.agent.playbook.search import Trial, best, higher, ladder, next_rung
+from core.agent.playbook.search import Trial, best, higher, ladder, next_rungs, worth_a_long_job
 from core.agent.playbook.wishes import Wishes
 
 
@@ -26,6 +26,7 @@ class World:
         self.calls: list[Call] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.scores: dict[str, float] = {}
+        self.evaluations: dict[str, float] = {}
         self.best = 0.3
         self.final = "base"
 
@@ -61,6 +62,7 @@ class World:
         found: list[object] = []
         for v in variants:
             score = 0.3 if model == "base" else self.scores.get(model, 0.0)
+            self.evaluations[f"{label}/{v['name']}"] = score
             found.append(
                 {
                     "evaluation": f"{label}/{v['name']}",
@@ -114,7 +116,10 @@ class World:
         return {"seconds_left_for_research": self.left}
 
     def _conclude_experiment(self, experiment: str, evaluation: str | None = None) -> object:
-        return {"verdict": "better" if evaluation else "failed"}
+        if evaluation is None:
+            return {"verdict": "failed"}
+        score = self.evaluations[evaluation]
+        return {"verdict": "better" if score > self.best + 0.03 else "no difference"}
 
 
 def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = None) -> str:
@@ -149,7 +154,10 @@ def test_a_rate_that_diverges_is_never_used_for_the_long_job() -> None:
     play(world)
     long_jobs = long_trainings(world)
     assert long_jobs
-    assert all(j["lr"] < 9e-4 for j in long_jobs)
+    sft_trials = [j["lr"] for j in world.jobs.values() if j["method"] == "sft" and j not in long_jobs]
+    broken = min(lr for lr in sft_trials if lr >= 9e-4)
+    assert all(j["lr"] < broken for j in long_jobs)
+    assert sum(j["lr"] >= 9e-4 for j in long_jobs) <= 1, "a long job that breaks moves the limit down"
     assert any(c.tool == "choose_remedy" for c in world.calls), "a diagnosed failure gets an answer"
 
 
@@ -251,25 +259,27 @@ def test_reinforcement_learning_whose_trials_gain_nothing_gets_no_long_job() -> 
     assert not any(j["method"] == "grpo" for j in long_trainings(world))
 
 
-def test_ladders_go_on_above_a_top_that_is_best_and_below_a_foot_that_is_no_use() -> None:
+def trials_of(*points: tuple[float, float | None], start: float = 0.3) -> list[Trial]:
+    return [Trial(lr, "job", score, score is None, {"lr": lr}, None, start) for lr, score in points]
+
+
+def test_the_range_test_goes_up_until_something_breaks_and_down_where_nothing_learns() -> None:
     assert ladder(1e-4, 1e-2, 3) == [1e-4, 1e-3, 1e-2]
-    trials = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.4), (1e-2, 0.6))]
-    assert next_rung(trials, 0.1) == pytest.approx(4e-2)
-    inside = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.2), (1e-3, 0.6), (1e-2, 0.4))]
-    assert next_rung(inside, 0.1) is None
-    tied = [Trial(lr, "", s, False, {}) for lr, s in ((1e-5, 0.67), (1e-4, 0.66), (1e-3, 0.5))]
-    top = best(tied)
-    assert top is not None
-    assert top.lr == 1e-4, "of rates a short trial cannot tell apart the higher one"
-    careful = best(tied, bold=False)
-    assert careful is not None
-    assert careful.lr == 1e-5, "a policy gradient takes the rate that scored best"
-    falling = [Trial(lr, "", s, False, {}) for lr, s in ((1e-4, 0.5), (1e-3, 0.4), (1e-2, 0.1))]
-    assert next_rung(falling, 0.3) is None, "a foot that gains is low enough: short trials favour low rates"
-    assert next_rung(falling, 0.6) == pytest.approx(2.5e-5), "one that loses is not"
-    dead = [Trial(lr, "", None, True, {}) for lr in (1e-3, 1e-2)]
-    assert best(dead) is None
-    assert next_rung(dead) == pytest.approx(2.5e-4)
+    rising = trials_of((1e-4, 0.4), (1e-3, 0.5), (1e-2, 0.6))
+    assert next_rungs(rising, 2) == [pytest.approx(4e-2), pytest.approx(0.16)]
+    assert next_rungs(trials_of((1e-4, 0.5), (1e-3, 0.6), (1e-2, 0.1)), 2) == []
+    assert next_rungs(trials_of((1e-3, None), (1e-2, None)), 1) == [pytest.approx(2.5e-4)]
+
+
+def test_of_sound_rates_the_middle_and_the_boldest_get_long_jobs() -> None:
+    close = trials_of((1e-4, 0.62), (1e-3, 0.58), (3e-3, 0.50), (1e-2, 0.1))
+    assert [t.lr for t in worth_a_long_job(close, 1e-3)] == [1e-3, 3e-3]
+    clear = trials_of((1e-4, 0.9), (1e-3, 0.45), (3e-3, 0.40))
+    assert [t.lr for t in worth_a_long_job(clear, 1e-3)] == [1e-4], "a trial that is far better is believed"
+    useless = trials_of((1e-4, 0.29), (1e-3, 0.2))
+    assert [t.lr for t in worth_a_long_job(useless, 1e-3)] == [1e-4]
+    assert worth_a_long_job(trials_of((1e-3, None)), 1e-3) == []
+    assert best(trials_of((1e-4, 0.5), (1e-3, 0.5))).lr == 1e-4  # type: ignore[union-attr]
 
 
 def test_a_higher_rate_keeps_away_from_one_that_broke() -> None:
