@@ -53,6 +53,16 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--brain", default="playbook", help="playbook, hf:<model>, or openai:<model>@<url>")
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
     p.add_argument("--usd", type=float, default=0.0, help="dollars it may spend")
+    p.add_argument("--tokens", type=int, default=0, help="tokens the brain may use (0: no limit)")
+    p.add_argument("--disk", type=float, default=0.0, metavar="GB", help="gigabytes the run may take (0: no limit)")
+    p.add_argument("--effort", default="", help="reasoning effort of the brain: low, medium, high, ...")
+    p.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="what nobody may change without asking: method, data, lora, max_length, ...",
+    )
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
     p.add_argument("--compute", default="local", help="where jobs run")
     p.add_argument("--seed", type=int, default=0)

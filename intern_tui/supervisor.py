@@ -30,6 +30,8 @@ MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot
 def main(argv: list[str]) -> int:
     folder = Path(argv[1]).resolve()
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
+    if not alone(folder) or (folder / "job.json").exists() or (folder / "exit.json").exists():
+        return 0  # a host that died and its successor both started this job: only one of us may
     began = time.time()
     try:
         child = start(folder, launch)
@@ -43,6 +45,22 @@ def main(argv: list[str]) -> int:
     code = child.returncode
     finish(folder, code, time.time() - began, reason or ended(folder, code))
     return 0
+
+
+_lock: Any = None
+
+
+def alone(folder: Path) -> bool:
+    """Hold the folder's lock for as long as this process lives; False if another supervisor has it."""
+    global _lock
+    import fcntl
+
+    _lock = (folder / "launch.json").open("rb")
+    try:
+        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:

@@ -69,15 +69,48 @@ class LocalCompute:
         """
         known = self.find_by_effect(spec.effect_id)
         if known is not None:
-            return known
+            folder = Path(known.folder)
+            begun = (folder / "job.json").exists() or (folder / "exit.json").exists()
+            # A host that died between writing launch.json and starting the supervisor left a job that never began.
+            return known if begun else self._supervise(spec.job, folder)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        launch = self._launch(spec)
-        try:  # exclusive: of two submitters of one folder only one goes on
-            with (folder / "launch.json").open("xb") as file:
-                file.write(msgspec.json.encode(launch))
+        partial = folder / f"launch.json.{os.getpid()}"
+        partial.write_bytes(msgspec.json.encode(self._launch(spec)))
+        try:  # whole or not there, and exclusive: of two submitters of one folder only one goes on
+            os.link(partial, folder / "launch.json")
         except FileExistsError as error:
             raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
+        finally:
+            partial.unlink()
+        return self._supervise(spec.job, folder)
+
+    def ask_checkpoint(self, job: str) -> None:
+        """Ask a training for a checkpoint; it writes one after its present train step and goes on."""
+        (self._folder(job) / "control").write_text("checkpoint\n", encoding="utf-8")
+
+    def pause(self, job: str) -> None:
+        """End a job so that it can go on from its last checkpoint: marked as paused first, then killed."""
+        (self._folder(job) / "paused").touch()
+        status = self.inspect(job)
+        if status.pid is not None:
+            _signal_group(status, signal.SIGKILL)
+
+    def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
+        """Start an ended job again in its own folder, with `changes` to its spec. Raises JobError if it still runs."""
+        if self.inspect(job).state in ("queued", "running"):
+            raise JobError(f"{job} still runs", where=str(self._folder(job)), next="Pause it first")
+        folder = self._folder(job)
+        spec = msgspec.json.decode((folder / "spec.json").read_bytes())
+        partial = folder / "spec.json.partial"
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode({**spec, **changes})))
+        partial.replace(folder / "spec.json")
+        for name in ("job.json", "control", "cancel", "paused", "exit.json"):
+            (folder / name).unlink(missing_ok=True)
+        return self._supervise(job, folder)
+
+    def _supervise(self, job: str, folder: Path) -> JobStatus:
+        """Start the supervisor. A second one for the same folder ends at once, so this may be repeated."""
         supervisor = subprocess.Popen(
             [self.python, "-P", str(_ROOT / "intern_tui" / "supervisor.py"), str(folder)],
             cwd=folder,
@@ -88,7 +121,7 @@ class LocalCompute:
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         )
         self._children.append(supervisor)
-        return self._wait_for_start(spec.job, folder, supervisor)
+        return self._wait_for_start(job, folder, supervisor)
 
     def inspect(self, job: str) -> JobStatus:
         """What is known of a job. `lost` if its supervisor is gone without a word on how it ended."""

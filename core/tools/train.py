@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
-from core.agent.desk import Desk
+from core.agent.desk import OPEN, Desk
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
@@ -36,6 +36,7 @@ SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
     },
     effect="keyed",
     tier="workspace",
+    waits=True,
 )
 def train(
     desk: Desk,
@@ -115,6 +116,7 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "until": text("all (default): every job ended; any: one ended or a failure was diagnosed", optional=True),
     },
     effect="pure",
+    waits=True,
 )
 def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None, until: str | None = None) -> object:
     """Wait for jobs and read how they went: status, metrics, development scores, diagnosis, checkpoint."""
@@ -124,7 +126,7 @@ def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None,
     before = len(desk.state.failures)
 
     def ready(state: RunState) -> bool:
-        ended = [state.jobs[j].status != "running" for j in jobs]
+        ended = [state.jobs[j].status not in OPEN for j in jobs]
         if until == "any":
             return any(ended) or any(f.job in jobs for f in state.failures[before:])
         return all(ended)
@@ -179,7 +181,7 @@ def _finding(f: Failure) -> object:
     }  # fmt: skip
 
 
-@tool({"job": text("Id"), "reason": text("Why")}, effect="idempotent", tier="workspace")
+@tool({"job": text("Id"), "reason": text("Why")}, effect="idempotent", tier="workspace", waits=True)
 def stop_job(desk: Desk, job: str, reason: str) -> object:
     """Stop a job; it saves its model first where it can."""
     if job not in desk.state.jobs:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.agent.brain import HOW_TO_USE_AN_LLM
+from core.agent.scope import parse
 from core.errors import Refused
 from core.home import find_run, living_host, run_info, socket_path
 from core.launch import Request, create_run, start_host
@@ -19,7 +20,8 @@ def run(a: argparse.Namespace) -> int:
     folder = create_run(
         Request(
             goal=a.goal, task=a.task, model=a.model, brain=a.brain, hours=a.hours, usd=a.usd, autonomy=a.autonomy,
-            compute=a.compute, seed=a.seed, unattended=a.unattended or (a.detach and not sys.stdin.isatty()),
+            compute=a.compute, seed=a.seed, unattended=a.unattended, tokens=a.tokens,
+            disk_gb=a.disk, effort=a.effort, fixed=parse(a.fix),
         )
     )  # fmt: skip
     if a.brain == "playbook":
