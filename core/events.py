@@ -264,6 +264,8 @@ class ContextCompacted(Payload, frozen=True, kw_only=True):
     """Blob of the whole summary: {text, words, lines}."""
     kept: int = 0
     """Steps of the memory's end that were kept as they are."""
+    state_seq: int = 0
+    """The event up to which the summary knows the run."""
 
 
 @event("call_stalled")

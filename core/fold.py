@@ -112,6 +112,7 @@ def _run_created(state: RunState, event: Event, p: e.RunCreated) -> None:
     state.budget.hours, state.budget.usd = p.hours, p.usd
     state.budget.tokens, state.budget.disk_gb = p.tokens, p.disk_gb
     state.effort, state.scope = p.effort, p.scope
+    state.scope_at_start = p.scope
     state.created_ts = event.ts
 
 

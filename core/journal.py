@@ -34,6 +34,7 @@ class Journal:
         self._redact = redact or Redactor()
         self._changed = threading.Condition(threading.RLock())
         self._listeners: list[Callable[[Event], None]] = []
+        self._soon: list[NewEvent] = []
 
     def emit(
         self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None
@@ -45,10 +46,29 @@ class Journal:
         """Append several events in one commit."""
         return self._append([e.new(p, actor=actor, cause=cause) for p in payloads]) if payloads else []
 
+    def emit_soon(self, payload: e.Payload, *, actor: str = "host", id: str | None = None) -> int:
+        """Append with the next event that anybody emits, in one commit, before it. Returns the event's time.
+
+        For what has to be in order and need not be safe yet, because nothing is done upon it before the next event.
+        """
+        new = e.new(payload, actor=actor, id=id)
+        with self._changed:
+            self._soon.append(new)
+        return new.ts
+
+    def flush(self) -> None:
+        """Make what was emitted for soon durable now."""
+        with self._changed:
+            if self._soon:
+                self._append([])
+
     def _append(self, new: list[NewEvent]) -> list[Event]:
-        clean = [msgspec.structs.replace(n, payload=self._redact(n.payload)) for n in new]
         # One lock over append and fold keeps the fold in the log's order; batches make it cheap enough.
         with self._changed:
+            before, self._soon = self._soon, []
+            wanted = len(new)
+            new = [*before, *new]
+            clean = [msgspec.structs.replace(n, payload=self._redact(n.payload)) for n in new]
             for n in new:
                 if n.type not in SERIES:
                     point(f"before {n.type}")
@@ -63,7 +83,7 @@ class Journal:
         for listener in self._listeners:
             for event in stored:
                 listener(event)
-        return stored
+        return stored[len(stored) - wanted :] if wanted else []
 
     def clean(self, payload: PayloadT) -> PayloadT:
         """The payload as it will stand in the log, secrets masked."""

@@ -319,6 +319,7 @@ class RunState(msgspec.Struct):
     report: str = ""
     effort: str = ""
     scope: dict[str, Any] = {}
+    scope_at_start: dict[str, Any] = {}
     stop_reason: str = ""
     """A person's stop that was applied: a new host only ends the run."""
     workspace: str = ""

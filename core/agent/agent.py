@@ -160,7 +160,9 @@ class InternAgent(ToolCallingAgent):
             arguments = self.gate.admit(call, definition, arguments)
             if open_call is not None and open_call.started and definition.effect == "unsafe":
                 self.gate.repeat(call, definition, arguments)
-            desk.emit(e.ToolStarted(call=call, tool=name))
+            # What has an effect, or takes long, is in the log before it begins; a look is recorded with its result.
+            say = desk.emit_soon if definition.effect == "pure" and not definition.waits else desk.emit
+            say(e.ToolStarted(call=call, tool=name))
             told = self._run(definition, arguments)
         except InternError as error:
             stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)
@@ -172,7 +174,7 @@ class InternAgent(ToolCallingAgent):
             return self._noticed(name, arguments, f"ERROR: {text}")
         finally:
             desk.end()
-        return self._completed(call, name, arguments, told, time.monotonic() - began)
+        return self._completed(call, definition, arguments, told, time.monotonic() - began)
 
     def _run(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
         def work() -> str:
@@ -189,14 +191,15 @@ class InternAgent(ToolCallingAgent):
                 next="Try it with other arguments, or another way",
             ) from error
 
-    def _completed(self, call: str, name: str, arguments: dict[str, Any], told: str, seconds: float) -> str:
-        desk = self.desk
+    def _completed(self, call: str, definition: ToolDef, arguments: dict[str, Any], told: str, seconds: float) -> str:
+        desk, name = self.desk, definition.name
         told = desk.journal.clean_text(told)
         if len(told) > OBSERVATION_LIMIT:
-            told = told[:OBSERVATION_LIMIT] + f"\n[cut: {len(told)} characters in all]"
+            told = told[: OBSERVATION_LIMIT - 60] + f"\n[cut: {len(told)} characters in all]"
         told = self._noticed(name, arguments, told)
         digest = desk.blobs.put(told.encode("utf-8", "replace")) if len(told) > PREVIEW else ""
-        desk.emit(
+        say = desk.emit_soon if definition.effect in ("pure", "idempotent") else desk.emit
+        say(
             e.ToolCompleted(call=call, tool=name, output=told[:PREVIEW], digest=digest, size=len(told), seconds=seconds)
         )
         return told

@@ -126,6 +126,11 @@ class Desk:
             id = self._id(payload)
         return self.journal.emit(payload, actor="agent", cause=cause, id=id).seq
 
+    def emit_soon(self, payload: e.Payload) -> None:
+        """As `emit`, with the next event's commit: for what nothing is done upon before that."""
+        self._still_wanted()
+        self.journal.emit_soon(payload, actor="agent", id=self._id(payload) if self.call else None)
+
     def begin(self, call: str, effect: str, arguments: dict[str, Any], tier: str, tool: str, step: int) -> None:
         """A tool call is carried out from here on: recorded, unless a host before this one recorded it."""
         known = self.state.open_calls.get(call)
@@ -136,7 +141,7 @@ class Desk:
             request = e.ToolRequested(
                 call=call, tool=tool, arguments=arguments, effect=effect, effect_id=effect_id, tier=tier, step=step
             )
-            self._call_ts = self.journal.emit(request, actor="agent").ts
+            self._call_ts = self.journal.emit_soon(request, actor="agent")
         else:
             self._call_ts = known.ts
         self._said = {}

@@ -111,10 +111,12 @@ class Endpoint(OpenAIModel):
                 raise
             self._refused |= set(named)
             return self._send(request, beat)
-        with stream.response as response:
-            if "event-stream" not in response.headers.get("content-type", ""):
-                return _whole(response.read())
+        try:
+            if "event-stream" not in stream.response.headers.get("content-type", ""):
+                return _whole(stream.response.read())
             return _pieces(stream, beat)
+        finally:
+            stream.close()
 
 
 def _pieces(stream: Any, beat: Beat) -> Answer:

@@ -24,6 +24,7 @@ from core.agent.prompt import steering_message, task_message
 from core.agent.recorded import RecordedModel, one_question
 from core.agent.transcript import Transcript
 from core.errors import InternError
+from core.state import RunState
 from core.tools.toolbox import ToolDef
 from core.workspace import Workspace
 from store.event import Event
@@ -53,7 +54,7 @@ class Research:
         self.asked_brain = memory.brain or self.brain
         """Whose name the last request bears."""
         self.workspace = Workspace(desk.folder / "workspace", desk.blobs, desk.state.workspace)
-        self.task = task_message(desk.state, desk.task.name)
+        self.task = task_message(desk.state)
         self.model.recovered = memory.unfinished
         self.model.after_interrupt = self.after_interrupt
         self.model.view = self._view
@@ -71,7 +72,7 @@ class Research:
             for item in self._steps():
                 if isinstance(item, FinalAnswerStep):
                     return str(item.output)
-                if isinstance(item, ActionStep):
+                if isinstance(item, ActionStep) and item.tool_calls is not None:
                     self._after(item)
                 if self.desk.stopping.is_set():
                     break
@@ -86,17 +87,21 @@ class Research:
         """smolagents' own stream over a memory of our making; `run()` would append the task once more."""
         agent = self.agent
         agent.task = self.task
-        agent.memory.system_prompt = SystemPromptStep(system_prompt=agent.system_prompt)
-        self.model.system = self.desk.blobs.put(agent.system_prompt.encode())
+        prompt = self.system_prompt()
+        agent.memory.system_prompt = SystemPromptStep(system_prompt=prompt)
+        self.model.system = self.desk.blobs.put(prompt.encode())
         agent.memory.steps = [TaskStep(task=self.task), *self.memory.steps, *agent.memory.steps]
         agent.interrupt_switch = False
         return cast(Iterable[Any], agent._run_stream(task=self.task, max_steps=agent.max_steps))  # pyright: ignore[reportPrivateUsage]
+
+    def system_prompt(self) -> str:
+        return self.agent.system_prompt
 
     def _after(self, step: ActionStep) -> None:
         step.model_input_messages = None
         step.step_number = self.model.step
         self._save()
-        self.desk.emit(e.StepFinished(step=self.model.step))
+        self.desk.emit_soon(e.StepFinished(step=self.model.step))
         if not step.is_final_answer:
             self.boundary()
 
@@ -168,23 +173,33 @@ class Research:
         gone, kept = steps[1 : 1 + start], steps[1 + start :]
         if not gone or (len(gone) == 1 and isinstance(gone[0], SummaryStep)):
             return
-        summary = self.desk.journal.read(lambda s: summarise(s, gone))
+        self.desk.journal.flush()
+        state = self._state_for_summary()
+        summary = summarise(state, gone)
         before = len(self.agent.write_memory_to_messages())
         digest = self.desk.blobs.put(msgspec.json.encode(summary))
         self.agent.memory.steps = [steps[0], SummaryStep(summary), *kept]
         after = len(self.agent.write_memory_to_messages())
         self.desk.emit(
             e.ContextCompacted(
-                messages_before=before, messages_after=after, summary=summary.text[:4000], digest=digest, kept=len(kept)
+                messages_before=before,
+                messages_after=after,
+                summary=summary.text[:4000],
+                digest=digest,
+                kept=len(kept),
+                state_seq=state.seq,
             )
         )
+
+    def _state_for_summary(self) -> RunState:
+        return self.desk.journal.snapshot()
 
     # ------------------------------------------------------------------------------------------------- the workspace
 
     def _save(self) -> None:
         taken = self.workspace.save()
         if taken is not None:
-            self.desk.emit(
+            self.desk.emit_soon(
                 e.WorkspaceSaved(
                     step=self.model.step, digest=taken.digest, files=len(taken.manifest), changed=taken.changed,
                     size=taken.size, skipped=taken.skipped,
@@ -193,6 +208,7 @@ class Research:
 
     def undo(self) -> str:
         """The workspace as it was before the last step that changed it; the brain is told."""
+        self.desk.journal.flush()
         saved = self.desk.journal.read(lambda s: list(s.workspaces))
         if not saved:
             return "no step has changed the workspace"

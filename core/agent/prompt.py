@@ -45,10 +45,11 @@ Tools
 """System prompt as smolagents fills it in."""
 
 
-def task_message(state: RunState, task: str) -> str:
+def task_message(state: RunState) -> str:
     """The first message: goal, task, budget as it was when the run began, and what is fixed."""
-    fixed = f" Fixed by the person: {msgspec.json.encode(state.scope, order='sorted').decode()}." if state.scope else ""
-    return f"{state.goal}\n\nTask: {task}. Base model: {state.model}.{fixed} Begin with read_task; it also tells the budget."
+    scope = state.scope_at_start
+    fixed = f" Fixed by the person: {msgspec.json.encode(scope, order='sorted').decode()}." if scope else ""
+    return f"{state.goal}\n\nTask: {state.task}. Base model: {state.model}.{fixed} Begin with read_task; it also tells the budget."
 
 
 def steering_message(text: str) -> str:

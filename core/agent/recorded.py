@@ -78,7 +78,7 @@ class RecordedModel(Model):
             answer, self.recovered = self.recovered, None
             return as_message(answer)
         step = self.step + 1
-        self.desk.emit(e.StepStarted(step=step))
+        self.desk.emit_soon(e.StepStarted(step=step))
         while True:
             try:
                 answer = self._request(step, messages, options)
@@ -112,7 +112,7 @@ class RecordedModel(Model):
                 self._failed(step, error, attempt)
                 continue
             completed = self._completed(step, answer, time.monotonic() - began)
-            self.desk.emit(completed)
+            self.desk.emit_soon(completed)
             return completed
         raise AssertionError("unreachable: the last attempt raises")
 
@@ -155,7 +155,8 @@ class RecordedModel(Model):
             step=step, text=text[:MOST_TEXT], tool_calls=calls, input_tokens=given, output_tokens=written,
             cached_tokens=cached, cost_usd=self._cost(answer, given, written, cached), seconds=seconds,
         )  # fmt: skip
-        clean = self.desk.journal.clean(completed)
+        # As the log will have it, keys sorted: memory now and memory rebuilt are then the same to the byte.
+        clean = msgspec.json.decode(e.encode(self.desk.journal.clean(completed)), type=e.ModelCompleted)
         if len(e.encode(clean)) > MOST_BYTES:  # 300 kB of arguments: the log takes 128, and no tool needs them
             cut = [e.ToolCall(id=c.id, name=c.name, arguments=_cut(c.arguments)) for c in calls]
             clean = self.desk.journal.clean(msgspec.structs.replace(completed, text=text[:2000], tool_calls=cut))
