@@ -162,7 +162,8 @@ class InternAgent(ToolCallingAgent):
                 self.gate.repeat(call, definition, arguments)
             # What has an effect, or takes long, is in the log before it begins; a look is recorded with its result.
             say = desk.emit_soon if definition.effect == "pure" and not definition.waits else desk.emit
-            say(e.ToolStarted(call=call, tool=name))
+            if open_call is None or not open_call.started:
+                say(e.ToolStarted(call=call, tool=name))
             told = self._run(definition, arguments)
         except InternError as error:
             stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)

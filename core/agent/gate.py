@@ -95,7 +95,7 @@ class Gate:
         desk = self.desk
         if approval not in desk.state.approvals:
             self._request(approval, call, definition, arguments, reason)
-        desk.wait_until(lambda s: bool(s.approvals[approval].decision), None)
+        desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
         decided = desk.state.approvals[approval]
         if decided.decision == "denied":
             raise Denied(

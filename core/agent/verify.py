@@ -227,7 +227,8 @@ class _Again(Research):
 
     def system_prompt(self) -> str:
         request = next((event for _, event in self.tape.ahead() if event.type == "model_requested"), None)
-        digest = e.payload_of(request).system if request is not None else ""  # type: ignore[attr-defined]
+        asked = e.payload_of(request) if request is not None else None
+        digest = asked.system if isinstance(asked, e.ModelRequested) else ""
         return self.tape.blobs.get(digest).decode() if digest else self.agent.system_prompt
 
     def boundary(self) -> None:

@@ -192,7 +192,8 @@ def observations(messages: list[dict[str, Any]]) -> list[str]:
     """What the tools have said so far, as the model sees it."""
     out: list[str] = []
     for message in messages:
-        out += [part for part in text_of(message).split("Observation:\n")[1:]]
+        # Messages of one role in a row come as one: what a person said stands behind the last answer.
+        out += [part.partition("New task:\n")[0].strip() for part in text_of(message).split("Observation:\n")[1:]]
     return out
 
 

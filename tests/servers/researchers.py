@@ -118,7 +118,8 @@ class Malicious:
 def steered(messages: list[dict[str, Any]]) -> list[str]:
     """What a person said so far, as the model sees it."""
     mark = "Message from the person you work for"
-    return [text_of(m).split("): ", 1)[1] for m in messages if mark in text_of(m)]
+    said = "\n".join(text_of(m) for m in messages)
+    return [part.split("): ", 1)[1].partition("\n")[0] for part in said.split(mark)[1:]]
 
 
 def _value(text: str) -> Any:

@@ -184,5 +184,7 @@ class Person(threading.Thread):
                         "",
                         {"approval": waiting.id, "arguments_hash": waiting.arguments_hash},
                     )
+                for question in [q for q in state.questions.values() if not q.answer]:
+                    command(self.run_folder, "answer", "yes, go on", {"question": question.id})
                 if state.status == "paused":
                     command(self.run_folder, "resume")
