@@ -151,6 +151,11 @@ def _run_forked(state: RunState, event: Event, p: e.RunForked) -> None:
     budget = state.budget
     budget.usd_used, budget.tokens_used, budget.cached_tokens, budget.paused_us, budget.warned = 0.0, 0, 0, 0, []
     state.status, state.reason, state.report, state.finished_ts, state.stop_reason = "created", "", "", None, ""
+    # The parent's held-out scores are its own: the fork reads that split once, at its end.
+    state.evaluations = {k: x for k, x in state.evaluations.items() if x.split != "heldout"}
+    state.scores.heldout_baseline = state.scores.heldout_best = state.scores.heldout_delta = None
+    state.scores.heldout_interval, state.scores.heldout_seq = None, 0
+    state.parent = p.parent
 
 
 @on(e.SettingsChanged)

@@ -36,16 +36,20 @@ from core.evaluation.benchmark import Request, run_benchmark
 from core.evaluation.models import check_model
 from core.evaluation.prompting import choose_format, read_tokenizer_config
 from core.evaluation.stats import wilson
+from core.final_model import promote_folder
 from core.finish import finish
 from core.fold import Folder
 from core.home import HostInfo, Summary, boot_id, cache_dir, process_started, socket_path, write_json
 from core.journal import Journal
 from core.literature.library import Literature
+from core.notify import Notifier
 from core.state import RunState
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tools import all_tools
+from core.tools.evaluate import decoding_of, stop_ids_of
 from core.tools.servers import Servers
+from core.training.promote import recover_swap
 from core.watcher import JobWatcher
 from store.errors import StoreError
 from store.event import Event
@@ -95,6 +99,7 @@ class _Host:
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
         self.guard = guards.record(self.desk.task, folder / "guard")
         self.summary = SummaryWriter(folder, self.journal)
+        self.notifier = Notifier(self.journal, state.title or state.run)
         self.quick = False
         self.failure = ""
         self.spent = ""
@@ -152,6 +157,7 @@ class _Host:
                 thread.join()
             self.telemetry.close()
             self.summary.write()
+            self.notifier.close()
             self.server.close()
         return 0 if self.journal.state.status == "finished" else 1
 
@@ -159,6 +165,7 @@ class _Host:
 
     def _begin(self) -> None:
         state, journal = self.journal.state, self.journal
+        self._restore_final()
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
@@ -173,6 +180,19 @@ class _Host:
                 journal.emit(e.JobAttached(job=job))
         self.restart_lost(lost)
         journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores))
+
+    def _restore_final(self) -> None:
+        """A fork has its parent's choice and not yet its model: made again from where it came from."""
+        state, final = self.journal.state, self.folder / "final_model"
+        recover_swap(final)
+        if not state.checkpoint or final.exists():
+            return
+        promoted = next(
+            p for event in reversed(self.past) if isinstance(p := e.payload_of(event), e.CheckpointPromoted)
+        )
+        found = state.evaluations[promoted.evaluation]
+        source = self.desk.model_path(promoted.source)
+        promote_folder(source, final, decoding_of(self.desk, found), stop_ids_of(self.desk, found), self.desk.prompting)
 
     def _lost(self, job: str) -> bool:
         try:

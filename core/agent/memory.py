@@ -78,6 +78,10 @@ class _Rebuilding:
             self.outputs[p.call] = f"ERROR: {p.error}"
         elif isinstance(p, e.ContextCompacted):
             self._compact(p)
+        elif isinstance(p, e.RunForked) and self.answer is not None:
+            # an end that was the parent's is not the fork's
+            ended = [c.id for c in self.answer.tool_calls if c.name == "final_answer"]
+            self.outputs |= dict.fromkeys(ended, "The run goes on from here: it was forked, with a budget of its own.")
         answer = self.answer
         if answer is not None and answer.tool_calls and all(c.id in self.outputs for c in answer.tool_calls):
             self.steps.append(step_of(answer, self.outputs))
@@ -110,7 +114,7 @@ _TELLING = frozenset(
     cls.type
     for cls in (
         e.CommandRequested, e.CommandApplied, e.CommandRejected, e.ModelRequested, e.ModelCompleted, e.ToolCompleted,
-        e.ToolFailed, e.ContextCompacted,
+        e.ToolFailed, e.ContextCompacted, e.RunForked,
     )
 )  # fmt: skip
 

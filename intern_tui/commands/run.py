@@ -40,6 +40,26 @@ def resume(a: argparse.Namespace) -> int:
     return _follow(folder, a)
 
 
+def fork(a: argparse.Namespace) -> int:
+    """Begin a new run at an event of another one."""
+    from core.fork import ForkRequest
+    from core.fork import fork as make
+
+    request = ForkRequest(
+        at=a.at,
+        steering=a.steer,
+        brain=a.brain,
+        hours=a.hours,
+        usd=a.usd,
+        tokens=a.tokens,
+        autonomy=a.autonomy,
+        effort=a.effort,
+    )
+    folder = make(find_run(a.run), request)
+    start_host(folder)
+    return _follow(folder, a)
+
+
 def _follow(folder: Path, a: argparse.Namespace) -> int:
     if a.detach:
         print(f"started {folder.name}")
