@@ -42,7 +42,9 @@ def test_neither_the_clock_nor_an_advice_makes_a_result_another_one() -> None:
 
 def step(n: int, observation: str) -> ActionStep:
     calls = [ToolCall(name="note", arguments={"content": f"c{n}"}, id=f"{n}.0")]
-    return ActionStep(step_number=n, timing=Timing(0.0, 0.0), model_output="", tool_calls=calls, observations=observation)
+    return ActionStep(
+        step_number=n, timing=Timing(0.0, 0.0), model_output="", tool_calls=calls, observations=observation
+    )
 
 
 def state() -> RunState:
