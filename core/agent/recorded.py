@@ -223,7 +223,8 @@ def arguments_of(raw: Any) -> dict[str, Any] | str:
         decoded = msgspec.json.decode(str(raw or "{}"))
     except msgspec.DecodeError:
         return str(raw)
-    return cast(dict[str, Any], decoded) if isinstance(decoded, dict) else str(raw)
+    # smolagents would make a list of "[1]" again, and memory rebuilt from the log would not be the memory there was
+    return cast(dict[str, Any], decoded) if isinstance(decoded, dict) else f"(no object) {raw}"
 
 
 def as_message(answer: e.ModelCompleted) -> ChatMessage:
