@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import time
 
+RESERVE = 0.12
+"""Share of the budget held back for the last evaluation; PostTrainBench's best agents leave about as much."""
+
+
+def reserve_of(limit_s: float) -> float:
+    """Seconds held back of a budget of `limit_s`."""
+    return min(1800.0, max(20.0, RESERVE * limit_s))
+
 
 class Clock:
     """Wall clock of one run in seconds; pauses do not count, a dead host's time does not either."""
@@ -14,6 +22,11 @@ class Clock:
         self._since: float | None = time.monotonic()
         self.reserve_s = 0.0
         """Held back for the held-out evaluation and the report."""
+
+    def set_limit(self, hours: float) -> None:
+        """A new budget, and what of it is held back for the end."""
+        self.limit_s = hours * 3600.0
+        self.reserve_s = reserve_of(self.limit_s)
 
     def pause(self) -> None:
         self._used_s, self._since = self.used_s, None

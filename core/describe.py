@@ -97,6 +97,12 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "run_resumed": lambda p: (f"resumed {p.reason}".strip(), "info"),
     "run_finished": _finished,
     "run_forked": lambda p: (f"forked from {p.parent} at event {p.parent_seq}", "info"),
+    "settings_changed": lambda p: ("changed: " + arguments({k: v for k, v in msgspec.to_builtins(p).items() if v is not None}), "info"),
+    "workspace_saved": lambda p: (f"workspace saved: {p.files} files, {p.changed} changed", "info"),
+    "workspace_restored": lambda p: (f"workspace is that of step {p.step} again" + (f": {p.reason}" if p.reason else ""), "waiting"),
+    "call_stalled": lambda p: (f"{p.what} has been silent for {p.seconds:.0f} s", "waiting"),
+    "job_paused": lambda p: (f"{p.job} paused at {shorten(p.checkpoint.rsplit('/', 1)[-1], 40)}", "waiting"),
+    "job_resumed": lambda p: (f"{p.job} goes on from {shorten(p.checkpoint.rsplit('/', 1)[-1], 40)}", "info"),
     "host_recovered": lambda p: (f"host {p.pid} recovered; running {p.running_jobs}, lost {p.lost_jobs}", "waiting"),
     "plan_updated": _plan,
     "step_started": lambda p: (f"step {p.step}", "info"),
@@ -148,7 +154,17 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
 }  # fmt: skip
 
 
-QUIET = frozenset({"metric_logged", "gpu_sampled", "tool_started", "step_started", "step_finished", "model_requested"})
+QUIET = frozenset(
+    {
+        "metric_logged",
+        "gpu_sampled",
+        "tool_started",
+        "step_started",
+        "step_finished",
+        "model_requested",
+        "workspace_saved",
+    }
+)
 """Types that would flood the feed; the Events screen shows them all."""
 
 BOOKKEEPING = frozenset({"update_plan", "budget", "note", "start_experiment", "conclude_experiment", "choose_remedy", "promote", "wait_for_jobs"})  # fmt: skip

@@ -73,6 +73,14 @@ class RunCreated(Payload, frozen=True, kw_only=True):
     parent: str | None = None
     parent_seq: int | None = None
     versions: dict[str, str] = {}
+    tokens: int = 0
+    """Tokens the brain may use; 0: no limit."""
+    disk_gb: float = 0.0
+    """Gigabytes the run's folder may take; 0: no limit."""
+    effort: str = ""
+    """Reasoning effort of the brain; empty: its own default."""
+    scope: dict[str, Any] = {}
+    """What the person named and nobody may change without asking: method, data, max_length, lora, ..."""
 
 
 @event("run_started")
@@ -130,6 +138,42 @@ class HostRecovered(Payload, frozen=True, kw_only=True):
     lost_jobs: list[str] = []
 
 
+@event("settings_changed")
+class SettingsChanged(Payload, frozen=True, kw_only=True):
+    """A person changed what the run may do or who decides. None: as it was."""
+
+    autonomy: str | None = None
+    hours: float | None = None
+    usd: float | None = None
+    tokens: int | None = None
+    disk_gb: float | None = None
+    brain: str | None = None
+    effort: str | None = None
+    scope: dict[str, Any] | None = None
+
+
+@event("workspace_saved")
+class WorkspaceSaved(Payload, frozen=True, kw_only=True):
+    """The workspace as it is after a step, by content: fork and undo bring it back."""
+
+    step: int
+    digest: str
+    """Blob of the manifest: {path: [digest, mode]}."""
+    files: int = 0
+    changed: int = 0
+    size: int = 0
+    """Bytes of all files."""
+    skipped: list[str] = []
+    """Files too large to keep."""
+
+
+@event("workspace_restored")
+class WorkspaceRestored(Payload, frozen=True, kw_only=True):
+    digest: str
+    step: int
+    reason: str = ""
+
+
 # --------------------------------------------------------------------------------------------------------- the plan
 
 
@@ -185,6 +229,9 @@ class ModelRequested(Payload, frozen=True, kw_only=True):
     """SHA-256 of the canonical messages: replay and verify compare it."""
     steering: list[int] = []
     """Sequence numbers of the steering commands first given to the model in this call."""
+    system: str = ""
+    """Blob of the system prompt."""
+    effort: str = ""
 
 
 @event("model_completed")
@@ -196,6 +243,8 @@ class ModelCompleted(Payload, frozen=True, kw_only=True):
     output_tokens: int = 0
     cost_usd: float = 0.0
     seconds: float = 0.0
+    cached_tokens: int = 0
+    """Of the input tokens: those the provider had in its cache."""
 
 
 @event("model_failed")
@@ -211,6 +260,21 @@ class ContextCompacted(Payload, frozen=True, kw_only=True):
     messages_before: int
     messages_after: int
     summary: str
+    digest: str = ""
+    """Blob of the whole summary: {text, words, lines}."""
+    kept: int = 0
+    """Steps of the memory's end that were kept as they are."""
+    state_seq: int = 0
+    """The event up to which the summary knows the run."""
+
+
+@event("call_stalled")
+class CallStalled(Payload, frozen=True, kw_only=True):
+    """A call to a model or a tool has been silent for long. It goes on; a person may interrupt it."""
+
+    what: str
+    seconds: float
+    call: str = ""
 
 
 @event("loop_detected")
@@ -500,6 +564,25 @@ class JobCancelled(Payload, frozen=True, kw_only=True):
     job: str
     reason: str
     seconds: float = 0.0
+
+
+@event("job_paused")
+class JobPaused(Payload, frozen=True, kw_only=True):
+    """A job saved a checkpoint and stopped; it can go on from there."""
+
+    job: str
+    checkpoint: str
+    seconds: float = 0.0
+
+
+@event("job_resumed")
+class JobResumed(Payload, frozen=True, kw_only=True):
+    """A paused or lost job goes on from a checkpoint under its own name."""
+
+    job: str
+    checkpoint: str
+    pid: int | None = None
+    reason: str = ""
 
 
 # -------------------------------------------------------------------------------------------------------- judgement

@@ -72,6 +72,11 @@ def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResul
         base, final = _both(desk, guard, SHORT_LIMIT, max(60.0, desk.clock.left_s))
     before = _record(desk, base, "base, held-out", desk.settings.model, None, None)
     difference = _difference(base, final)
+    if abs(base.n or 0) and base.n != final.n:
+        raise InternError(
+            f"The two held-out evaluations have {base.n} and {final.n} samples",
+            next="Evaluate both models again by hand",
+        )
     _record(desk, final, "final_model, held-out", str(desk.folder / "final_model"), difference, before)
     return base, final, difference
 
@@ -82,6 +87,10 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
 
     def measure(name: str, model: str) -> None:
         label = f"{name}, held-out"
+        before = measured(desk, name)
+        if before is not None:
+            results[name] = before
+            return
         request = Request(
             model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
             split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
@@ -91,6 +100,8 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
             results[name] = run_benchmark(desk.task, request, guard=guard)
         except InternError as error:
             results[name] = error
+        except Exception as error:  # noqa: BLE001 - a thread's bug must end this run in order, not vanish with the thread
+            results[name] = InternError(f"{type(error).__name__}: {error}")
 
     work = [("base", desk.settings.model), ("final_model", str(desk.folder / "final_model"))]
     if desk.gpus:  # two models may not fit one GPU
@@ -112,6 +123,17 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
     return base, final
 
 
+def measured(desk: Desk, name: str) -> BenchmarkResult | None:
+    """The held-out score of a model, if a host that died afterwards has recorded it: that split is read once."""
+    known = desk.state.evaluations.get(f"heldout-{name}")
+    if known is None or not known.done:
+        return None
+    return BenchmarkResult(
+        score=known.score, metric=desk.state.scores.metric, stderr=None, n=known.samples,
+        samples_path=known.samples_path or None, seconds=0.0, digest="",
+    )  # fmt: skip
+
+
 def _difference(base: BenchmarkResult, final: BenchmarkResult) -> Difference:
     if base.samples_path and final.samples_path:
         before = {s.id: float(s.correct) for s in read_samples(Path(base.samples_path))}
@@ -126,6 +148,9 @@ def _record(
 ) -> str:
     n = result.n or 1
     name = "heldout-base" if difference is None else "heldout-final_model"
+    known = desk.state.evaluations.get(name)
+    if known is not None and known.done:
+        return name
     desk.emit(
         e.EvaluationFinished(
             evaluation=name, label=label, model=model, split="heldout", samples=n, score=result.score,

@@ -108,8 +108,11 @@ def _mark(state: RunState, event: Event, kind: str, text: str) -> None:
 def _run_created(state: RunState, event: Event, p: e.RunCreated) -> None:
     state.run, state.goal, state.task, state.task_path = p.run, p.goal, p.task, p.task_path
     state.model, state.brain, state.autonomy, state.compute = p.model, p.brain, p.autonomy, p.compute
-    state.seed, state.parent = p.seed, p.parent
+    state.seed, state.parent, state.unattended = p.seed, p.parent, p.unattended
     state.budget.hours, state.budget.usd = p.hours, p.usd
+    state.budget.tokens, state.budget.disk_gb = p.tokens, p.disk_gb
+    state.effort, state.scope = p.effort, p.scope
+    state.scope_at_start = p.scope
     state.created_ts = event.ts
 
 
@@ -140,6 +143,46 @@ def _run_finished(state: RunState, event: Event, p: e.RunFinished) -> None:
     if p.baseline is not None:
         scores.heldout_baseline, scores.heldout_best = p.baseline, p.best
         scores.heldout_delta, scores.heldout_interval, scores.heldout_seq = p.delta, p.interval, event.seq
+
+
+@on(e.RunForked)
+def _run_forked(state: RunState, event: Event, p: e.RunForked) -> None:
+    # A fork has a budget of its own: what its parent used is not charged to it.
+    budget = state.budget
+    budget.usd_used, budget.tokens_used, budget.cached_tokens, budget.paused_us, budget.warned = 0.0, 0, 0, 0, []
+    state.status, state.reason, state.report, state.finished_ts, state.stop_reason = "created", "", "", None, ""
+    # The parent's held-out scores are its own: the fork reads that split once, at its end.
+    state.evaluations = {k: x for k, x in state.evaluations.items() if x.split != "heldout"}
+    state.scores.heldout_baseline = state.scores.heldout_best = state.scores.heldout_delta = None
+    state.scores.heldout_interval, state.scores.heldout_seq = None, 0
+    state.parent = p.parent
+
+
+@on(e.SettingsChanged)
+def _settings_changed(state: RunState, event: Event, p: e.SettingsChanged) -> None:
+    budget = state.budget
+    state.autonomy = state.autonomy if p.autonomy is None else p.autonomy
+    state.brain = state.brain if p.brain is None else p.brain
+    state.effort = state.effort if p.effort is None else p.effort
+    state.scope = state.scope if p.scope is None else p.scope
+    budget.hours = budget.hours if p.hours is None else p.hours
+    budget.usd = budget.usd if p.usd is None else p.usd
+    budget.tokens = budget.tokens if p.tokens is None else p.tokens
+    budget.disk_gb = budget.disk_gb if p.disk_gb is None else p.disk_gb
+
+
+@on(e.WorkspaceSaved)
+def _workspace_saved(state: RunState, event: Event, p: e.WorkspaceSaved) -> None:
+    state.workspace, state.workspace_step = p.digest, p.step
+    state.workspaces.append((p.digest, p.step))
+    del state.workspaces[:-50]
+
+
+@on(e.WorkspaceRestored)
+def _workspace_restored(state: RunState, event: Event, p: e.WorkspaceRestored) -> None:
+    state.workspace, state.workspace_step = p.digest, p.step
+    while state.workspaces and state.workspaces[-1][1] > p.step:
+        state.workspaces.pop()
 
 
 @on(e.HostRecovered)
@@ -188,6 +231,18 @@ def _model_requested(state: RunState, event: Event, p: e.ModelRequested) -> None
 def _model_completed(state: RunState, event: Event, p: e.ModelCompleted) -> None:
     state.budget.usd_used += p.cost_usd
     state.budget.tokens_used += p.input_tokens + p.output_tokens
+    state.budget.cached_tokens += p.cached_tokens
+
+
+@on(e.CallStalled)
+def _call_stalled(state: RunState, event: Event, p: e.CallStalled) -> None:
+    state.doing = f"{p.what}: stalled, silent for {p.seconds:.0f} s"
+
+
+@on(e.ToolStarted)
+def _tool_started(state: RunState, event: Event, p: e.ToolStarted) -> None:
+    if p.call in state.open_calls:
+        state.open_calls[p.call].started = True
 
 
 @on(e.ToolRequested)
@@ -226,6 +281,8 @@ def _outcome(state: RunState, cause: int | None, status: str, result: str) -> No
 @on(e.CommandApplied)
 def _command_applied(state: RunState, event: Event, p: e.CommandApplied) -> None:
     _outcome(state, event.cause, "applied", p.result)
+    if p.command == "stop":
+        state.stop_reason = next((c.text for c in state.commands if c.seq == event.cause), "") or "asked by a person"
 
 
 @on(e.CommandRejected)
@@ -383,6 +440,20 @@ def _job_cancelled(state: RunState, event: Event, p: e.JobCancelled) -> None:
     _end_job(state, event, p.job, "cancelled", p.reason, p.seconds)
 
 
+@on(e.JobPaused)
+def _job_paused(state: RunState, event: Event, p: e.JobPaused) -> None:
+    job = state.jobs.get(p.job)
+    if job is not None:
+        job.status, job.checkpoint, job.pid = "paused", p.checkpoint or job.checkpoint, None
+
+
+@on(e.JobResumed)
+def _job_resumed(state: RunState, event: Event, p: e.JobResumed) -> None:
+    job = state.jobs.get(p.job)
+    if job is not None:
+        job.status, job.pid, job.reason, job.ended_ts = "running", p.pid, "", None
+
+
 # -------------------------------------------------------------------------------------------------------- judgement
 
 
@@ -486,3 +557,10 @@ def _budget_charged(state: RunState, event: Event, p: e.BudgetCharged) -> None:
         state.budget.usd_used += p.amount
     elif p.kind == "tokens":
         state.budget.tokens_used += int(p.amount)
+    elif p.kind == "disk":
+        state.budget.disk_used = int(p.amount)
+
+
+@on(e.BudgetWarned)
+def _budget_warned(state: RunState, event: Event, p: e.BudgetWarned) -> None:
+    state.budget.warned.append(f"{p.kind} {p.fraction:g}")

@@ -10,7 +10,9 @@ import base64
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,27 +20,36 @@ from pathlib import Path
 from typing import Any
 
 from core import events as e
+from core.agent import budget
 from core.agent.brain import HOW_TO_USE_AN_LLM
 from core.agent.control import Control
+from core.agent.decisions import Rejected
 from core.agent.desk import Desk, Settings
+from core.agent.jobcontrol import resume_from_checkpoint
 from core.agent.loop import research
-from core.clock import Clock
+from core.clock import Clock, reserve_of
 from core.compute.local import LocalCompute
 from core.compute.telemetry import GpuSample, Telemetry
-from core.errors import InternError, Refused
+from core.errors import InternError, NotFound, Refused
 from core.evaluation import guard as guards
 from core.evaluation.benchmark import Request, run_benchmark
 from core.evaluation.models import check_model
 from core.evaluation.prompting import choose_format, read_tokenizer_config
 from core.evaluation.stats import wilson
+from core.final_model import promote_folder
 from core.finish import finish
 from core.fold import Folder
 from core.home import HostInfo, Summary, boot_id, cache_dir, process_started, socket_path, write_json
 from core.journal import Journal
 from core.literature.library import Literature
+from core.notify import Notifier
 from core.state import RunState
 from core.tables import TABLES
 from core.tasks import load_task
+from core.tools import all_tools
+from core.tools.evaluate import decoding_of, stop_ids_of
+from core.tools.servers import Servers
+from core.training.promote import recover_swap
 from core.watcher import JobWatcher
 from store.errors import StoreError
 from store.event import Event
@@ -48,15 +59,14 @@ from store.serve import LogServer
 CONTRACT_SAMPLES = 16
 """Samples of the look at the benchmark that only checks that evaluate.py works."""
 
-RESERVE = 0.12
-"""Share of the budget held back for the last evaluation; PostTrainBench's best agents leave about as much."""
+DISK_LOOK_S = 10.0
 
 GAP_S = 10.0
 """Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
 
 
-def host(folder: Path) -> int:
-    """Run the host of `folder` until its run ends. Returns the exit code."""
+def host(folder: Path, python: str = sys.executable) -> int:
+    """Run the host of `folder` until its run ends. Returns the exit code. `python` runs the jobs."""
     with EventLog.open(folder, TABLES) as log:
         started = process_started(os.getpid()) or 0.0
         socket = socket_path(folder)
@@ -64,14 +74,14 @@ def host(folder: Path) -> int:
             folder / "host.json", HostInfo(pid=os.getpid(), started=started, boot_id=boot_id(), socket=str(socket))
         )
         try:
-            return _Host(folder, log, socket).run()
+            return _Host(folder, log, socket, python).run()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 (folder / "host.json").unlink()
 
 
 class _Host:
-    def __init__(self, folder: Path, log: EventLog, socket: Path) -> None:
+    def __init__(self, folder: Path, log: EventLog, socket: Path, python: str) -> None:
         self.folder = folder
         self.past: list[Event] = list(log.events())
         state, used_s = _fold(self.past)
@@ -82,7 +92,7 @@ class _Host:
                 next=f"intern replay {state.run}, or intern fork",
             )
         self.journal = Journal(log, state)
-        self.desk = _desk(folder, self.journal, state, used_s)
+        self.desk = _desk(folder, self.journal, state, used_s, python)
         self.control = Control(self.desk)
         self.desk.compute.warm_up()
         self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
@@ -90,8 +100,11 @@ class _Host:
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
         self.guard = guards.record(self.desk.task, folder / "guard")
         self.summary = SummaryWriter(folder, self.journal)
+        self.notifier = Notifier(self.journal, state.title or state.run)
         self.quick = False
         self.failure = ""
+        self.spent = ""
+        """The budget that is used, once one is."""
         self._over = threading.Event()
         handlers = {"state": self._state, "command": self.control.command}
         self.server = LogServer(log, socket, handlers)
@@ -108,8 +121,17 @@ class _Host:
         for thread in threads:
             thread.start()
         status, reason = "finished", ""
+        servers = Servers(self.journal)
         try:
-            reason = research(self.desk, self.control, self.journal.state.brain, self.past)
+            if self.journal.state.stop_reason:  # a person's stop that a dead host could not carry out to its end
+                self.control.stop_reason = self.journal.state.stop_reason
+                self.desk.stopping.set()
+                reason = self.control.stop_reason
+            else:
+                tools = [*all_tools(), *servers.tools()]
+                reason = research(self.desk, self.control, self.past, tools)
+            self.past = []
+            reason = self.spent or reason
             status = "failed" if self.failure else "stopped" if self.control.stop_reason else "finished"
             reason = self.failure or reason
         except InternError as error:
@@ -120,6 +142,9 @@ class _Host:
         finally:
             # The watcher goes on: finish() stops jobs and waits for their last events.
             self._over.set()
+            self.desk.end()
+            self.control.end()
+            servers.close()
         try:
             finish(self.desk, self.guard, status, reason, quick=self.quick or bool(self.failure))
         except StoreError:
@@ -134,6 +159,7 @@ class _Host:
             self.telemetry.close()
             self.desk.compute.close()
             self.summary.write()
+            self.notifier.close()
             self.server.close()
         return 0 if self.journal.state.status == "finished" else 1
 
@@ -141,19 +167,49 @@ class _Host:
 
     def _begin(self) -> None:
         state, journal = self.journal.state, self.journal
+        self._restore_final()
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
             return
         running = [j.id for j in state.running_jobs()]
-        lost = [j for j in running if self.desk.compute.inspect(j).state == "lost"]
+        lost = [j for j in running if self._lost(j)]
         journal.emit(
             e.HostRecovered(pid=os.getpid(), open_calls=list(state.open_calls), running_jobs=running, lost_jobs=lost)
         )
         for job in running:
             if job not in lost:
                 journal.emit(e.JobAttached(job=job))
+        self.restart_lost(lost)
         journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores))
+
+    def _restore_final(self) -> None:
+        """A fork has its parent's choice and not yet its model: made again from where it came from."""
+        state, final = self.journal.state, self.folder / "final_model"
+        recover_swap(final)
+        if not state.checkpoint or final.exists():
+            return
+        promoted = next(
+            p for event in reversed(self.past) if isinstance(p := e.payload_of(event), e.CheckpointPromoted)
+        )
+        found = state.evaluations[promoted.evaluation]
+        source = self.desk.model_path(promoted.source)
+        promote_folder(source, final, decoding_of(self.desk, found), stop_ids_of(self.desk, found), self.desk.prompting)
+
+    def _lost(self, job: str) -> bool:
+        try:
+            return self.desk.compute.inspect(job).state == "lost"
+        except NotFound:
+            return True  # its folder is gone, or stayed where this run was copied from
+
+    def restart_lost(self, lost: list[str]) -> None:
+        """A reboot ends jobs without a word. One that left a checkpoint goes on from it, the others are failed."""
+        for job in lost:
+            with contextlib.suppress(Rejected, OSError):
+                resume_from_checkpoint(self.desk, job, "lost with its machine; taken up from its last checkpoint")
+                continue
+            reason = "lost: its supervisor is gone, it left no word on how it ended and no checkpoint to go on from"
+            self.journal.emit(e.JobFailed(job=job, reason=reason))
 
     def _check_contract(self) -> None:
         """One small look at the benchmark with the base model: an evaluate.py that is broken is found now, not at the end."""
@@ -205,22 +261,27 @@ class _Host:
             self.journal.emit_many([_gpu(s) for s in self.telemetry.sample(pids)])
 
     def _keep_time(self) -> None:
-        warned: set[float] = set()
+        """Budgets, four times a second; the disk every ten seconds, because looking costs."""
+        look, free = 0.0, None
         while not self._over.wait(0.25):
             clock = self.desk.clock
-            used = clock.used_s / clock.limit_s
-            for mark in (0.5, 0.8, 0.95):
-                if used >= mark and mark not in warned:
-                    warned.add(mark)
-                    if used < mark + 0.05:
-                        self.journal.emit(
-                            e.BudgetWarned(
-                                kind="wall", fraction=mark, used=clock.used_s / 3600, limit=clock.limit_s / 3600
-                            )
-                        )
-            if clock.work_left_s <= 0:
+            if time.monotonic() >= look:
+                look, free = time.monotonic() + DISK_LOOK_S, self._measure_disk()
+            state = self.journal.read(lambda s: s)
+            for warning in budget.warnings(state, clock):
+                self.journal.emit(warning)
+            reason = budget.spent(state, clock, free)
+            if reason and not self.desk.stopping.is_set():
+                self.spent = reason
                 self.desk.stopping.set()
                 self.journal.wake()
+
+    def _measure_disk(self) -> int:
+        if self.journal.state.budget.disk_gb > 0:
+            used = budget.folder_bytes(self.folder)
+            if abs(used - self.journal.state.budget.disk_used) > 1 << 20:
+                self.journal.emit(e.BudgetCharged(kind="disk", amount=float(used), what="the run's folder"))
+        return budget.free_bytes(self.folder)
 
     def _terminated(self, number: int, frame: object) -> None:
         self.control.stop_reason = "the host was told to end (SIGTERM)"
@@ -232,22 +293,22 @@ class _Host:
         return {"seq": seq, "state": base64.b64encode(data).decode()}
 
 
-def _desk(folder: Path, journal: Journal, state: RunState, used_s: float) -> Desk:
+def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python: str) -> Desk:
     task = load_task(state.task if state.task.startswith("pocket/") else state.task_path)
     card = check_model(state.model)
     source = Path(task.evaluate_path).read_text("utf-8", "replace")
     clock = Clock(state.budget.hours, used_s)
-    clock.reserve_s = min(1800.0, max(20.0, RESERVE * clock.limit_s))
+    clock.reserve_s = reserve_of(clock.limit_s)
     return Desk(
         folder=folder,
         settings=Settings(
             run=state.run, goal=state.goal, model=state.model, autonomy=state.autonomy, seed=state.seed,
-            hours=state.budget.hours, usd=state.budget.usd,
+            hours=state.budget.hours, usd=state.budget.usd, unattended=state.unattended,
         ),
         task=task,
         card=card,
         journal=journal,
-        compute=LocalCompute(folder / "jobs"),
+        compute=LocalCompute(folder / "jobs", python),
         literature=Literature(cache_dir()),
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
@@ -263,6 +324,8 @@ def _fold(past: list[Event]) -> tuple[RunState, float]:
             used_us += min(event.ts - last, int(GAP_S * 1e6))
         last = max(last, event.ts)
         folder.apply(event)
+        if event.type == "run_forked":
+            used_us, last = 0, 0  # a fork has a budget of its own
     return folder.state, used_us / 1e6
 
 

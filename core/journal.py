@@ -16,9 +16,13 @@ from core.fold import Folder
 from core.redact import Redactor
 from core.state import RunState, copy, to_bytes
 from store.event import Event, NewEvent
+from store.faults import point
 from store.log import EventLog
 
 T = TypeVar("T")
+PayloadT = TypeVar("PayloadT", bound=e.Payload)
+SERIES = frozenset({"metric_logged", "gpu_sampled"})
+"""Types that come by the clock: a planned death among them would be another one in every run."""
 
 
 class Journal:
@@ -30,6 +34,7 @@ class Journal:
         self._redact = redact or Redactor()
         self._changed = threading.Condition(threading.RLock())
         self._listeners: list[Callable[[Event], None]] = []
+        self._soon: list[NewEvent] = []
 
     def emit(
         self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None
@@ -41,11 +46,36 @@ class Journal:
         """Append several events in one commit."""
         return self._append([e.new(p, actor=actor, cause=cause) for p in payloads]) if payloads else []
 
+    def emit_soon(self, payload: e.Payload, *, actor: str = "host", id: str | None = None) -> int:
+        """Append with the next event that anybody emits, in one commit, before it. Returns the event's time.
+
+        For what has to be in order and need not be safe yet, because nothing is done upon it before the next event.
+        """
+        new = e.new(payload, actor=actor, id=id)
+        with self._changed:
+            self._soon.append(new)
+        return new.ts
+
+    def flush(self) -> None:
+        """Make what was emitted for soon durable now."""
+        with self._changed:
+            if self._soon:
+                self._append([])
+
     def _append(self, new: list[NewEvent]) -> list[Event]:
-        clean = [msgspec.structs.replace(n, payload=self._redact(n.payload)) for n in new]
         # One lock over append and fold keeps the fold in the log's order; batches make it cheap enough.
         with self._changed:
+            before, self._soon = self._soon, []
+            wanted = len(new)
+            new = [*before, *new]
+            clean = [msgspec.structs.replace(n, payload=self._redact(n.payload)) for n in new]
+            for n in new:
+                if n.type not in SERIES:
+                    point(f"before {n.type}")
             stored = self._log.append(clean)
+            for n in new:
+                if n.type not in SERIES:
+                    point(f"after {n.type}")
             for event in stored:
                 if event.seq > self._folder.state.seq:  # an id that was there already comes back with its old number
                     self._folder.apply(event)
@@ -53,7 +83,17 @@ class Journal:
         for listener in self._listeners:
             for event in stored:
                 listener(event)
-        return stored
+        return stored[len(stored) - wanted :] if wanted else []
+
+    def clean(self, payload: PayloadT) -> PayloadT:
+        """The payload as it will stand in the log, secrets masked."""
+        body = e.encode(payload)
+        masked = self._redact(body)
+        return payload if masked == body else msgspec.json.decode(masked, type=type(payload))
+
+    def clean_text(self, text: str) -> str:
+        """Text with its secrets masked: what is told to a brain, and what becomes a blob."""
+        return self._redact.text(text)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` after every event, on the thread that emitted it."""

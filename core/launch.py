@@ -10,10 +10,12 @@ import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from core import events as e
+from core.agent import scope
 from core.agent.brain import check_brain, parse_brain
 from core.agent.gate import TIERS
 from core.errors import InternError, NotFound, Refused, UsageError
@@ -50,6 +52,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     compute: str = "local"
     seed: int = 0
     unattended: bool = False
+    tokens: int = 0
+    disk_gb: float = 0.0
+    effort: str = ""
+    fixed: dict[str, Any] = {}
+    """What the person fixed, besides what the goal's own words fix."""
 
 
 def create_run(request: Request) -> Path:
@@ -64,6 +71,8 @@ def create_run(request: Request) -> Path:
         raise UsageError(f"{hours:g} hours is no budget", where="--hours", next="Give hours above 0, such as 0.1")
     if request.usd < 0 or not math.isfinite(request.usd):
         raise UsageError(f"{request.usd:g} dollars is no budget", where="--usd", next="Give 0 or more")
+    if request.tokens < 0 or request.disk_gb < 0 or not math.isfinite(request.disk_gb):
+        raise UsageError("A budget cannot be below 0", where="--tokens, --disk", next="Give 0 (no limit) or more")
     if request.autonomy not in TIERS:
         raise UsageError(
             f"No tier is called {request.autonomy!r}", where="--autonomy", next="Use one of " + ", ".join(TIERS)
@@ -90,7 +99,8 @@ def create_run(request: Request) -> Path:
     created = e.RunCreated(
         run=run, goal=goal, task=name, task_path=task.path, model=card.path, brain=request.brain,
         autonomy=request.autonomy, compute=request.compute, hours=hours, usd=request.usd, seed=request.seed,
-        unattended=request.unattended, versions=versions(),
+        unattended=request.unattended, versions=versions(), tokens=request.tokens, disk_gb=request.disk_gb,
+        effort=request.effort, scope={**scope.from_goal(request.goal), **request.fixed},
     )  # fmt: skip
     try:
         with EventLog.create(folder, TABLES) as log:

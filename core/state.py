@@ -41,7 +41,7 @@ class Job(msgspec.Struct):
     title: str
     experiment: str = ""
     status: str = "running"
-    """running, finished, failed, cancelled or lost."""
+    """running, paused, finished, failed, cancelled or lost."""
     pid: int | None = None
     backend: str = "local"
     effect_id: str = ""
@@ -196,6 +196,8 @@ class OpenCall(msgspec.Struct):
     effect_id: str
     arguments: dict[str, Any]
     ts: int = 0
+    started: bool = False
+    """The effect may have begun: tool_started is in the log."""
 
 
 class Device(msgspec.Struct):
@@ -250,6 +252,15 @@ class Budget(msgspec.Struct):
     usd_used: float = 0.0
     tokens_used: int = 0
     paused_us: int = 0
+    tokens: int = 0
+    """Limit; 0: none."""
+    disk_gb: float = 0.0
+    """Limit; 0: none."""
+    disk_used: int = 0
+    """Bytes of the run's folder when last measured."""
+    cached_tokens: int = 0
+    warned: list[str] = []
+    """Warnings given, as `wall 0.5`."""
 
 
 class RunState(msgspec.Struct):
@@ -271,6 +282,7 @@ class RunState(msgspec.Struct):
     autonomy: str = ""
     compute: str = ""
     seed: int = 0
+    unattended: bool = False
     parent: str | None = None
     title: str = ""
     status: str = "created"
@@ -305,6 +317,16 @@ class RunState(msgspec.Struct):
     """Path of final_model once one exists."""
     checkpoint_seq: int = 0
     report: str = ""
+    effort: str = ""
+    scope: dict[str, Any] = {}
+    scope_at_start: dict[str, Any] = {}
+    stop_reason: str = ""
+    """A person's stop that was applied: a new host only ends the run."""
+    workspace: str = ""
+    """Manifest blob of the last snapshot."""
+    workspace_step: int = 0
+    workspaces: list[tuple[str, int]] = []
+    """(manifest blob, step) of the last snapshots, newest last."""
 
     def running_jobs(self) -> list[Job]:
         return [job for job in self.jobs.values() if job.status == "running"]

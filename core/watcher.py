@@ -18,6 +18,7 @@ from core import events as e
 from core.compute.local import LocalCompute
 from core.compute.spec import JobStatus
 from core.compute.watch import MetricTail
+from core.ids import stable_id
 from core.journal import Journal
 from core.state import Job
 from core.training.detectors import Finding, Watch
@@ -34,6 +35,9 @@ class Watched:
         self.tail = MetricTail(folder / "metrics.jsonl")
         self.skip = job.metric_rows
         """Metric rows a host before this one has recorded already; the detectors still see them."""
+        self.rows = 0
+        """Rows read so far: a row keeps its number over every host, so what is said of it is said once."""
+        self.started_ts = job.started_ts
         self.watch = Watch(job.method, planned_steps=job.planned_steps)
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
@@ -76,6 +80,7 @@ class JobWatcher:
     def _read(self, watched: Watched) -> None:
         payloads: list[e.Payload] = []
         for row in watched.tail.read():
+            watched.rows += 1
             kind = row.get("kind")
             if kind == "metric":
                 values: dict[str, float] = row.get("values") or {}
@@ -90,17 +95,23 @@ class JobWatcher:
                         self.journal.emit_many(payloads)
                         payloads = []
                         self._diagnose(watched, findings)
-            elif kind == "checkpoint" and row.get("path") != watched.checkpoint:
+            elif kind == "checkpoint":
                 watched.checkpoint = str(row.get("path"))
-                payloads.append(
-                    e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0))
-                )
+                saved = e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0))
+                self.journal.emit_many(payloads)
+                payloads = []
+                self._say_once(watched, saved)
             elif kind == "result":
                 watched.result = {k: v for k, v in row.items() if k != "kind"}
                 watched.checkpoint = str(row.get("model") or watched.checkpoint)
             elif kind == "note":
-                payloads.append(e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
+                self._say_once(watched, e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
         self.journal.emit_many(payloads)
+
+    def _say_once(self, watched: Watched, payload: e.Payload) -> None:
+        """Record what a row says; a host after this one reads the row again and records nothing."""
+        key = f"{watched.id}:{watched.rows}:{payload.type}".encode()
+        self.journal.emit(payload, id=stable_id(watched.started_ts, str(self.run_folder.name).encode() + key))
 
     def _listen(self, watched: Watched) -> None:
         """A training that says nothing for long is stalled: its heartbeat tells."""
@@ -114,28 +125,43 @@ class JobWatcher:
 
     def _diagnose(self, watched: Watched, findings: list[Finding]) -> None:
         known = self.journal.read(
-            lambda s: {f.kind for f in s.failures if f.job == watched.id and f.severity == "failing"}
+            lambda s: {f.kind: f.stopped for f in s.failures if f.job == watched.id and f.severity == "failing"}
         )
         for finding in findings:
             key = f"{finding.kind}:{finding.severity}"
-            if key in watched.kinds or (finding.kind in known and finding.severity == "failing"):
+            if key in watched.kinds:
+                continue
+            if finding.kind in known and finding.severity == "failing":
+                if known[finding.kind]:  # a host before this one said so and died before it could stop the job
+                    self._stop_early(watched, finding)
                 continue
             watched.kinds.add(key)
             stop = finding.hopeless and not watched.stop_reason
+            name = f"{self.run_folder.name}:{watched.id}:{key}"
             self.journal.emit(
                 e.FailureDiagnosed(
                     job=watched.id, kind=finding.kind, first_step=finding.first_step, severity=finding.severity,
                     confidence=finding.confidence, evidence=list(finding.evidence), causes=list(finding.causes),
                     remedies=[r.text for r in finding.remedies], stopped=stop,
                     options=[msgspec.to_builtins(r) for r in finding.remedies],
-                )
+                ),
+                id=stable_id(watched.started_ts, name.encode()),
             )  # fmt: skip
             if stop:
-                watched.stop_reason = f"{finding.kind.replace('_', ' ')} from step {finding.first_step}: stopped early"
-                threading.Thread(target=self.compute.cancel, args=(watched.id,), daemon=True).start()
+                self._stop_early(watched, finding)
+
+    def _stop_early(self, watched: Watched, finding: Finding) -> None:
+        if watched.stop_reason:
+            return
+        watched.stop_reason = f"{finding.kind.replace('_', ' ')} from step {finding.first_step}: stopped early"
+        threading.Thread(target=self.compute.cancel, args=(watched.id,), daemon=True).start()
 
     def _end(self, watched: Watched, status: JobStatus) -> None:
         seconds = status.exit.seconds if status.exit else 0.0
+        if (watched.folder / "paused").exists() and status.state != "done":
+            self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
+            del self._watched[watched.id]
+            return
         log_tail = self._log_tail(watched)
         if watched.training and status.state != "cancelled":
             exit_code = status.exit.exit_code if status.exit else None

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="store_true", help="print the version")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _running(commands)
+    _forking(commands)
     _watching(commands)
     _steering(commands)
     _reading(commands)
@@ -53,6 +54,16 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--brain", default="playbook", help="playbook, hf:<model>, or openai:<model>@<url>")
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
     p.add_argument("--usd", type=float, default=0.0, help="dollars it may spend")
+    p.add_argument("--tokens", type=int, default=0, help="tokens the brain may use (0: no limit)")
+    p.add_argument("--disk", type=float, default=0.0, metavar="GB", help="gigabytes the run may take (0: no limit)")
+    p.add_argument("--effort", default="", help="reasoning effort of the brain: low, medium, high, ...")
+    p.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="what nobody may change without asking: method, data, lora, max_length, ...",
+    )
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
     p.add_argument("--compute", default="local", help="where jobs run")
     p.add_argument("--seed", type=int, default=0)
@@ -61,6 +72,21 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--plain", action="store_true", help="follow as lines")
     p.add_argument("--json", action="store_true", help="one final JSON object on one line")
     p = _add(commands, "resume", "run:resume", "take up a run whose host is gone", run=True)
+    p.add_argument("--detach", action="store_true")
+    p.add_argument("--plain", action="store_true")
+    p.add_argument("--json", action="store_true")
+
+
+def _forking(commands: Subparsers) -> None:  # type: ignore[valid-type]
+    p = _add(commands, "fork", "run:fork", "a new run that begins where another one was at an event", run=True)
+    p.add_argument("--at", type=int, required=True, metavar="SEQ", help="the event after which it goes its own way")
+    p.add_argument("--steer", default="", metavar="TEXT", help="what the brain is told first")
+    p.add_argument("--brain", help="another brain (default: the parent's)")
+    p.add_argument("--hours", type=float, help="its own budget (default: as long as the parent's)")
+    p.add_argument("--usd", type=float)
+    p.add_argument("--tokens", type=int)
+    p.add_argument("--autonomy", metavar="TIER")
+    p.add_argument("--effort")
     p.add_argument("--detach", action="store_true")
     p.add_argument("--plain", action="store_true")
     p.add_argument("--json", action="store_true")
@@ -86,9 +112,27 @@ def _steering(commands: Subparsers) -> None:  # type: ignore[valid-type]
         p.add_argument("run", metavar="R")
         p.add_argument("text", nargs="+")
     for name, help in (
+        ("pause-job", "save a checkpoint of a training and stop it"),
+        ("resume-job", "let a paused training go on from its checkpoint"),
+        ("stop-job", "let a job save its model and stop it"),
+        ("autonomy", "set up to which tier the run may go alone"),
+        ("budget", "set limits: hours=2 usd=5 tokens=1000000 disk=20"),
+        ("brain", "let another brain decide from the next step on"),
+        ("effort", "set the brain's reasoning effort"),
+        ("fix", "fix what nobody may change without asking: method=sft max_length=2048"),
+        ("note", "keep a note in the run's log"),
+        ("title", "name the run"),
+        ("answer", "answer the question the brain has asked"),
+    ):
+        p = _add(commands, name, "steer:tell", help)
+        p.add_argument("run", metavar="R")
+        p.add_argument("text", nargs="*" if name in ("pause-job", "resume-job", "stop-job", "fix") else "+")
+    for name, help in (
+        ("undo", "give the workspace back as it was before the last step that changed it"),
+        ("compact", "make room in the brain's context now"),
         ("pause", "stop at the next step; jobs go on"),
         ("unpause", "go on after a pause"),
-        ("interrupt", "end the present wait"),
+        ("interrupt", "end the present wait or model call; jobs go on"),
         ("stop", "end the run: last evaluation, report"),
     ):
         _add(commands, name, "steer:act", help, run=True)
@@ -97,6 +141,23 @@ def _steering(commands: Subparsers) -> None:  # type: ignore[valid-type]
         p.add_argument("run", metavar="R")
         p.add_argument("approval", metavar="ID", nargs="?", default="")
         p.add_argument("--reason", default="")
+        p.add_argument(
+            "--hash",
+            default="",
+            help="refuse unless the waiting arguments have this hash (as intern approvals shows it)",
+        )
+    p = _add(commands, "edit", "steer:edit", "let a waiting call go ahead with other arguments")
+    p.add_argument("run", metavar="R")
+    p.add_argument("approval", metavar="ID")
+    p.add_argument(
+        "arguments",
+        metavar="JSON",
+        help="the arguments it gets instead, as one JSON object; - reads them from standard input",
+    )
+    p.add_argument("--reason", default="")
+    p.add_argument("--hash", default="")
+    p = _add(commands, "approvals", "steer:approvals", "what waits for a person", run=True)
+    p.add_argument("--json", action="store_true")
 
 
 def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
@@ -111,8 +172,11 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p.add_argument("--salvage", action="store_true", help="read a damaged log up to its last good event")
     p = _add(commands, "report", "read:report", "print a run's report", run=True)
-    p = _add(commands, "verify", "read:verify", "check a run's log", run=True)
+    p = _add(
+        commands, "verify", "read:verify", "check a run's log, then run its loop again on what was recorded", run=True
+    )
     p.add_argument("--json", action="store_true")
+    p.add_argument("--log-only", action="store_true", help="only the log, not the loop")
     p = _add(commands, "sql", "read:sql", "query runs: views events, metrics, evals, jobs, papers, datasets, failures")
     p.add_argument("words", nargs="+", metavar="[R…] QUERY")
     p.add_argument("--json", action="store_true")
@@ -141,6 +205,7 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", metavar="FILE", help="write the results here too")
     p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
     p.add_argument("--json", action="store_true")
+    p.add_argument("--brain", metavar="B", help="ask this brain for one tool call and say how that went")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

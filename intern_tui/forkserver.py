@@ -101,6 +101,7 @@ def _start(folder: Path, launch: dict[str, Any]) -> Forked:
     code = 1
     try:
         os.setpgid(0, 0)
+        supervisor.lock.close()
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         os.chdir(folder)

@@ -46,11 +46,9 @@ def main(argv: list[str]) -> int:
 
 def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> int:
     """Start the job of `folder`, keep it, write down its end. The second supervisor of one folder does nothing."""
-    try:
-        os.close(os.open(folder / "supervisor.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        return 0
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
+    if not alone(folder) or (folder / "job.json").exists() or (folder / "exit.json").exists():
+        return 0  # a host that died and its successor both started this job: only one of us may
     began = time.time()
     try:
         child = start(folder, launch)
@@ -64,6 +62,23 @@ def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> i
     code = child.returncode
     finish(folder, code, time.time() - began, reason or ended(folder, code or 0))
     return 0
+
+
+lock: Any = None
+"""Of the folder; a forked job closes it, or it would hold the folder after its supervisor's death."""
+
+
+def alone(folder: Path) -> bool:
+    """Hold the folder's lock for as long as this process lives; False if another supervisor has it."""
+    global lock
+    import fcntl
+
+    lock = (folder / "launch.json").open("rb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:

@@ -1,30 +1,29 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-"""The smolagents agent with every call recorded: the model and each tool are wrapped so that a call is two events.
+"""The smolagents agent with every tool call recorded: the request is committed before the effect, the result before
+anybody reads it.
 
-smolagents' own callbacks fire after a step only, which is too late for durability; so `RecordedModel` and
-`InternAgent.execute_tool_call` commit the request before the effect and the result before anybody reads it.
-A tool that fails is an observation that says what to fix, never an exception through the loop.
+smolagents' own callbacks fire after a step only, which is too late for durability; so `execute_tool_call` is ours. A tool
+that fails is an observation that says what to fix, never an exception through the loop.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
-from collections.abc import Callable
 from io import StringIO
 from typing import Any, cast
 
-import msgspec
 from rich.console import Console
-from smolagents import AgentLogger, LogLevel, Model, Tool, ToolCallingAgent
-from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
+from smolagents import AgentLogger, LogLevel, Tool, ToolCallingAgent
+from smolagents.models import ChatMessage
 from smolagents.tools import validate_tool_arguments
 
 from core import events as e
 from core.agent.desk import Desk
 from core.agent.gate import Gate
+from core.agent.loops import LoopDetector, advice
+from core.agent.patience import Interruption, RunOver, patiently
 from core.agent.prompt import TEMPLATE
+from core.agent.recorded import EARLY_END, NO_CALL, RecordedModel
 from core.errors import InternError
 from core.tools.toolbox import ToolDef, observation
 
@@ -34,9 +33,8 @@ PREVIEW = 16_000
 OBSERVATION_LIMIT = 24_000
 """Characters of one observation a brain is given."""
 
-
-class RunOver(BaseException):
-    """Leaves the loop: the time is up or a person stopped the run. No `except Exception` may catch it."""
+HOPELESS = 15
+"""Calls in a row that could not even be carried out (unknown tool, no call at all): such a brain cannot do this."""
 
 
 class DeclaredTool(Tool):
@@ -59,155 +57,6 @@ class DeclaredTool(Tool):
         raise NotImplementedError(f"{self.name} runs through InternAgent.execute_tool_call")
 
 
-class RecordedModel(Model):
-    """Records every request and answer of a brain; retries what may pass; hands back recorded answers on recovery."""
-
-    def __init__(self, inner: Model, name: str, desk: Desk) -> None:
-        super().__init__()
-        self.inner = inner
-        self.name = name
-        self.desk = desk
-        self.recovered: e.ModelCompleted | None = None
-        """The last answer of a host that died before its tools ran: given back instead of asking again."""
-        self.delivering: list[int] = []
-        """Steering commands first shown to the model in the next call."""
-        self.after_interrupt: Callable[[], list[ChatMessage]] | None = None
-        """What to ask instead after a person interrupted a call: the memory with their words in it."""
-
-    def generate(self, messages: list[ChatMessage], **options: Any) -> ChatMessage:  # type: ignore[override]
-        if self.recovered is not None:
-            answer, self.recovered = self.recovered, None
-            return _message(answer)
-        step = self.desk.state.step + 1
-        self.desk.emit(e.StepStarted(step=step))
-        while True:
-            try:
-                return _message(self._request(step, messages, options))
-            except Interruption as error:
-                self.desk.emit(e.ModelFailed(step=step, error=str(error)))
-                if self.after_interrupt is None:
-                    raise
-                messages = self.after_interrupt()
-
-    def _request(self, step: int, messages: list[ChatMessage], options: dict[str, Any]) -> e.ModelCompleted:
-        characters = sum(len(_text(m)) for m in messages)
-        digest = hashlib.sha256("\x00".join(f"{m.role}\x01{_text(m)}" for m in messages).encode()).hexdigest()
-        self.desk.emit(
-            e.ModelRequested(
-                step=step, brain=self.name, messages=len(messages), characters=characters, digest=digest,
-                steering=self.delivering,
-            )
-        )  # fmt: skip
-        self.delivering = []
-        return self._ask(step, messages, options)
-
-    def _ask(self, step: int, messages: list[ChatMessage], options: dict[str, Any]) -> e.ModelCompleted:
-        for attempt in range(1, 7):
-            began = time.monotonic()
-            try:
-                answer = patiently(lambda: self.inner.generate(messages, **options), self.desk)
-            except Interruption:
-                raise
-            except Exception as error:
-                last = attempt == 6 or not _may_pass(error)
-                pause = None if last else min(60.0, 2.0**attempt)
-                self.desk.emit(
-                    e.ModelFailed(
-                        step=step, error=f"{type(error).__name__}: {error}"[:2000], attempt=attempt, retry_in_s=pause
-                    )
-                )
-                if pause is None:
-                    raise InternError(
-                        f"The brain {self.name} does not answer: {error}",
-                        where=f"step {step}",
-                        next="Check the endpoint with intern doctor, then intern resume",
-                    ) from error
-                self.desk.stopping.wait(pause)
-                continue
-            completed = self._completed(step, answer, time.monotonic() - began)
-            self.desk.emit(completed)
-            return completed
-        raise AssertionError("unreachable: the last attempt raises")
-
-    def _completed(self, step: int, answer: ChatMessage, seconds: float) -> e.ModelCompleted:
-        calls = [
-            e.ToolCall(id=f"{step}.{i}", name=c.function.name, arguments=_arguments(c.function.arguments))
-            for i, c in enumerate(answer.tool_calls or [])
-        ]
-        usage = answer.token_usage
-        return e.ModelCompleted(
-            step=step,
-            text=answer.content if isinstance(answer.content, str) else "",
-            tool_calls=calls,
-            input_tokens=usage.input_tokens if usage else 0,
-            output_tokens=usage.output_tokens if usage else 0,
-            seconds=seconds,
-        )
-
-
-def _arguments(raw: Any) -> dict[str, Any] | str:
-    if isinstance(raw, dict):
-        return raw  # pyright: ignore[reportUnknownVariableType]
-    try:
-        decoded = msgspec.json.decode(str(raw))
-    except msgspec.DecodeError:
-        return str(raw)
-    return cast(dict[str, Any], decoded) if isinstance(decoded, dict) else str(raw)
-
-
-def _message(answer: e.ModelCompleted) -> ChatMessage:
-    calls = [
-        ChatMessageToolCall(
-            id=c.id,
-            type="function",
-            function=ChatMessageToolCallFunction(name=c.name, arguments=c.arguments),
-        )
-        for c in answer.tool_calls
-    ]
-    return ChatMessage(role=MessageRole.ASSISTANT, content=answer.text, tool_calls=calls or None)
-
-
-def _text(message: ChatMessage) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(str(part.get("text", "")) for part in message.content or [])
-
-
-def _may_pass(error: Exception) -> bool:
-    """Rate limits, server errors, time-outs and dropped connections may pass; a wrong key or model does not."""
-    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int):
-        return status in (408, 409, 425, 429) or status >= 500
-    return isinstance(error, OSError) or "onnection" in type(error).__name__ or "imeout" in type(error).__name__
-
-
-class Interruption(InternError):
-    """A person interrupted the model call."""
-
-
-def patiently(ask: Callable[[], Any], desk: Desk) -> Any:
-    """Run a call that may hang on a thread of its own, so that interrupt and stop work while it does."""
-    box: dict[str, Any] = {}
-
-    def work() -> None:
-        try:
-            box["value"] = ask()
-        except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-            box["error"] = error
-
-    thread = threading.Thread(target=work, daemon=True, name="brain")
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.05)
-        if desk.stopping.is_set():
-            raise RunOver
-        if desk.interrupt.is_set() and thread.is_alive():
-            raise Interruption("The model call was interrupted by a person")
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
-
-
 class InternAgent(ToolCallingAgent):
     """ToolCallingAgent whose tool calls go through the gate and the log."""
 
@@ -215,6 +64,12 @@ class InternAgent(ToolCallingAgent):
         self.desk = desk
         self.gate = gate
         self.definitions = {definition.name: definition for definition in tools}
+        self.recorder = model
+        self.results: dict[str, str] = {}
+        """Results that calls of a recovered answer have already: they are told again, not carried out again."""
+        self.loops: LoopDetector | None = None
+        self._refused = 0
+        self._call_ids: list[str] = []
         super().__init__(
             tools=[DeclaredTool(definition) for definition in tools],
             model=model,
@@ -223,77 +78,157 @@ class InternAgent(ToolCallingAgent):
             max_steps=100_000,
             logger=AgentLogger(level=LogLevel.OFF, console=Console(file=StringIO())),
         )
-        self._call_ids: list[str] = []
+
+    def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
+        return self.recorder.transcript.messages([self.memory.system_prompt, *self.memory.steps])
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: Any) -> Any:
+        calls = chat_message.tool_calls or []
         # smolagents hands execute_tool_call no id: keep them in the order in which it works through them.
-        self._call_ids = [c.id for c in chat_message.tool_calls or []]
+        self._call_ids = [c.id for c in calls]
+        if len(calls) > 1:  # several approvals may wait at once
+            for c in calls:
+                definition, arguments = self.definitions.get(c.function.name), c.function.arguments
+                if definition is not None and isinstance(arguments, dict) and c.id not in self.results:
+                    self.gate.announce(c.id, definition, cast(dict[str, Any], arguments))
         yield from super().process_tool_calls(chat_message, memory_step)
+        memory_step.model_input_messages = None  # a copy of the whole memory in every step of it
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
-        call = self._call_ids.pop(0) if self._call_ids else f"{self.desk.state.step}.x"
+        call = self._call_ids.pop(0) if self._call_ids else f"{self.recorder.step}.x"
+        if call in self.results:
+            return self.results.pop(call)
         if self.desk.stopping.is_set():
             raise RunOver
         if tool_name == "final_answer":
-            return super().execute_tool_call(tool_name, arguments)
-        definition = self.definitions.get(tool_name)
+            said = arguments if isinstance(arguments, str) else str(arguments.get("answer", ""))
+            return said
+        problem, checked = self._check(tool_name, arguments)
+        if problem:
+            return self._refuse(call, tool_name, arguments, problem)
+        self._refused = 0
+        return self._carry_out(call, self.definitions[tool_name], checked)
+
+    # --------------------------------------------------------------------------------------------- what cannot be done
+
+    def _check(self, name: str, arguments: dict[str, Any] | str) -> tuple[str, dict[str, Any]]:
+        """What is wrong with a call, in words that say what to send instead; and the arguments without empty ones."""
+        if name == NO_CALL:
+            return "The reply held no tool call. Answer with one call of a tool; to end the run call final_answer", {}
+        if name == EARLY_END:
+            return "final_answer has to be the only call of a reply. The other calls were carried out", {}
+        definition = self.definitions.get(name)
         if definition is None:
             known = ", ".join([*self.definitions, "final_answer"])
-            return self._refuse(call, tool_name, arguments, f"There is no tool {tool_name!r}. Tools: {known}")
+            return f"There is no tool {name!r}. Tools: {known}", {}
         if isinstance(arguments, str):
             if arguments:
-                return self._refuse(
-                    call, tool_name, arguments, 'The arguments are not one JSON object. Send {"name": value, ...}'
-                )
+                return f'The arguments are not one JSON object (perhaps cut off): {arguments[:200]!r}. Send {{"name": value, ...}}. {name} takes: {_signature(definition)}', {}  # fmt: skip
             arguments = {}
-        arguments = {k: v for k, v in arguments.items() if v is not None}
+        given = {k: v for k, v in arguments.items() if v is not None}
         try:
-            validate_tool_arguments(cast(Tool, self.tools[tool_name]), arguments)
+            validate_tool_arguments(cast(Tool, self.tools[name]), given)
         except (ValueError, TypeError) as error:
-            return self._refuse(call, tool_name, arguments, f"{error}. {tool_name} takes: {_signature(definition)}")
-        return self._carry_out(call, definition, arguments)
+            return f"{error}. {name} takes: {_signature(definition)}", {}
+        return "", given
 
     def _refuse(self, call: str, tool: str, arguments: dict[str, Any] | str, error: str) -> str:
         shown = arguments if isinstance(arguments, dict) else {"text": arguments[:500]}
-        self.desk.emit(e.ToolRequested(call=call, tool=tool, arguments=shown, step=self.desk.state.step))
-        self.desk.emit(e.ToolFailed(call=call, tool=tool, error=error, kind="usage"))
+        if call not in self.desk.state.open_calls:
+            self.desk.emit(
+                e.ToolRequested(call=call, tool=tool[:200], arguments=_shortened(shown), step=self.recorder.step)
+            )
+        error = self.desk.journal.clean_text(error)
+        self.desk.emit(e.ToolFailed(call=call, tool=tool[:200], error=error, kind="usage"))
+        self._refused += 1
+        if self._refused >= HOPELESS:
+            raise Hopeless(
+                f"The brain {self.recorder.name} sent {self._refused} calls in a row that cannot be carried out",
+                where=f"step {self.recorder.step}",
+                next="Try another brain: intern fork this run with --brain",
+            )
         return f"ERROR: {error}"
+
+    # ------------------------------------------------------------------------------------------------ what can be done
 
     def _carry_out(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> str:
         desk, name = self.desk, definition.name
-        desk.call = call
-        request = e.ToolRequested(
-            call=call, tool=name, arguments=arguments, effect=definition.effect,
-            effect_id=desk.effect_id() if definition.effect == "keyed" else "", tier=definition.tier, step=desk.state.step,
-        )  # fmt: skip
-        if call not in desk.state.open_calls:  # a call taken up again after a crash was requested already
-            desk.emit(request)
+        open_call = desk.state.open_calls.get(call)
+        desk.begin(call, definition.effect, arguments, definition.tier, name, self.recorder.step)
         began = time.monotonic()
         try:
             arguments = self.gate.admit(call, definition, arguments)
-            desk.emit(e.ToolStarted(call=call, tool=name))
-            told = observation(definition.run(desk, **arguments))
+            if open_call is not None and open_call.started and definition.effect == "unsafe":
+                self.gate.repeat(call, definition, arguments)
+            # What has an effect, or takes long, is in the log before it begins; a look is recorded with its result.
+            say = desk.emit_soon if definition.effect == "pure" and not definition.waits else desk.emit
+            if open_call is None or not open_call.started:
+                say(e.ToolStarted(call=call, tool=name))
+            told = self._run(definition, arguments)
         except InternError as error:
-            kind = "interrupted" if desk.interrupt.is_set() else "error"
-            desk.emit(e.ToolFailed(call=call, tool=name, error=str(error), kind=kind, seconds=time.monotonic() - began))
+            stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)
+            kind = getattr(error, "kind", "interrupted" if stopped else "error")
+            text = desk.journal.clean_text(str(error))
+            desk.emit(e.ToolFailed(call=call, tool=name, error=text, kind=kind, seconds=time.monotonic() - began))
             if desk.stopping.is_set():
                 raise RunOver from error
-            return f"ERROR: {error}"
-        told = (
-            told
-            if len(told) <= OBSERVATION_LIMIT
-            else told[:OBSERVATION_LIMIT] + f"\n[cut: {len(told)} characters in all]"
-        )
-        digest = desk.blobs.put(told.encode()) if len(told) > PREVIEW else ""
-        seconds = time.monotonic() - began
-        desk.emit(
+            return self._noticed(name, arguments, f"ERROR: {text}")
+        finally:
+            desk.end()
+        return self._completed(call, definition, arguments, told, time.monotonic() - began)
+
+    def _run(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
+        def work() -> str:
+            return observation(definition.run(self.desk, **arguments))
+
+        try:
+            return patiently(work, self.desk, definition.name, waits=definition.waits, timeout_s=definition.timeout_s)
+        except InternError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+            # A bug in one tool, or input nobody thought of, is told to the brain and stands in the log; the run goes on.
+            raise InternError(
+                f"{definition.name} broke: {type(error).__name__}: {error}",
+                next="Try it with other arguments, or another way",
+            ) from error
+
+    def _completed(self, call: str, definition: ToolDef, arguments: dict[str, Any], told: str, seconds: float) -> str:
+        desk, name = self.desk, definition.name
+        told = desk.journal.clean_text(told)
+        if len(told) > OBSERVATION_LIMIT:
+            told = told[: OBSERVATION_LIMIT - 60] + f"\n[cut: {len(told)} characters in all]"
+        told = self._noticed(name, arguments, told)
+        digest = desk.blobs.put(told.encode("utf-8", "replace")) if len(told) > PREVIEW else ""
+        say = desk.emit_soon if definition.effect in ("pure", "idempotent") else desk.emit
+        say(
             e.ToolCompleted(call=call, tool=name, output=told[:PREVIEW], digest=digest, size=len(told), seconds=seconds)
         )
         return told
 
+    def _noticed(self, name: str, arguments: dict[str, Any], told: str) -> str:
+        """The result, with an advice where the brain goes round in circles."""
+        if self.loops is None:
+            return told
+        jobs = self.desk.journal.read(lambda s: bool(s.running_jobs()))
+        count = self.loops.saw(name, arguments, told, jobs_running=jobs)
+        if not count:
+            return told
+        said = advice(name, count)
+        self.desk.emit(e.LoopDetected(tool=name, repeats=count, advice=said.strip()))
+        return told + said
+
+
+class Hopeless(InternError):
+    """The brain cannot use tools."""
+
 
 def _signature(definition: ToolDef) -> str:
-    return ", ".join(f"{n}: {f['type']}{'?' if f.get('nullable') else ''}" for n, f in definition.inputs.items())
+    return ", ".join(f"{n}: {f['type']}{'?' if f.get('nullable') else ''}" for n, f in definition.inputs.items()) or "nothing"  # fmt: skip
+
+
+def _shortened(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a refused call may be of any size; the model's own words are in its answer."""
+    return {str(k)[:100]: v[:2000] if isinstance(v, str) else v for k, v in list(arguments.items())[:50]}
 
 
 def _templates() -> Any:

@@ -66,13 +66,9 @@ def make_model(spec: BrainSpec, seed: int) -> Any:
         from core.agent.playbook import PlaybookModel
 
         return PlaybookModel(seed, spec.kind)
+    from core.agent.endpoint import Endpoint, hf_router
+
     if spec.kind == "hf":
-        from smolagents import InferenceClientModel
-
-        return InferenceClientModel(model_id=spec.model, token=os.environ.get("HF_TOKEN"), timeout=120, retry=False)
-    from smolagents import OpenAIModel
-
-    key = os.environ.get("OPENAI_API_KEY") or "none"
-    # Retries are ours (core/agent/agent.py): recorded, and interruptible while they wait.
-    options: dict[str, Any] = {"timeout": 120, "max_retries": 0}
-    return OpenAIModel(model_id=spec.model, api_base=spec.url or None, api_key=key, client_kwargs=options, retry=False)
+        key = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or "none"
+        return Endpoint(spec.model, hf_router(), key)
+    return Endpoint(spec.model, spec.url, os.environ.get("OPENAI_API_KEY") or "none")

@@ -1,7 +1,7 @@
 """A person's commands: requested, then applied or rejected with a reason; each is an event.
 
-Commands come in on the server's threads; those that change the agent's course wait for its next step boundary, where
-the agent's own thread takes them up.
+Commands come in on the server's threads, from any number of clients, and are taken one at a time, in the order of their
+events. Those that change the agent's course wait for its next step boundary, where the agent's own thread takes them up.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core.agent import decisions, jobcontrol, settings
+from core.agent.decisions import Rejected
 from core.agent.desk import Desk
-from core.agent.gate import TIERS, arguments_hash
 
 Arguments = dict[str, Any]
+Handler = Callable[[int, str, Arguments], str | None]
 
-
-class Rejected(Exception):
-    """A command that cannot be carried out; the text is the reason."""
+__all__ = ["Control", "Rejected"]
 
 
 class Control:
@@ -30,56 +30,76 @@ class Control:
         self.desk = desk
         self.stop_reason = ""
         self._lock = threading.Lock()
-        self._messages: list[tuple[int, str]] = []
+        self._order = threading.Lock()
+        """Held while a command is taken: its outcome is logged before the next one is looked at."""
+        self._messages: list[tuple[int, str, str]] = []
+        self._later: list[tuple[int, str, Callable[[], str]]] = []
+        """What the agent's thread has to do at its boundary: (seq, command, work)."""
         self._pause_seq: int | None = None
         self._resumed = threading.Event()
+        self._undelivered: list[int] = []
+        self.compact: Callable[[], str] | None = None
+        """Set by the loop: makes room in the brain's context now."""
+        self.undo: Callable[[], str] | None = None
+        """Set by the loop: the workspace as it was before the last step that changed it."""
+        self.idle = threading.Event()
+        """Set while the agent's thread is at rest in a pause."""
         # A handler returns what it did, or None where the outcome comes later, at the boundary.
-        self._handlers: dict[str, Callable[[int, str, Arguments], str | None]] = {
+        self._handlers: dict[str, Handler] = {
             "steer": self._steer,
             "queue": self._steer,
             "interrupt": self._interrupt,
             "pause": self._pause,
             "resume": self._resume,
             "stop": self._stop,
-            "approve": self._approve,
-            "edit": self._edit,
-            "deny": self._deny,
-            "stop-job": self._stop_job,
-            "answer": self._answer,
-            "note": self._note,
-            "title": self._title,
-            "autonomy": self._autonomy,
+            "undo": self._at_boundary("undo", lambda: self._call(self.undo)),
+            "compact": self._at_boundary("compact", lambda: self._call(self.compact)),
+            **{name: self._plain(f) for name, f in decisions.HANDLERS.items()},
+            **{name: self._plain(f) for name, f in jobcontrol.HANDLERS.items()},
+            **{name: self._plain(f) for name, f in settings.HANDLERS.items()},
         }
 
     # --------------------------------------------------------------------------------------------------- coming in
 
     def command(self, request: Arguments) -> Arguments:
         """Handle one command from a client; the answer goes back to it."""
-        name, text = str(request.get("command", "")), str(request.get("text") or "")
-        arguments = msgspec.convert(request.get("arguments") or {}, dict[str, Any])
-        client = str(request.get("client") or "")
-        asked = e.CommandRequested(command=name, text=text, arguments=arguments, client=client)
-        seq = self.desk.journal.emit(asked, actor="user").seq
+        name, text = str(request.get("command", ""))[:100], str(request.get("text") or "")
+        if len(text) > 50_000:
+            text = text[:50_000] + " [cut]"
+        with self._order:
+            return self._take(name, text, request)
+
+    def _take(self, name: str, text: str, request: Arguments) -> Arguments:
+        journal, problem = self.desk.journal, ""
+        try:
+            arguments = msgspec.convert(request.get("arguments") or {}, dict[str, Any])
+        except msgspec.ValidationError as error:
+            arguments, problem = {}, f"the arguments are no JSON object: {error}"
+        asked = e.CommandRequested(
+            command=name, text=text, arguments=arguments, client=str(request.get("client") or "")[:100]
+        )
+        seq = journal.emit(asked, actor="user").seq
         handler = self._handlers.get(name)
         try:
-            if handler is None:
-                raise Rejected(f"there is no command {name!r}; known: {', '.join(self._handlers)}")
-            if self.desk.state.status in ("finished", "failed", "stopped") or self.desk.stopping.is_set():
-                raise Rejected(
-                    "the run is ending" if self.desk.stopping.is_set() else f"the run is {self.desk.state.status}"
-                )
-            result = handler(seq, text, arguments)
+            if problem or handler is None:
+                raise Rejected(problem or f"there is no command {name!r}; known: {', '.join(self._handlers)}")
+            if self.desk.state.status in ("finished", "failed", "stopped"):
+                raise Rejected(f"the run is {self.desk.state.status}")
+            if self.desk.stopping.is_set() and name not in ("note", "title"):
+                raise Rejected("the run is ending")
+            result = handler(seq, journal.clean_text(text), arguments)
         except Rejected as error:
-            self.desk.journal.emit(e.CommandRejected(command=name, reason=str(error)), cause=seq)
+            journal.emit(e.CommandRejected(command=name, reason=str(error)), cause=seq)
             return {"ok": False, "error": str(error), "seq": seq}
         if result is not None:
-            self.desk.journal.emit(e.CommandApplied(command=name, result=result), cause=seq)
-        return {"ok": True, "seq": seq}
+            journal.emit(e.CommandApplied(command=name, result=result), cause=seq)
+        return {"ok": True, "seq": seq, "result": result or ""}
 
-    def take_back(self, pending: list[tuple[int, str]]) -> None:
-        """Messages that a dead host never gave to the brain."""
+    def take_back(self, pending: list[tuple[int, str, str]], undelivered: list[int]) -> None:
+        """Words that a dead host never gave to the brain, and those it gave to its memory only."""
         with self._lock:
             self._messages[:0] = pending
+            self._undelivered = list(undelivered)
 
     # ------------------------------------------------------------------------------------------------ the boundary
 
@@ -89,13 +109,40 @@ class Control:
         Returns the commands whose text the next model call will show.
         """
         self.desk.interrupt.clear()
+        self._do_later()
         self._pause_here()
+        self._do_later()
         with self._lock:
             messages, self._messages = self._messages, []
-        for seq, text in messages:
+            delivering, self._undelivered = self._undelivered, []
+        # What was said to be heard at once comes before what was queued as the next turn.
+        for seq, command, text in sorted(messages, key=lambda m: (m[1] == "queue", m[0])):
             give(text)
-            self.desk.journal.emit(e.CommandApplied(command="steer", result="goes into the next model call"), cause=seq)
-        return [seq for seq, _ in messages]
+            self.desk.journal.emit(e.CommandApplied(command=command, result="goes into the next model call"), cause=seq)
+            delivering.append(seq)
+        return delivering
+
+    def end(self) -> None:
+        """The run ends: what is still waiting is told so."""
+        with self._lock:
+            waiting = [(seq, command) for seq, command, _ in self._messages]
+            waiting += [(seq, command) for seq, command, _ in self._later]
+            if self._pause_seq is not None:
+                waiting.append((self._pause_seq, "pause"))
+            self._messages, self._later, self._pause_seq = [], [], None
+        for seq, command in waiting:
+            self.desk.journal.emit(e.CommandRejected(command=command, reason="the run ended first"), cause=seq)
+
+    def _do_later(self) -> None:
+        with self._lock:
+            work, self._later = self._later, []
+        for seq, command, do in work:
+            try:
+                result = do()
+            except Rejected as error:
+                self.desk.journal.emit(e.CommandRejected(command=command, reason=str(error)), cause=seq)
+            else:
+                self.desk.journal.emit(e.CommandApplied(command=command, result=result), cause=seq)
 
     def _pause_here(self) -> None:
         with self._lock:
@@ -104,21 +151,26 @@ class Control:
             return
         desk = self.desk
         self._resumed.clear()
-        desk.emit(e.CommandApplied(command="pause", result="at the step boundary"), cause=seq)
-        desk.emit(e.RunPaused(reason="asked by a person", jobs_running=len(desk.state.running_jobs())), cause=seq)
+        jobs = [j.id for j in desk.state.running_jobs()]
+        said = f"at the step boundary; jobs that go on: {', '.join(jobs) or 'none'}"
+        desk.journal.emit(e.CommandApplied(command="pause", result=said), cause=seq)
+        desk.journal.emit(e.RunPaused(reason="asked by a person", jobs_running=len(jobs)), cause=seq)
         desk.clock.pause()
+        self.idle.set()
         while not self._resumed.wait(0.1) and not desk.stopping.is_set():
-            pass
+            self._do_later()  # undo, compact and the like need no running brain
+        self.idle.clear()
         desk.clock.resume()
-        desk.emit(e.RunResumed())
+        desk.journal.emit(e.RunResumed())
 
     # -------------------------------------------------------------------------------------------------- the agent
 
-    def _steer(self, seq: int, text: str, arguments: Arguments) -> str | None:
+    def _steer(self, seq: int, text: str, arguments: Arguments, command: str = "") -> str | None:
         if not text.strip():
             raise Rejected("there is no text to give to the brain")
+        asked = next((c.command for c in reversed(self.desk.state.commands) if c.seq == seq), "steer")
         with self._lock:
-            self._messages.append((seq, text))
+            self._messages.append((seq, asked, text))
         return None
 
     def _interrupt(self, seq: int, text: str, arguments: Arguments) -> str | None:
@@ -129,9 +181,11 @@ class Control:
         return None if text.strip() else "the wait ends; jobs go on"
 
     def _pause(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        if self.desk.state.status == "paused":
-            raise Rejected("the run is paused already")
         with self._lock:
+            if self.desk.state.status == "paused" or self._pause_seq is not None:
+                raise Rejected(
+                    "the run is paused already" if self._pause_seq is None else "a pause is asked for already"
+                )
             self._pause_seq = seq
         return None
 
@@ -155,74 +209,20 @@ class Control:
         self.desk.journal.wake()
         return f"ending: jobs stopped: {', '.join(jobs) or 'none'}; then the last evaluation and the report"
 
-    # -------------------------------------------------------------------------------------------------- approvals
-
-    def _waiting(self, name: str) -> str:
-        waiting = [a.id for a in self.desk.state.waiting_approvals()]
-        matches = [w for w in waiting if w == name] or [w for w in waiting if name and w.startswith(name)]
-        if not name and len(waiting) == 1:
-            matches = waiting
-        if len(matches) != 1:
-            raise Rejected(f"{name or 'that'} names no waiting approval; waiting: {', '.join(waiting) or 'none'}")
-        return matches[0]
-
-    def _decide(self, seq: int, name: str, decision: str, reason: str, arguments: Arguments | None = None) -> str:
-        approval = self.desk.state.approvals[name]
-        final = approval.arguments if arguments is None else arguments
-        digest = arguments_hash(approval.tool, final)
-        decided = e.ApprovalDecided(
-            approval=approval.id, decision=decision, arguments=final, arguments_hash=digest, reason=reason
-        )
-        self.desk.journal.emit(decided, actor="user", cause=seq)
-        return f"{approval.id} {decision}"
-
-    def _approve(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        return self._decide(seq, self._bound(arguments), "approved", text)
-
-    def _edit(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        changed = msgspec.convert(arguments.get("arguments") or {}, dict[str, Any])
-        return self._decide(seq, self._bound(arguments), "edited", text, changed)
-
-    def _deny(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        return self._decide(seq, self._bound(arguments), "denied", text)
-
-    def _bound(self, arguments: Arguments) -> str:
-        """The approval that is meant; a decision about other arguments than those waiting is refused."""
-        name = self._waiting(str(arguments.get("approval") or ""))
-        seen = arguments.get("arguments_hash")
-        if seen and seen != self.desk.state.approvals[name].arguments_hash:
-            raise Rejected("the arguments are not those that were shown")
-        return name
-
-    def _answer(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        waiting = [q.id for q in self.desk.state.questions.values() if not q.answer]
-        name = str(arguments.get("question") or (waiting[0] if len(waiting) == 1 else ""))
-        if name not in waiting:
-            raise Rejected(f"{name or 'that'} names no open question; open: {', '.join(waiting) or 'none'}")
-        if not text.strip():
-            raise Rejected("there is no text to answer with")
-        self.desk.journal.emit(e.QuestionAnswered(question=name, text=text), actor="user", cause=seq)
-        return f"{name} answered"
-
     # ------------------------------------------------------------------------------------------------------ others
 
-    def _stop_job(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        job = text.strip() or str(arguments.get("job") or "")
-        if job not in self.desk.state.jobs or self.desk.state.jobs[job].status != "running":
-            raise Rejected(f"{job or 'that'} is no running job")
-        threading.Thread(target=self.desk.compute.cancel, args=(job,), daemon=True).start()
-        return f"{job} is asked to save and stop"
+    def _plain(self, function: Callable[[Desk, int, str, Arguments], str]) -> Handler:
+        return lambda seq, text, arguments: function(self.desk, seq, text, arguments)
 
-    def _note(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        self.desk.journal.emit(e.NoteAdded(text=text), actor="user", cause=seq)
-        return "noted"
+    def _at_boundary(self, command: str, work: Callable[[], str]) -> Handler:
+        def later(seq: int, text: str, arguments: Arguments) -> str | None:
+            with self._lock:
+                self._later.append((seq, command, work))
+            return None
 
-    def _title(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        self.desk.journal.emit(e.NoteAdded(text=text, kind="title"), actor="user", cause=seq)
-        return "titled"
+        return later
 
-    def _autonomy(self, seq: int, text: str, arguments: Arguments) -> str | None:
-        if text not in TIERS:
-            raise Rejected(f"{text!r} is no tier; tiers: {', '.join(TIERS)}")
-        self.desk.settings = msgspec.structs.replace(self.desk.settings, autonomy=text)
-        return f"up to {text} without asking"
+    def _call(self, work: Callable[[], str] | None) -> str:
+        if work is None:
+            raise Rejected("the agent is not at work yet")
+        return work()

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from core import events as e
+from core.agent.patience import abandoned
 from core.clock import Clock
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
@@ -23,11 +24,15 @@ from core.errors import JobError, ToolError
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec, guess_verifier
 from core.home import boot_id
+from core.ids import stable_id
 from core.journal import Journal
 from core.literature.library import Literature
 from core.state import Job, RunState
 from core.tasks import ModelCard, Task
 from store.blobs import BlobStore
+
+if TYPE_CHECKING:
+    from core.tools.toolbox import ToolDef
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +46,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hours: float = 10.0
     usd: float = 0.0
     unattended: bool = False
+
+
+OPEN = ("running", "paused")
+"""A job that may still go on."""
+
+
+class Reply(NamedTuple):
+    """What a brain answered outside the main context."""
+
+    tool: str
+    arguments: dict[str, Any]
+    tokens: float
+    cost_usd: float
+
+
+class Admits(Protocol):
+    """The gate, as tools see it."""
+
+    def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]: ...
 
 
 class Interrupted(ToolError):
@@ -78,6 +102,13 @@ class Desk:
         self.stopping = threading.Event()
         self.call = ""
         """Id of the tool call being carried out: keyed effects derive their effect ids from it."""
+        self._call_ts = 0
+        self._said: dict[bytes, int] = {}
+        """What the present call has recorded, by content: see `_id`."""
+        self.gate: Admits | None = None
+        """Set by the agent: every call goes through it, a helper's too."""
+        self.ask_brain: Callable[[list[Any], list[Any]], Reply] | None = None
+        """Set by the agent: one question to the brain in a context of its own; None where it is a fixed policy."""
         self.prompting = prompting
         self._verifier = task.verifier
         self._max_new_tokens = task.max_new_tokens
@@ -90,7 +121,49 @@ class Desk:
 
     def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
         """Record something the agent did or learnt; returns its sequence number."""
+        self._still_wanted()
+        if id is None and self.call:
+            id = self._id(payload)
         return self.journal.emit(payload, actor="agent", cause=cause, id=id).seq
+
+    def emit_soon(self, payload: e.Payload) -> None:
+        """As `emit`, with the next event's commit: for what nothing is done upon before that."""
+        self._still_wanted()
+        self.journal.emit_soon(payload, actor="agent", id=self._id(payload) if self.call else None)
+
+    def begin(self, call: str, effect: str, arguments: dict[str, Any], tier: str, tool: str, step: int) -> None:
+        """A tool call is carried out from here on: recorded, unless a host before this one recorded it."""
+        known = self.state.open_calls.get(call)
+        if known is None:
+            self.call = call
+            effect_id = self.effect_id() if effect == "keyed" else ""
+            self.call = ""
+            request = e.ToolRequested(
+                call=call, tool=tool, arguments=arguments, effect=effect, effect_id=effect_id, tier=tier, step=step
+            )
+            self._call_ts = self.journal.emit_soon(request, actor="agent")
+        else:
+            self._call_ts = known.ts
+        self._said = {}
+        self.call = call
+
+    def end(self) -> None:
+        """The call has its result, or is about to get it."""
+        self.call = ""
+
+    def _id(self, payload: e.Payload) -> str:
+        """The same id for the same thing said by the same call: a call that is carried out again says it only once.
+
+        A UUIDv7 of the call's own time, so that the log finds it among its neighbours.
+        """
+        body = payload.type.encode() + b"\0" + e.encode(payload)
+        count = self._said[body] = self._said.get(body, 0) + 1
+        key = f"{self.settings.run}:{self.call}:{count}:".encode() + body
+        return stable_id(self._call_ts, key)
+
+    def _still_wanted(self) -> None:
+        if abandoned():
+            raise Interrupted("Nobody waits for this call any more")
 
     def next_id(self, prefix: str, taken: Callable[[RunState], Any]) -> str:
         return f"{prefix}-{1 + self.journal.read(lambda s: len(taken(s)))}"
@@ -200,6 +273,7 @@ class Desk:
         job: str | None = None,
     ) -> str:
         """Start a job once (an effect id already known is found again) and record it. Waits for a free slot."""
+        self._still_wanted()
         effect = self.effect_id(part)
         known = self.launched(part)
         if known:
@@ -265,7 +339,7 @@ class Desk:
 
     def wait_for_job(self, job: str, seconds: float | None = None) -> Job:
         """Wait for the end of a job and return it; raises JobError where it failed."""
-        self.wait_until(lambda s: s.jobs[job].status != "running", seconds)
+        self.wait_until(lambda s: s.jobs[job].status not in OPEN, seconds)
         ended = self.state.jobs[job]
         if ended.status in ("failed", "lost"):
             raise JobError(f"{job} {ended.status}: {ended.reason}", where=f"{ended.folder}/log.txt")

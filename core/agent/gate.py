@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core.agent import scope
 from core.agent.desk import Desk
 from core.errors import ToolError
 from core.tools.toolbox import ToolDef
@@ -21,6 +22,18 @@ def arguments_hash(tool: str, arguments: dict[str, Any]) -> str:
     return hashlib.sha256(tool.encode() + b"\0" + msgspec.json.encode(arguments, order="sorted")).hexdigest()
 
 
+class Denied(ToolError):
+    """A person or a policy said no."""
+
+    kind = "refused"
+
+
+class OutcomeUnknown(ToolError):
+    """Nobody knows whether the call took effect."""
+
+    kind = "unknown_outcome"
+
+
 class Gate:
     """Lets a call through, asks a person, or refuses."""
 
@@ -29,27 +42,67 @@ class Gate:
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
-        desk = self.desk
-        if TIERS.index(definition.tier) <= TIERS.index(desk.settings.autonomy):
+        reason = self._reason(definition, arguments)
+        if not reason:
             return arguments
-        digest = arguments_hash(definition.name, arguments)
-        if desk.settings.unattended:
-            raise ToolError(
-                f"{definition.name} needs the tier {definition.tier}; this run may go up to {desk.settings.autonomy} and nobody is here to ask",
-                next="Go on without it",
-            )
+        if self.desk.settings.unattended:
+            raise Denied(f"{reason}, and nobody is here to ask", next="Go on without it")
+        return self._ask(f"approval-{call}", call, definition, arguments, reason)
+
+    def announce(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
+        """Ask already while calls before this one are under way; `admit` waits for the answer."""
+        reason = self._reason(definition, arguments)
         approval = f"approval-{call}"
+        if reason and not self.desk.settings.unattended and approval not in self.desk.state.approvals:
+            self._request(approval, call, definition, arguments, reason)
+
+    def repeat(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
+        """A call whose outcome is unknown, because the host died in it: a person says whether it is done again.
+
+        Raises OutcomeUnknown where nobody does.
+        """
+        why = f"the host died while {definition.name} was under way; it may have taken effect, wholly or in part"
+        unknown = OutcomeUnknown(
+            f"Outcome unknown: {why}", next="Look at what it left before you decide whether to do it again"
+        )
+        if self.desk.settings.unattended:
+            raise unknown
+        try:
+            self._ask(f"repeat-{call}", call, definition, arguments, f"do it again? {why}")
+        except Denied as error:
+            raise unknown from error
+
+    def _reason(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
+        """Why the call needs a person; empty where it needs none."""
+        line = self.desk.settings.autonomy
+        if TIERS.index(definition.tier) > TIERS.index(line):
+            return f"{definition.name} needs the tier {definition.tier}; this run may go up to {line}"
+        changed = scope.differences(self.desk.state.scope, definition.name, arguments)
+        return f"{definition.name} differs from what was asked for: " + "; ".join(changed) if changed else ""
+
+    def _request(self, approval: str, call: str, definition: ToolDef, arguments: dict[str, Any], reason: str) -> None:
+        digest = arguments_hash(definition.name, arguments)
+        self.desk.emit(
+            e.ApprovalRequested(
+                approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
+                tier=definition.tier, reason=reason,
+            )
+        )  # fmt: skip
+
+    def _ask(
+        self, approval: str, call: str, definition: ToolDef, arguments: dict[str, Any], reason: str
+    ) -> dict[str, Any]:
+        desk = self.desk
         if approval not in desk.state.approvals:
-            desk.emit(
-                e.ApprovalRequested(
-                    approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
-                    tier=definition.tier, reason=f"tier {definition.tier} is above {desk.settings.autonomy}",
-                )
-            )  # fmt: skip
-        desk.wait_until(lambda s: bool(s.approvals[approval].decision), None)
+            self._request(approval, call, definition, arguments, reason)
+        desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
         decided = desk.state.approvals[approval]
         if decided.decision == "denied":
-            raise ToolError(
+            raise Denied(
                 f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way"
             )
-        return decided.arguments if decided.decision == "edited" else arguments
+        if decided.decision == "edited":
+            return decided.arguments
+        if decided.arguments_hash != arguments_hash(definition.name, arguments):
+            raise Denied(f"The approval of {definition.name} was given for other arguments", next="Ask again")
+        return arguments

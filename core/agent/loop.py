@@ -6,64 +6,219 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import msgspec
 from smolagents import AgentGenerationError
 from smolagents.memory import ActionStep, FinalAnswerStep, SystemPromptStep, TaskStep
 
 from core import events as e
-from core.agent.agent import InternAgent, RecordedModel, RunOver
+from core.agent.agent import DeclaredTool, InternAgent
 from core.agent.brain import make_model, parse_brain
+from core.agent.compaction import SummaryStep, keep_from, limit_characters, summarise
 from core.agent.control import Control
-from core.agent.desk import Desk
+from core.agent.desk import Desk, Reply
 from core.agent.gate import Gate
-from core.agent.memory import rebuild
+from core.agent.loops import LoopDetector
+from core.agent.memory import Memory, rebuild
+from core.agent.patience import RunOver
 from core.agent.prompt import steering_message, task_message
+from core.agent.recorded import RecordedModel, one_question
+from core.agent.transcript import Transcript
 from core.errors import InternError
-from core.tools import all_tools
+from core.state import RunState
+from core.tools.toolbox import ToolDef
+from core.workspace import Workspace
 from store.event import Event
 
+DETERMINISTIC = ("playbook", "random")
+"""Brains that live by their whole transcript: nothing of it is compacted, and one that takes over starts afresh."""
 
-def research(desk: Desk, control: Control, brain: str, past: Iterable[Event]) -> str:
-    """Run the agent to its end. `past` are the events of this run so far; returns why it ended."""
-    model = RecordedModel(make_model(parse_brain(brain), desk.settings.seed), brain, desk)
-    agent = InternAgent(model, all_tools(), desk, Gate(desk))
-    memory = rebuild(past, desk.blobs.get)
-    model.recovered = memory.unfinished
-    control.take_back(memory.pending)
-    task = task_message(desk.settings.goal, desk.task.name, desk.settings.model, desk.settings.hours)
 
-    def give(text: str) -> None:
-        agent.memory.steps.append(TaskStep(task=steering_message(text)))
+class Research:
+    """One agent at work on one desk."""
 
-    def after_interrupt() -> list[Any]:
-        model.delivering = control.boundary(give)
-        return agent.write_memory_to_messages()
+    def __init__(self, desk: Desk, control: Control, memory: Memory, tools: list[ToolDef], inner: Any = None) -> None:
+        self.desk = desk
+        self.control = control
+        self.brain = desk.state.brain
+        self.transcript = Transcript()
+        self.inner = inner
+        model = inner or make_model(parse_brain(self.brain), desk.settings.seed)
+        self.model = RecordedModel(model, self.brain, desk, self.transcript, memory.last_step)
+        self.agent = InternAgent(self.model, tools, desk, Gate(desk))
+        self.agent.loops = LoopDetector(memory.calls)
+        self.agent.results = dict(memory.outputs)
+        desk.gate = self.agent.gate
+        self._offer_brain()
+        self.memory = memory
+        self.switched_at = memory.switched_at
+        self.asked_brain = memory.brain or self.brain
+        """Whose name the last request bears."""
+        self.workspace = Workspace(desk.folder / "workspace", desk.blobs, desk.state.workspace)
+        self.task = task_message(desk.state)
+        self.model.recovered = memory.unfinished
+        self.model.after_interrupt = self.after_interrupt
+        self.model.view = self._view
+        control.take_back(memory.pending, memory.undelivered)
+        control.compact = self.compact_now
+        control.undo = self.undo
 
-    model.after_interrupt = after_interrupt
-    try:
-        for item in _steps(agent, task, memory.steps):
-            if isinstance(item, FinalAnswerStep):
-                return str(item.output)
-            if isinstance(item, ActionStep):
-                desk.emit(e.StepFinished(step=desk.state.step))
-                if not item.is_final_answer:
-                    model.delivering = control.boundary(give)
-                if desk.stopping.is_set():
+    # ------------------------------------------------------------------------------------------------------- running
+
+    def run(self) -> str:
+        """Until the end; returns why it ended. Raises InternError where the brain cannot go on."""
+        try:
+            if self.memory.unfinished is None:
+                self.boundary()
+            for item in self._steps():
+                if isinstance(item, FinalAnswerStep):
+                    return str(item.output)
+                if isinstance(item, ActionStep) and item.tool_calls is not None:
+                    self._after(item)
+                if self.desk.stopping.is_set():
                     break
-    except RunOver:
-        pass
-    except AgentGenerationError as error:
-        cause = error.__cause__
-        raise cause if isinstance(cause, InternError) else InternError(f"The brain broke: {error}") from error
-    return control.stop_reason or "the time for research is used"
+        except RunOver:
+            pass
+        except AgentGenerationError as error:
+            cause = error.__cause__
+            raise cause if isinstance(cause, InternError) else InternError(f"The brain broke: {error}") from error
+        return self.control.stop_reason or "the time for research is used"
+
+    def _steps(self) -> Iterable[Any]:
+        """smolagents' own stream over a memory of our making; `run()` would append the task once more."""
+        agent = self.agent
+        agent.task = self.task
+        prompt = self.system_prompt()
+        agent.memory.system_prompt = SystemPromptStep(system_prompt=prompt)
+        self.model.system = self.desk.blobs.put(prompt.encode())
+        agent.memory.steps = [TaskStep(task=self.task), *self.memory.steps, *agent.memory.steps]
+        agent.interrupt_switch = False
+        return cast(Iterable[Any], agent._run_stream(task=self.task, max_steps=agent.max_steps))  # pyright: ignore[reportPrivateUsage]
+
+    def system_prompt(self) -> str:
+        return self.agent.system_prompt
+
+    def _after(self, step: ActionStep) -> None:
+        step.model_input_messages = None
+        step.step_number = self.model.step
+        self._save()
+        self.desk.emit_soon(e.StepFinished(step=self.model.step))
+        if not step.is_final_answer:
+            self.boundary()
+
+    def boundary(self) -> None:
+        """Between two steps: what a person wants, a brain that changed, a context that is full."""
+        self.model.delivering = self.control.boundary(self.give)
+        self._follow_brain()
+        if self._too_long():
+            self._compact()
+
+    def give(self, text: str) -> None:
+        self.agent.memory.steps.append(TaskStep(task=steering_message(text)))
+
+    def after_interrupt(self) -> list[Any]:
+        """What to ask after a model call was interrupted."""
+        self.boundary()
+        return self.agent.write_memory_to_messages()
+
+    # ----------------------------------------------------------------------------------------------------- the brain
+
+    def _follow_brain(self) -> None:
+        wanted = self.desk.state.brain
+        if wanted == self.brain:
+            return
+        self.brain = wanted
+        self.model.inner = self.inner or make_model(parse_brain(wanted), self.desk.settings.seed)
+        self.model.name = wanted
+        self._offer_brain()
+
+    def _offer_brain(self) -> None:
+        """Tools may ask the brain in a context of its own, unless it is a fixed policy."""
+        fixed = self.brain.partition(":")[0] in DETERMINISTIC
+
+        def ask(messages: list[Any], tools: list[Any]) -> Reply:
+            return one_question(self.model, messages, [DeclaredTool(t) for t in tools])
+
+        self.desk.ask_brain = None if fixed else ask
+
+    def _view(self, messages: list[Any]) -> list[Any]:
+        """What the brain is sent. A fixed policy cannot go on from another's steps: it sees those after it took over."""
+        if self.asked_brain != self.brain:
+            self.asked_brain, self.switched_at = self.brain, len(self.agent.memory.steps) - 1
+        if self.switched_at and self.brain.partition(":")[0] in DETERMINISTIC:
+            return self.transcript.without(2, self.switched_at)
+        return messages
+
+    # --------------------------------------------------------------------------------------------------- the context
+
+    def _too_long(self) -> bool:
+        kind = self.brain.partition(":")[0]
+        return kind not in DETERMINISTIC and self._characters() > limit_characters()
+
+    def _characters(self) -> int:
+        self.transcript.messages([self.agent.memory.system_prompt, *self.agent.memory.steps])
+        return self.transcript.characters
+
+    def compact_now(self) -> str:
+        """As asked by a person."""
+        if self.brain.partition(":")[0] in DETERMINISTIC:
+            return f"{self.brain} needs no context: it is a fixed policy"
+        before = self._characters()
+        self._compact()
+        return f"{before} -> {self._characters()} characters"
+
+    def _compact(self) -> None:
+        steps = self.agent.memory.steps
+        sizes = [sum(len(str(m.content)) for m in s.to_messages()) for s in steps[1:]]
+        start = keep_from(sizes, limit_characters())
+        gone, kept = steps[1 : 1 + start], steps[1 + start :]
+        if not gone or (len(gone) == 1 and isinstance(gone[0], SummaryStep)):
+            return
+        self.desk.journal.flush()
+        state = self._state_for_summary()
+        summary = summarise(state, gone)
+        before = len(self.agent.write_memory_to_messages())
+        digest = self.desk.blobs.put(msgspec.json.encode(summary))
+        self.agent.memory.steps = [steps[0], SummaryStep(summary), *kept]
+        after = len(self.agent.write_memory_to_messages())
+        self.desk.emit(
+            e.ContextCompacted(
+                messages_before=before,
+                messages_after=after,
+                summary=summary.text[:4000],
+                digest=digest,
+                kept=len(kept),
+                state_seq=state.seq,
+            )
+        )
+
+    def _state_for_summary(self) -> RunState:
+        return self.desk.journal.snapshot()
+
+    # ------------------------------------------------------------------------------------------------- the workspace
+
+    def _save(self) -> None:
+        taken = self.workspace.save()
+        if taken is not None:
+            self.desk.emit_soon(
+                e.WorkspaceSaved(
+                    step=self.model.step, digest=taken.digest, files=len(taken.manifest), changed=taken.changed,
+                    size=taken.size, skipped=taken.skipped,
+                )
+            )  # fmt: skip
+
+    def undo(self) -> str:
+        """The workspace as it was before the last step that changed it; the brain is told."""
+        self.desk.journal.flush()
+        saved = self.desk.journal.read(lambda s: list(s.workspaces))
+        if not saved:
+            return "no step has changed the workspace"
+        before = saved[-2] if len(saved) > 1 else ("", 0)
+        files = self.workspace.restore(before[0])
+        told = f"undo of step {saved[-1][1]}"
+        self.desk.emit(e.WorkspaceRestored(digest=before[0], step=before[1], reason=told))
+        return f"{told}: {files} files are as they were after step {before[1]}"
 
 
-def _steps(agent: InternAgent, task: str, remembered: list[Any]) -> Iterable[Any]:
-    """smolagents' own stream. A run taken up again gets its memory back instead of a fresh task."""
-    if not remembered:
-        return cast(Iterable[Any], agent.run(task, stream=True))
-    agent.task = task
-    agent.memory.system_prompt = SystemPromptStep(system_prompt=agent.system_prompt)
-    agent.memory.steps = [TaskStep(task=task), *remembered]
-    agent.interrupt_switch = False
-    # `run(reset=False)` would append the task once more; its stream is what run() itself returns.
-    return agent._run_stream(task=task, max_steps=agent.max_steps)  # pyright: ignore[reportPrivateUsage]
+def research(desk: Desk, control: Control, past: Iterable[Event], tools: list[ToolDef]) -> str:
+    """Run the agent to its end. `past` are the events of this run so far; returns why it ended."""
+    return Research(desk, control, rebuild(past, desk.blobs.get), tools).run()

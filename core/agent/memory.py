@@ -2,7 +2,7 @@
 """A brain's memory, rebuilt from events: what a new host knows is what the dead one knew.
 
 smolagents has no loader, but its steps are plain dataclasses: one ActionStep for every answer of the brain, one TaskStep
-for the task and for every message of a person, in the log's order.
+for the task and for every message of a person, one SummaryStep for what was compacted, in the log's order.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import msgspec
 from smolagents.memory import ActionStep, TaskStep, ToolCall
 from smolagents.monitoring import Timing
 
 from core import events as e
+from core.agent.compaction import Summary, SummaryStep
 from core.agent.prompt import steering_message
 from store.event import Event
+
+WORDS = ("steer", "queue", "interrupt")
+"""Commands whose text goes to the brain."""
 
 
 class Memory(NamedTuple):
@@ -23,43 +28,104 @@ class Memory(NamedTuple):
     """ActionStep and TaskStep objects, without the first task."""
     unfinished: e.ModelCompleted | None
     """The last answer, if its tools had not all come back: to be carried out again, not asked again."""
-    pending: list[tuple[int, str]]
-    """Steering that was requested and never given to the brain: (seq, text)."""
+    pending: list[tuple[int, str, str]]
+    """What a person said that was never given to the brain: (seq, command, text)."""
+    outputs: dict[str, str]
+    """Results that the unfinished answer's calls have already."""
+    undelivered: list[int]
+    """Words that stand in the memory and were not yet in any request: (seq of the command)."""
+    last_step: int
+    calls: list[tuple[str, dict[str, Any] | str, str]]
+    """The last calls with their results, for the loop detector."""
+    switched_at: int
+    """Steps of the memory when the present brain took over."""
+    brain: str
+    """Whose name the last request bears."""
+
+
+class _Rebuilding:
+    def __init__(self, blob: Callable[[str], bytes]) -> None:
+        self.blob = blob
+        self.steps: list[Any] = []
+        self.answer: e.ModelCompleted | None = None
+        self.outputs: dict[str, str] = {}
+        self.asked: dict[int, tuple[str, str]] = {}
+        self.undelivered: list[int] = []
+        self.last_step = 0
+        self.calls: list[tuple[str, dict[str, Any] | str, str]] = []
+        self.switched_at = 0
+        self.brain = ""
+
+    def take(self, event: Event) -> None:
+        p = e.payload_of(event)
+        if isinstance(p, e.CommandRequested) and p.command in WORDS and p.text.strip():
+            self.asked[event.seq] = (p.command, p.text)
+        elif isinstance(p, e.CommandApplied) and event.cause in self.asked:
+            self.steps.append(TaskStep(task=steering_message(self.asked.pop(event.cause)[1])))
+            self.undelivered.append(event.cause)
+        elif isinstance(p, e.CommandRejected) and event.cause in self.asked:
+            del self.asked[event.cause]
+        elif isinstance(p, e.ModelRequested):
+            if self.brain and p.brain != self.brain:
+                self.switched_at = len(self.steps)
+            self.brain = p.brain
+            self.undelivered = [seq for seq in self.undelivered if seq not in p.steering]
+        elif isinstance(p, e.ModelCompleted):
+            self.answer, self.outputs, self.last_step = p, {}, p.step
+        elif isinstance(p, e.ToolCompleted):
+            self.outputs[p.call] = self.blob(p.digest).decode("utf-8", "replace") if p.digest else p.output
+        elif isinstance(p, e.ToolFailed):
+            self.outputs[p.call] = f"ERROR: {p.error}"
+        elif isinstance(p, e.ContextCompacted):
+            self._compact(p)
+        elif isinstance(p, e.RunForked) and self.answer is not None:
+            # an end that was the parent's is not the fork's
+            ended = [c.id for c in self.answer.tool_calls if c.name == "final_answer"]
+            self.outputs |= dict.fromkeys(ended, "The run goes on from here: it was forked, with a budget of its own.")
+        answer = self.answer
+        if answer is not None and answer.tool_calls and all(c.id in self.outputs for c in answer.tool_calls):
+            self.steps.append(step_of(answer, self.outputs))
+            self.calls += [(c.name, c.arguments, self.outputs[c.id]) for c in answer.tool_calls]
+            self.answer = None
+            del self.calls[:-24]
+
+    def _compact(self, p: e.ContextCompacted) -> None:
+        summary = msgspec.json.decode(self.blob(p.digest), type=Summary) if p.digest else Summary(p.summary, [], [])
+        kept = self.steps[len(self.steps) - p.kept :] if p.kept else []
+        self.switched_at = max(0, self.switched_at - (len(self.steps) - len(kept)) + 1)
+        self.steps = [SummaryStep(summary), *kept]
 
 
 def rebuild(events: Iterable[Event], blob: Callable[[str], bytes]) -> Memory:
     """The memory after `events` (from the run's first to its last)."""
-    steps: list[Any] = []
-    answer: e.ModelCompleted | None = None
-    outputs: dict[str, str] = {}
-    asked: dict[int, str] = {}
+    work = _Rebuilding(blob)
     for event in events:
-        p = e.payload_of(event)
-        if isinstance(p, e.CommandRequested) and p.command in ("steer", "queue"):
-            asked[event.seq] = p.text
-        elif isinstance(p, e.CommandApplied) and event.cause in asked:
-            steps.append(TaskStep(task=steering_message(asked.pop(event.cause))))
-        elif isinstance(p, e.CommandRejected) and event.cause in asked:
-            del asked[event.cause]
-        elif isinstance(p, e.ModelCompleted):
-            answer, outputs = p, {}
-        elif isinstance(p, e.ToolCompleted):
-            outputs[p.call] = blob(p.digest).decode() if p.digest else p.output
-        elif isinstance(p, e.ToolFailed):
-            outputs[p.call] = f"ERROR: {p.error}"
-        if answer is not None and answer.tool_calls and all(c.id in outputs for c in answer.tool_calls):
-            steps.append(_step(answer, outputs))
-            answer = None
-    return Memory(steps, answer if answer is not None and answer.tool_calls else None, list(asked.items()))
+        if event.type in _TELLING:
+            work.take(event)
+    answer = work.answer if work.answer is not None and work.answer.tool_calls else None
+    pending = [(seq, command, text) for seq, (command, text) in work.asked.items()]
+    return Memory(
+        work.steps, answer, pending, work.outputs if answer else {}, work.undelivered, work.last_step, work.calls, work.switched_at,
+        work.brain,
+    )  # fmt: skip
 
 
-def _step(answer: e.ModelCompleted, outputs: dict[str, str]) -> ActionStep:
-    calls = [ToolCall(name=c.name, arguments=c.arguments, id=c.id) for c in answer.tool_calls]
-    told = "\n".join(outputs[c.id].strip() for c in sorted(answer.tool_calls, key=lambda c: c.id))
+_TELLING = frozenset(
+    cls.type
+    for cls in (
+        e.CommandRequested, e.CommandApplied, e.CommandRejected, e.ModelRequested, e.ModelCompleted, e.ToolCompleted,
+        e.ToolFailed, e.ContextCompacted, e.RunForked,
+    )
+)  # fmt: skip
+
+
+def step_of(answer: e.ModelCompleted, outputs: dict[str, str]) -> ActionStep:
+    """One turn as smolagents would have kept it."""
+    ordered = sorted(answer.tool_calls, key=lambda c: c.id)
     return ActionStep(
         step_number=answer.step,
         timing=Timing(start_time=0.0, end_time=0.0),
         model_output=answer.text,
-        tool_calls=sorted(calls, key=lambda c: c.id),
-        observations=told,
+        tool_calls=[ToolCall(name=c.name, arguments=c.arguments, id=c.id) for c in ordered],
+        observations="".join(outputs[c.id].strip() + "\n" for c in ordered).rstrip("\n"),
     )

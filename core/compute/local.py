@@ -23,6 +23,7 @@ from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
 
 _ROOT = Path(__file__).resolve().parents[2]
+_JOB = _ROOT / "intern_tui" / "job.py"
 _START_WAIT_S = 10.0
 T = TypeVar("T")
 _THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -86,23 +87,57 @@ class LocalCompute:
         """
         known = self.find_by_effect(spec.effect_id)
         if known is not None:
-            return known
+            folder = Path(known.folder)
+            begun = (folder / "job.json").exists() or (folder / "exit.json").exists()
+            # A host that died between writing launch.json and starting the supervisor left a job that never began.
+            return known if begun else self._supervise(spec.job, folder)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        launch = self._launch(spec)
-        try:  # exclusive: of two submitters of one folder only one goes on
-            with (folder / "launch.json").open("xb") as file:
-                file.write(msgspec.json.encode(launch))
+        partial = folder / f"launch.json.{os.getpid()}"
+        partial.write_bytes(msgspec.json.encode(self._launch(spec)))
+        try:  # whole or not there, and exclusive: of two submitters of one folder only one goes on
+            os.link(partial, folder / "launch.json")
         except FileExistsError as error:
             raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
-        supervisor = None if self._start_warm(spec, folder) else self._start_cold(folder)
-        return self._wait_for_start(spec.job, folder, supervisor)
+        finally:
+            partial.unlink()
+        return self._supervise(spec.job, folder)
 
-    def _start_warm(self, spec: JobSpec, folder: Path) -> bool:
+    def ask_checkpoint(self, job: str) -> None:
+        """Ask a training for a checkpoint; it writes one after its present train step and goes on."""
+        (self._folder(job) / "control").write_text("checkpoint\n", encoding="utf-8")
+
+    def pause(self, job: str) -> None:
+        """End a job so that it can go on from its last checkpoint: marked as paused first, then killed."""
+        (self._folder(job) / "paused").touch()
+        status = self.inspect(job)
+        if status.pid is not None:
+            _signal_group(status, signal.SIGKILL)
+
+    def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
+        """Start an ended job again in its own folder, with `changes` to its spec. Raises JobError if it still runs."""
+        if self.inspect(job).state in ("queued", "running"):
+            raise JobError(f"{job} still runs", where=str(self._folder(job)), next="Pause it first")
+        folder = self._folder(job)
+        spec = msgspec.json.decode((folder / "spec.json").read_bytes())
+        partial = folder / "spec.json.partial"
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode({**spec, **changes})))
+        partial.replace(folder / "spec.json")
+        for name in ("job.json", "control", "cancel", "paused", "exit.json"):
+            (folder / name).unlink(missing_ok=True)
+        return self._supervise(job, folder)
+
+    def _supervise(self, job: str, folder: Path) -> JobStatus:
+        """Start the supervisor. A second one for the same folder ends at once, so this may be repeated."""
+        supervisor = None if self._start_warm(folder) else self._start_cold(folder)
+        return self._wait_for_start(job, folder, supervisor)
+
+    def _start_warm(self, folder: Path) -> bool:
         """Have the fork server start it: only jobs of ours, never a script of somebody else's, which gets a clean process."""
-        if self._warm is None or spec.argv is not None or spec.kind == "script":
+        launch = _read(folder / "launch.json", Launch)
+        if self._warm is None or launch is None or launch.kind == "script" or str(_JOB) not in launch.argv:
             return False
-        return self._warm.start_job(folder, 0.0 if spec.kind in LIGHT else IMPORT_WAIT_S)
+        return self._warm.start_job(folder, 0.0 if launch.kind in LIGHT else IMPORT_WAIT_S)
 
     def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
@@ -176,7 +211,7 @@ class LocalCompute:
         return self._wait_for_end(job, timeout_s)
 
     def _launch(self, spec: JobSpec) -> Launch:
-        command = (self.python, "-P", str(_ROOT / "intern_tui" / "job.py"), str(Path(spec.folder) / "spec.json"))
+        command = (self.python, "-P", str(_JOB), str(Path(spec.folder) / "spec.json"))
         threads = {name: str(max(spec.slots, 1)) for name in _THREAD_NAMES}
         return Launch(
             job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=spec.argv or command,

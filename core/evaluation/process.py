@@ -106,6 +106,11 @@ def _end(child: subprocess.Popen[bytes], mark: str) -> None:
         _signal(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE_S)
+    end_all(child, mark)
+
+
+def end_all(child: subprocess.Popen[bytes], mark: str) -> None:
+    """Kills the group, then everything that carries the mark in its environment."""
     _signal(child.pid, signal.SIGKILL)
     child.wait()
     for _ in range(_SWEEPS):

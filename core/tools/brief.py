@@ -88,6 +88,7 @@ def note(desk: Desk, content: str, kind: str | None = None) -> object:
 @tool(
     {"question": text("What you need to know"), "choices": array("Possible answers, if there are some", optional=True)},
     effect="idempotent",
+    waits=True,
 )
 def ask_human(desk: Desk, question: str, choices: list[str] | None = None) -> object:
     """Ask the person you work for and wait for the answer. An unattended run answers that nobody is there."""

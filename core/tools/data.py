@@ -191,6 +191,7 @@ def _settle_dev(desk: Desk, out: Path, parent: str | None, made: Prepared) -> in
     },
     effect="keyed",
     tier="workspace",
+    waits=True,
 )
 def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) -> object:
     """Doubt the labels: where a trained model agrees with itself on another answer, the label is suspicious (1911.00068)."""
@@ -228,6 +229,7 @@ def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) 
     },
     effect="keyed",
     tier="workspace",
+    waits=True,
 )
 def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int | None = None) -> object:
     """Rejection sampling: the model answers its training prompts, only right answers are kept as new data (2308.01825)."""

@@ -42,6 +42,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     },
     effect="keyed",
     tier="workspace",
+    waits=True,
 )
 def evaluate(
     desk: Desk,

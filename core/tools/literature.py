@@ -117,7 +117,12 @@ def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> o
     }
 
 
-@tool({"query": text("Search words"), "limit": integer("How many (default 8)")}, effect="idempotent", tier="network")
+@tool(
+    {"query": text("Search words"), "limit": integer("How many (default 8)")},
+    effect="idempotent",
+    tier="network",
+    timeout_s=180.0,
+)
 def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
     papers = desk.literature.search(query, limit or 8)
@@ -132,6 +137,7 @@ def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     {"paper": text("arXiv id"), "sections": array("Only these sections, by words of their titles", optional=True)},
     effect="idempotent",
     tier="network",
+    timeout_s=180.0,
 )
 def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) -> object:
     """Read a paper by section: full text where it can be had, else the abstract; says which was used."""
@@ -146,6 +152,7 @@ def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) ->
     {"paper": text("arXiv id"), "direction": text("references or citations")},
     effect="idempotent",
     tier="network",
+    timeout_s=180.0,
 )
 def follow_citations(desk: Desk, paper: str, direction: str) -> object:
     """Follow the citation graph one hop: what the paper cites, or who cites it."""

@@ -27,17 +27,27 @@ class ToolDef(NamedTuple):
     """`run(desk, **arguments)`; returns anything msgspec can encode. Raises ToolError for what the brain should fix."""
     effect: str
     tier: str
+    waits: bool = False
+    """Long by its nature (it waits for a job or a person): its silence is no stall."""
+    timeout_s: float | None = None
+    """Longest silence before the call is given up."""
 
 
 def tool(
-    inputs: Inputs | None = None, *, effect: str = "pure", tier: str = "read"
+    inputs: Inputs | None = None,
+    *,
+    effect: str = "pure",
+    tier: str = "read",
+    waits: bool = False,
+    timeout_s: float | None = None,
 ) -> Callable[[Callable[..., object]], ToolDef]:
     """Make a ToolDef of a function whose first parameter is the desk."""
 
     def declare(function: Callable[..., object]) -> ToolDef:
         return ToolDef(
-            function.__name__, inspect.cleandoc(function.__doc__ or ""), inputs or {}, function, effect, tier
-        )
+            function.__name__, inspect.cleandoc(function.__doc__ or ""), inputs or {}, function, effect, tier, waits,
+            timeout_s,
+        )  # fmt: skip
 
     return declare
 

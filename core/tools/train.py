@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from core import events as e
-from core.agent.desk import Desk
+from core.agent.desk import OPEN, Desk
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
 from core.tools.toolbox import array, integer, mapping, number, text, tool
-from core.training.spec import TrainSpec, check_train_spec
+from core.training.spec import TrainSpec, check_train_spec, read_train_spec
 
 METHODS = ("sft", "grpo")
 
@@ -36,6 +36,7 @@ SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
     },
     effect="keyed",
     tier="workspace",
+    waits=True,
 )
 def train(
     desk: Desk,
@@ -48,8 +49,8 @@ def train(
 ) -> object:
     """Launch a training job and return its id at once (or once a slot is free). Use wait_for_jobs to follow it."""
     job = desk.launched()
-    if job:
-        return {"job": job, "note": "this call had launched it already"}
+    if job:  # by this very call, before a crash
+        return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
     spec = _spec(desk, method, data, model, settings or {})
     job = desk.new_job()
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
@@ -66,8 +67,12 @@ def train(
         planned_steps=spec.max_steps,
         job=job,
     )
+    return _launched(launched, spec)
+
+
+def _launched(job: str, spec: TrainSpec) -> object:
     return {
-        "job": launched,
+        "job": job,
         "planned_steps": spec.max_steps,
         "time_limit_s": spec.time_limit_s,
         "lr": spec.learning_rate,
@@ -85,10 +90,12 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     if left < 5:
         raise ToolError("No time is left for another training", next="Conclude and finish")
     limit = min(float(settings.get("time_limit_s") or left), left)
+    fixed = {k: v for k, v in desk.state.scope.items() if k in ("max_length", "max_completion_length", "seed")}
     given = {
         "seed": desk.settings.seed,
         "eval_max_new_tokens": desk.max_new_tokens,
         "max_completion_length": desk.max_new_tokens,
+        **fixed,
         **settings,
         "threads": desk.threads(settings.get("threads")),
         "time_limit_s": limit,
@@ -115,6 +122,7 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "until": text("all (default): every job ended; any: one ended or a failure was diagnosed", optional=True),
     },
     effect="pure",
+    waits=True,
 )
 def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None, until: str | None = None) -> object:
     """Wait for jobs and read how they went: status, metrics, development scores, diagnosis, checkpoint."""
@@ -124,7 +132,7 @@ def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None,
     before = len(desk.state.failures)
 
     def ready(state: RunState) -> bool:
-        ended = [state.jobs[j].status != "running" for j in jobs]
+        ended = [state.jobs[j].status not in OPEN for j in jobs]
         if until == "any":
             return any(ended) or any(f.job in jobs for f in state.failures[before:])
         return all(ended)
@@ -179,7 +187,7 @@ def _finding(f: Failure) -> object:
     }  # fmt: skip
 
 
-@tool({"job": text("Id"), "reason": text("Why")}, effect="idempotent", tier="workspace")
+@tool({"job": text("Id"), "reason": text("Why")}, effect="idempotent", tier="workspace", waits=True)
 def stop_job(desk: Desk, job: str, reason: str) -> object:
     """Stop a job; it saves its model first where it can."""
     if job not in desk.state.jobs:

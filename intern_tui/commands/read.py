@@ -82,14 +82,24 @@ def report(a: argparse.Namespace) -> int:
 
 
 def verify(a: argparse.Namespace) -> int:
-    """Check chain, mark, blobs, density and typed rows of a run that no host holds."""
+    """Check chain, mark, blobs, density and typed rows of a run that no host holds; then run its loop again."""
     from core.tables import TABLES
     from store.verify import verify as check
 
     folder = find_run(a.run)
     found = check(folder, TABLES)
+    loop = None
+    if found.sound and not a.log_only:
+        from core.agent.verify import verify_loop
+
+        loop = verify_loop(folder)
     if a.json:
-        print(msgspec.json.encode(msgspec.to_builtins(found)).decode())
+        told = msgspec.to_builtins(found)
+        told["loop"] = None if loop is None else {
+            "compared": loop.compared, "hosts": loop.hosts, "skipped": loop.skipped,
+            "divergence": loop.divergence._asdict() if loop.divergence else None,
+        }  # fmt: skip
+        print(msgspec.json.encode(told).decode())
     elif found.sound:
         print(f"{folder.name}: sound, {found.events} events, last hash {found.hash[:16]}…")
     for finding in found.findings:
@@ -101,6 +111,15 @@ def verify(a: argparse.Namespace) -> int:
             where=str(folder),
             next=f"{found.events} events are good: intern replay {folder.name} --plain",
         )
+    if loop is not None and loop.divergence:
+        raise DamagedLog(
+            f"The loop, run again on what the log recorded, goes another way from event {loop.divergence.seq} on. {sanitize(str(loop.divergence))}",
+            where=str(folder),
+            next=f"The log itself is sound. Look at it: intern replay {folder.name} --to {loop.divergence.seq}",
+        )
+    if loop is not None and not a.json:
+        what = f"not run again: {loop.skipped}" if loop.skipped else f"{loop.compared} events made again, all the same"
+        print(f"{folder.name}: the loop: {what}")
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.agent.brain import HOW_TO_USE_AN_LLM
+from core.agent.scope import parse
 from core.errors import Refused
 from core.home import find_run, living_host, run_info, socket_path
 from core.launch import Request, create_run, start_host
@@ -19,7 +20,8 @@ def run(a: argparse.Namespace) -> int:
     folder = create_run(
         Request(
             goal=a.goal, task=a.task, model=a.model, brain=a.brain, hours=a.hours, usd=a.usd, autonomy=a.autonomy,
-            compute=a.compute, seed=a.seed, unattended=a.unattended or (a.detach and not sys.stdin.isatty()),
+            compute=a.compute, seed=a.seed, unattended=a.unattended, tokens=a.tokens,
+            disk_gb=a.disk, effort=a.effort, fixed=parse(a.fix),
         )
     )  # fmt: skip
     if a.brain == "playbook":
@@ -34,6 +36,26 @@ def resume(a: argparse.Namespace) -> int:
     status = run_info(folder).status
     if status in ("finished", "failed", "stopped") and living_host(folder) is None:
         raise Refused(f"Run {folder.name} has {status}", where=str(folder), next=f"intern replay {folder.name}")
+    start_host(folder)
+    return _follow(folder, a)
+
+
+def fork(a: argparse.Namespace) -> int:
+    """Begin a new run at an event of another one."""
+    from core.fork import ForkRequest
+    from core.fork import fork as make
+
+    request = ForkRequest(
+        at=a.at,
+        steering=a.steer,
+        brain=a.brain,
+        hours=a.hours,
+        usd=a.usd,
+        tokens=a.tokens,
+        autonomy=a.autonomy,
+        effort=a.effort,
+    )
+    folder = make(find_run(a.run), request)
     start_host(folder)
     return _follow(folder, a)
 

@@ -63,9 +63,9 @@ def tasks(a: argparse.Namespace) -> int:
 
 def doctor(a: argparse.Namespace) -> int:
     """What is missing on this machine."""
-    from core.doctor import examine
+    from core.doctor import examine, examine_brain
 
-    checks = examine()
+    checks = [examine_brain(a.brain)] if a.brain else examine()
     if a.json:
         print(msgspec.json.encode([msgspec.to_builtins(c) for c in checks]).decode())
     else:

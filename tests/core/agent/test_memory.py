@@ -47,4 +47,4 @@ def test_words_given_to_the_brain_are_remembered_and_words_not_given_are_given()
     events[3] = msgspec.structs.replace(events[3], cause=3)
     memory = rebuild(events, blob)
     assert "stop" in memory.steps[1].task
-    assert memory.pending == [(5, "then this")]
+    assert memory.pending == [(5, "queue", "then this")]

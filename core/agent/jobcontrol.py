@@ -1,0 +1,81 @@
+"""A person's hand on single jobs: stop one, pause it at a checkpoint, let it go on from there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core import events as e
+from core.agent.decisions import Rejected
+from core.agent.desk import Desk
+from core.errors import InternError
+
+Arguments = dict[str, Any]
+
+CHECKPOINT_S = 120.0
+"""Longest wait for a checkpoint that was asked for: one train step and writing model and optimizer."""
+
+
+def _job(desk: Desk, text: str, arguments: Arguments, status: str) -> str:
+    named = text.strip() or str(arguments.get("job") or "")
+    fitting = [j.id for j in desk.state.jobs.values() if j.status == status]
+    job = named or (fitting[0] if len(fitting) == 1 else "")
+    if job not in fitting:
+        raise Rejected(f"{named or 'that'} is no {status} job; {status}: {', '.join(fitting) or 'none'}")
+    return job
+
+
+def stop_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
+    job = _job(desk, text, arguments, "running")
+    threading.Thread(target=desk.compute.cancel, args=(job,), daemon=True).start()
+    return f"{job} is asked to save and stop"
+
+
+def pause_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
+    job = _job(desk, text, arguments, "running")
+    if desk.state.jobs[job].kind != "training":
+        raise Rejected(f"{job} is a {desk.state.jobs[job].kind}: it has no checkpoints and is short; stop-job ends it")
+    threading.Thread(target=_pause, args=(desk, job), daemon=True, name=f"pause {job}").start()
+    return f"{job} is asked for a checkpoint; it stops once that is written"
+
+
+def _pause(desk: Desk, job: str) -> None:
+    """Ask for a checkpoint, wait for it, end the job. The watcher sees the mark and records the pause."""
+    before = desk.journal.read(lambda s: s.jobs[job].checkpoint)
+    desk.compute.ask_checkpoint(job)
+    came = desk.journal.wait(
+        lambda s: s.jobs[job].checkpoint != before or s.jobs[job].status != "running", CHECKPOINT_S
+    )
+    if desk.journal.read(lambda s: s.jobs[job].status) != "running":
+        return  # it ended by itself meanwhile
+    if not came:
+        desk.journal.emit(e.NoteAdded(text=f"{job} was not paused: no checkpoint came within {CHECKPOINT_S:.0f} s"))
+        return
+    desk.compute.pause(job)
+
+
+def resume_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
+    job = _job(desk, text, arguments, "paused")
+    return resume_from_checkpoint(desk, job, "asked by a person")
+
+
+def resume_from_checkpoint(desk: Desk, job: str, reason: str) -> str:
+    """Start a paused or lost job again from its last checkpoint, under its own name. Raises Rejected."""
+    checkpoint = desk.journal.read(lambda s: s.jobs[job].checkpoint)
+    if not checkpoint or not (Path(checkpoint) / "trainer_state.json").is_file():
+        raise Rejected(f"{job} has no checkpoint to go on from")
+    try:
+        status = desk.compute.resume(job, {"resume_from": checkpoint})
+    except InternError as error:
+        raise Rejected(str(error)) from error
+    desk.journal.emit(e.JobResumed(job=job, checkpoint=checkpoint, pid=status.pid, reason=reason))
+    return f"{job} goes on from {Path(checkpoint).name}"
+
+
+HANDLERS: dict[str, Callable[[Desk, int, str, Arguments], str]] = {
+    "stop-job": stop_job,
+    "pause-job": pause_job,
+    "resume-job": resume_job,
+}

@@ -1,0 +1,415 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+"""Verify: the real loop, run again on what the brain and the tools said according to the log.
+
+Memory, prompts, gate, steering, compaction and recovery are the program's own; only answers of the brain and results of
+tools come from the tape. Every event the loop makes is compared with the one in the log; the first that differs is the
+divergence. Nothing is written, no model is asked, no tool runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import msgspec
+from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
+from smolagents.monitoring import TokenUsage
+
+from core import events as e
+from core.agent.desk import Desk, Settings
+from core.agent.loop import Research
+from core.agent.memory import WORDS, rebuild
+from core.agent.patience import Interruption
+from core.errors import InternError
+from core.fold import Folder
+from core.session import open_source
+from core.state import RunState
+from core.tools import all_tools
+from core.tools.toolbox import ToolDef
+from store.blobs import PREFIX, BlobStore
+from store.event import Event
+
+LOOP = frozenset(
+    cls.type
+    for cls in (
+        e.StepStarted, e.ModelRequested, e.ModelCompleted, e.ToolRequested, e.ToolStarted, e.ToolCompleted, e.ToolFailed,
+        e.StepFinished, e.ContextCompacted,
+    )
+)  # fmt: skip
+"""Events that the loop itself makes; others come from tools, jobs, people and clocks."""
+
+_UNSURE = frozenset({"seconds", "input_tokens", "output_tokens", "cached_tokens", "cost_usd", "effort", "effect_id"})
+"""What a second run of the loop cannot know, or has by the clock."""
+
+
+class Divergence(NamedTuple):
+    """The first event that the loop makes differently."""
+
+    seq: int
+    """Of the event in the log."""
+    type: str
+    recorded: str
+    again: str
+
+    def __str__(self) -> str:
+        return f"event {self.seq} ({self.type}): the log says {self.recorded}; the loop, run again, says {self.again}"
+
+
+class LoopCheck(NamedTuple):
+    compared: int
+    """Events of the loop that were made again and are the same."""
+    hosts: int
+    divergence: Divergence | None = None
+    skipped: str = ""
+    """Why the loop was not run again; empty if it was."""
+
+
+class _EndOfTape(BaseException):
+    """The log ends here."""
+
+
+class _Diverged(BaseException):
+    def __init__(self, found: Divergence) -> None:
+        super().__init__(str(found))
+        self.found = found
+
+
+def verify_loop(folder: Path) -> LoopCheck:
+    """Run the loop of every host of a run again. Reads the log through its host if one lives."""
+    source = open_source(folder)
+    try:
+        events = list(source.events(1))
+    finally:
+        source.close()
+    if not any(event.type == "model_requested" and e.payload_of(event).system for event in events):  # type: ignore[attr-defined]
+        asked = any(event.type == "model_requested" for event in events)
+        return LoopCheck(
+            0, 0, None, "recorded by an older version, without its prompts" if asked else "no step was taken"
+        )
+    begin = max((i for i, event in enumerate(events) if event.type == "run_forked"), default=0)
+    starts = [i for i, event in enumerate(events) if event.type == "run_started" and i >= begin]
+    compared = 0
+    for start, end in zip(starts, [*starts[1:], len(events)], strict=True):
+        tape = _Tape(folder, events, start + 1, end)
+        found = tape.play()
+        compared += tape.compared
+        if found is not None:
+            return LoopCheck(compared, len(starts), found)
+    return LoopCheck(compared, len(starts))
+
+
+class _Tape:
+    """One host's part of the log, and the loop on it."""
+
+    def __init__(self, folder: Path, events: list[Event], start: int, end: int) -> None:
+        self.events = events[:end]
+        self.start = self.at = start
+        self.compared = 0
+        self.blobs = _ReadOnlyBlobs(folder)
+        self._folder = Folder()
+        self._folded = 0
+        self.fold_to(start)
+        self.desk = _TapeDesk(folder, self)
+        self.given: set[int] = set()
+        self.words: dict[int, str] = {}
+        for event in self.events:
+            p = e.payload_of(event)
+            if isinstance(p, e.CommandRequested) and p.command in WORDS:
+                self.words[event.seq] = p.text
+
+    @property
+    def state(self) -> RunState:
+        return self._folder.state
+
+    def fold_to(self, index: int) -> None:
+        """Bring the state to just before event `index`."""
+        for event in self.events[self._folded : index]:
+            self._folder.apply(event)
+        self._folded = max(self._folded, index)
+
+    def play(self) -> Divergence | None:
+        memory = rebuild(self.events[: self.start], self.blobs.get)
+        research = _Again(self, memory, self._tools())
+        try:
+            research.run()
+        except _EndOfTape:
+            return None
+        except _Diverged as error:
+            return error.found
+        except InternError as error:
+            return self._over(f"the loop ended with: {error}")
+        return self._over("the loop ended here")
+
+    def _over(self, why: str) -> Divergence | None:
+        """The loop has ended: the log must hold nothing more of it."""
+        rest = next((event for _, event in self.ahead() if event.type in LOOP), None)
+        return Divergence(rest.seq, rest.type, _shown(e.payload_of(rest)), why) if rest is not None else None
+
+    def ahead(self) -> Iterator[tuple[int, Event]]:
+        for i in range(self.at, len(self.events)):
+            yield i, self.events[i]
+
+    def compare(self, payload: e.Payload) -> None:
+        """The loop makes an event: it has to be the log's next one."""
+        for i, event in self.ahead():
+            if event.type not in LOOP or event.actor != "agent":
+                continue
+            recorded = e.payload_of(event)
+            if (
+                isinstance(recorded, e.ToolRequested | e.ToolStarted | e.ToolCompleted | e.ToolFailed)
+                and ".h" in recorded.call
+            ):
+                continue  # a helper's calls are part of the call that asked for it
+            if _plain(recorded) != _plain(payload):
+                raise _Diverged(Divergence(event.seq, event.type, *_differing(recorded, payload)))
+            self.compared += 1
+            self.at = i + 1
+            self.fold_to(self.at)
+            return
+        raise _EndOfTape
+
+    def next_request(self) -> int:
+        """Index of the next model_requested, or of the end."""
+        return next((i for i, event in self.ahead() if event.type == "model_requested"), len(self.events))
+
+    def answer(self) -> Any:
+        """What the brain said to the request just made."""
+        for i, event in self.ahead():
+            p = e.payload_of(event)
+            if isinstance(p, e.ModelFailed):
+                if "interrupted" in p.error:
+                    self.at = i + 1
+                    raise Interruption(p.error)
+                if p.retry_in_s is None:
+                    raise _EndOfTape
+            elif isinstance(p, e.ModelCompleted):
+                return _as_answer(p)
+            elif event.type == "model_requested":
+                break  # asked again without a word in between: the wait before a retry was interrupted
+        raise _EndOfTape
+
+    def result(self, call: str) -> str:
+        """What a tool said, or the error it raised."""
+        for _, event in self.ahead():
+            p = e.payload_of(event)
+            if isinstance(p, e.ToolCompleted) and p.call == call:
+                return self.blobs.get(p.digest).decode("utf-8", "replace") if p.digest else p.output
+            if isinstance(p, e.ToolFailed) and p.call == call:
+                raise _Recorded(p)
+        raise _EndOfTape
+
+    def _tools(self) -> list[ToolDef]:
+        """The program's tools, their work replaced by the tape; tools it does not know are made from their calls."""
+        known = {t.name: t for t in all_tools()}
+        for event in self.events:
+            p = e.payload_of(event)
+            if isinstance(p, e.ToolRequested) and p.tool not in known and p.tier != "read":
+                inputs = {k: {"type": "any", "description": "", "nullable": True} for k in p.arguments}
+                known[p.tool] = ToolDef(p.tool, "recorded", inputs, _nothing, p.effect, p.tier)
+
+        def played(desk: _TapeDesk, **arguments: Any) -> str:
+            return self.result(desk.call)
+
+        return [t._replace(run=played, timeout_s=None) for t in known.values()]
+
+
+class _Again(Research):
+    """The loop on a tape."""
+
+    def __init__(self, tape: _Tape, memory: Any, tools: list[ToolDef]) -> None:
+        self.tape = tape
+        control = _TapeControl(tape)
+        super().__init__(cast(Desk, tape.desk), cast(Any, control), memory, tools, inner=_TapeModel(tape))
+        self.agent.loops = None  # what it advised stands in the recorded results
+
+    def system_prompt(self) -> str:
+        request = next((event for _, event in self.tape.ahead() if event.type == "model_requested"), None)
+        asked = e.payload_of(request) if request is not None else None
+        digest = asked.system if isinstance(asked, e.ModelRequested) else ""
+        return self.tape.blobs.get(digest).decode() if digest else self.agent.system_prompt
+
+    def boundary(self) -> None:
+        self.tape.fold_to(self.tape.next_request())
+        super().boundary()
+
+    def _too_long(self) -> bool:
+        end = self.tape.next_request()
+        return any(event.type == "context_compacted" for i, event in self.tape.ahead() if i < end)
+
+    def _state_for_summary(self) -> RunState:
+        found = next(e.payload_of(event) for _, event in self.tape.ahead() if event.type == "context_compacted")
+        assert isinstance(found, e.ContextCompacted)
+        folder = Folder()
+        for event in self.tape.events:
+            if event.seq > found.state_seq:
+                break
+            folder.apply(event)
+        return folder.state
+
+    def _save(self) -> None:
+        """Snapshots are taken of a real workspace only."""
+
+
+class _TapeModel:
+    """The recorded brain."""
+
+    def __init__(self, tape: _Tape) -> None:
+        self.tape = tape
+
+    def generate(self, messages: list[ChatMessage], **options: Any) -> Any:
+        return self.tape.answer()
+
+
+class _TapeControl:
+    """Gives the words that a person's commands brought, where the log says so."""
+
+    stop_reason = ""
+
+    def __init__(self, tape: _Tape) -> None:
+        self.tape = tape
+        self.compact: Callable[[], str] | None = None
+        self.undo: Callable[[], str] | None = None
+        self._undelivered: list[int] = []
+
+    def take_back(self, pending: list[tuple[int, str, str]], undelivered: list[int]) -> None:
+        self._undelivered = list(undelivered)
+
+    def boundary(self, give: Callable[[str], None]) -> list[int]:
+        delivering, self._undelivered = self._undelivered, []
+        end = self.tape.next_request()
+        for i, event in self.tape.ahead():
+            if i >= end:
+                break
+            cause = event.cause or 0
+            if event.type == "command_applied" and cause in self.tape.words and cause not in self.tape.given:
+                self.tape.given.add(cause)
+                if self.tape.words[cause].strip():
+                    give(self.tape.words[cause])
+                    delivering.append(cause)
+        return delivering
+
+
+class _TapeJournal:
+    """Reads the state; takes nothing."""
+
+    def __init__(self, tape: _Tape) -> None:
+        self._tape = tape
+
+    def read(self, look: Callable[[RunState], Any]) -> Any:
+        return look(self._tape.state)
+
+    def clean(self, payload: Any) -> Any:
+        return payload  # the log holds it cleaned already
+
+    def clean_text(self, text: str) -> str:
+        return text
+
+    def flush(self) -> None: ...
+
+    def emit(self, *_: Any, **__: Any) -> None: ...
+
+
+class _ReadOnlyBlobs(BlobStore):
+    def put(self, data: bytes) -> str:
+        return PREFIX + hashlib.sha256(data).hexdigest()
+
+
+class _TapeDesk:
+    """What the loop needs of a desk."""
+
+    def __init__(self, folder: Path, tape: _Tape) -> None:
+        self.folder = folder
+        self.tape = tape
+        self.blobs = tape.blobs
+        self.journal = _TapeJournal(tape)
+        self.interrupt, self.stopping = threading.Event(), threading.Event()
+        self.call = ""
+        self.gate: Any = None
+        self.ask_brain: Any = None
+
+    @property
+    def state(self) -> RunState:
+        return self.tape.state
+
+    @property
+    def settings(self) -> Settings:
+        s = self.state
+        return Settings(
+            run=s.run, goal=s.goal, model=s.model, autonomy=s.autonomy, seed=s.seed, unattended=s.unattended
+        )
+
+    def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
+        if payload.type in LOOP:
+            self.tape.compare(payload)
+        return self.state.seq
+
+    def emit_soon(self, payload: e.Payload) -> None:
+        self.emit(payload)
+
+    def begin(self, call: str, effect: str, arguments: dict[str, Any], tier: str, tool: str, step: int) -> None:
+        if call not in self.state.open_calls:
+            self.emit(e.ToolRequested(call=call, tool=tool, arguments=arguments, effect=effect, tier=tier, step=step))
+        self.call = call
+
+    def end(self) -> None:
+        self.call = ""
+
+    def wait_until(self, ready: Callable[[RunState], bool], seconds: float | None) -> bool:
+        """The log says what was waited for: go on to where it came."""
+        for i, event in self.tape.ahead():
+            if ready(self.state):
+                return True
+            if event.type == "tool_failed":
+                p = e.payload_of(event)
+                assert isinstance(p, e.ToolFailed)
+                raise _Recorded(p)
+            self.tape.fold_to(i + 1)
+        if ready(self.state):
+            return True
+        raise _EndOfTape
+
+
+class _Recorded(InternError):
+    """An error as the log has it."""
+
+    def __init__(self, failed: e.ToolFailed) -> None:
+        super().__init__(failed.error)
+        self.kind = failed.kind
+
+
+def _nothing(desk: Any, **_: Any) -> object:
+    return None
+
+
+def _as_answer(p: e.ModelCompleted) -> ChatMessage:
+    calls = [
+        ChatMessageToolCall(id=c.id, type="function", function=ChatMessageToolCallFunction(name=c.name, arguments=c.arguments))
+        for c in p.tool_calls
+    ]  # fmt: skip
+    made = ChatMessage(role=MessageRole.ASSISTANT, content=p.text, tool_calls=calls)
+    made.token_usage = TokenUsage(input_tokens=p.input_tokens, output_tokens=p.output_tokens)
+    return made
+
+
+def _plain(payload: e.Payload) -> dict[str, Any]:
+    fields = msgspec.to_builtins(payload)
+    return {"type": payload.type, **{k: v for k, v in fields.items() if k not in _UNSURE}}
+
+
+def _differing(recorded: e.Payload, again: e.Payload) -> tuple[str, str]:
+    """Both sides, cut down to the fields that differ."""
+    left, right = _plain(recorded), _plain(again)
+    fields = [k for k in left.keys() | right.keys() if left.get(k) != right.get(k)]
+    return tuple(_json({k: side.get(k) for k in sorted(fields)}) for side in (left, right))  # type: ignore[return-value]
+
+
+def _shown(payload: e.Payload) -> str:
+    return _json(_plain(payload))
+
+
+def _json(value: Any) -> str:
+    text = msgspec.json.encode(value).decode("utf-8", "replace")
+    return text if len(text) <= 600 else text[:600] + "…"

@@ -1,0 +1,87 @@
+"""Loops are seen in calls and results; a context that is full loses nothing that matters."""
+
+from __future__ import annotations
+
+from smolagents.memory import ActionStep, TaskStep, ToolCall
+from smolagents.monitoring import Timing
+
+from core.agent.compaction import SummaryStep, keep_from, summarise
+from core.agent.loops import LoopDetector, advice
+from core.agent.prompt import steering_message
+from core.events import PlanStep
+from core.redact import Redactor, StreamRedactor
+from core.state import Job, RunState, Scores
+
+
+def test_the_same_call_with_the_same_result_is_a_loop_at_the_third_time() -> None:
+    seen = LoopDetector()
+    counts = [seen.saw("read_file", {"path": "a"}, "text", jobs_running=False) for _ in range(4)]
+    assert counts == [0, 0, 3, 4]
+
+
+def test_going_to_and_fro_between_two_calls_is_a_loop() -> None:
+    seen = LoopDetector()
+    counts = [seen.saw("read_file", {"path": "ab"[i % 2]}, "text", jobs_running=False) for i in range(6)]
+    assert counts[-2:] == [3, 3]
+
+
+def test_other_results_and_polls_of_a_running_job_are_no_loop() -> None:
+    seen = LoopDetector()
+    assert not any(seen.saw("run_command", {"command": "make"}, f"error {i}", jobs_running=False) for i in range(8))
+    assert not any(seen.saw("wait_for_jobs", {"jobs": ["job-1"]}, "same", jobs_running=True) for _ in range(8))
+    assert seen.saw("wait_for_jobs", {"jobs": ["job-1"]}, "same", jobs_running=False), "with no job it is one"
+
+
+def test_neither_the_clock_nor_an_advice_makes_a_result_another_one() -> None:
+    seen = LoopDetector()
+    results = ['{"x":1,"seconds_left_for_research":90}', '{"x":1,"seconds_left_for_research":80}' + advice("budget", 3)]
+    for told in results:
+        seen.saw("read_task", {}, told, jobs_running=False)
+    assert seen.saw("read_task", {}, '{"x":1,"seconds_left_for_research":7}', jobs_running=False) == 3
+
+
+def step(n: int, observation: str) -> ActionStep:
+    calls = [ToolCall(name="note", arguments={"content": f"c{n}"}, id=f"{n}.0")]
+    return ActionStep(
+        step_number=n, timing=Timing(0.0, 0.0), model_output="", tool_calls=calls, observations=observation
+    )
+
+
+def state() -> RunState:
+    return RunState(
+        goal="raise the score", plan=[PlanStep(id="a", title="train", status="doing")], lessons=["lr 1e-2 diverges"],
+        scores=Scores(baseline=0.3, best=0.61, best_label="SFT"), scope={"method": "sft"},
+        jobs={"job-7": Job(id="job-7", seq=1, kind="training", method="sft", title="long one")},
+    )  # fmt: skip
+
+
+def test_goal_plan_best_open_jobs_words_and_lessons_survive_two_compactions_word_for_word() -> None:
+    words = steering_message("never touch the\n  learning rate 3e-7")
+    first = summarise(state(), [step(1, "x" * 5000), TaskStep(task=words), step(2, "y")])
+    second = summarise(state(), [SummaryStep(first), step(3, "z")])
+    for text in (first.text, second.text):
+        for kept in ("raise the score", "train", "61.0 %", "job-7", words, "lr 1e-2 diverges", '"method":"sft"'):
+            assert kept in text
+    assert "step 1:" in second.text
+    assert "step 3:" in second.text
+    assert len(second.text) < 3000
+
+
+def test_the_last_steps_stay_and_never_all_go() -> None:
+    assert keep_from([100] * 10, 500) == 8
+    assert keep_from([10_000, 10_000], 500) == 1
+    assert keep_from([10, 10, 10], 10_000) == 1
+
+
+def test_a_secret_split_between_pieces_never_shows() -> None:
+    secret = "s3cr3t-value-of-mine"
+    token = "hf_" + "a" * 34
+    redact = Redactor({"MY_TOKEN": secret})
+    for size in (1, 3, 7, 50, 1000):
+        stream = StreamRedactor(redact)
+        data = b"begin " + b"." * 700 + secret.encode() + b" middle " + token.encode() + b"." * 700 + secret.encode()
+        out = b"".join(stream.feed(data[i : i + size]) for i in range(0, len(data), size)) + stream.rest()
+        assert secret.encode() not in out
+        assert b"a" * 5 not in out
+        assert out.startswith(b"begin ")
+        assert out.count(b"[redacted]") == 3
