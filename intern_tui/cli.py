@@ -117,9 +117,9 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("words", nargs="+", metavar="[R…] QUERY")
     p.add_argument("--json", action="store_true")
     p.add_argument("--csv", action="store_true")
-    p = _add(commands, "export", "read:export", "export a run", run=True)
-    p.add_argument("--to", choices=["parquet"], default="parquet")
-    p.add_argument("--out", metavar="FOLDER")
+    p = _add(commands, "export", "export:export", "export a run", run=True)
+    p.add_argument("--to", choices=["parquet", "cast", "html", "report"], default="parquet")
+    p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
 
 
 def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
