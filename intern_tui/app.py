@@ -17,7 +17,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from core import home
-from core.player import Indexer, nearest_speed
+from core.player import Index, nearest_speed
+from core.replay_index import LONG, load_index, preview, read_index
 from core.state import RunState
 from intern_tui.feed import FileFeed, LiveFeed
 from intern_tui.session import Sent, Session
@@ -196,15 +197,18 @@ class InternApp(App[str]):
         def read() -> None:
             try:
                 source = patient_source(session)
-                indexer = Indexer()
-                indexer.extend(source.events(1, source.last[0]))
+                index = load_index(session.folder, source)
+                if index is None:
+                    if source.last[0] >= LONG:
+                        self.call_from_thread(session.show_preview, preview(source))
+                    index = read_index(session.folder, source, session.report_progress)
             except StoreError as error:
                 self.call_from_thread(self._not_readable, session, str(error))
                 return
-            self.call_from_thread(ready, source, indexer)
+            self.call_from_thread(ready, source, index)
 
-        def ready(source: EventSource, indexer: Indexer) -> None:
-            session.start_replay(source, indexer.index(), to, self._speed)
+        def ready(source: EventSource, index: Index) -> None:
+            session.start_replay(source, index, to, self._speed)
             session.notice("", "")
             if then and not (then == "play" and session.live):
                 self.move(then, amount)
