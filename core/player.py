@@ -175,9 +175,9 @@ class Player:
     def skip(self, seconds: float) -> int:
         return self.seek_time(self.clock_us + int(seconds * 1e6))
 
-    def mark(self, direction: int) -> int:
-        """To the next (1) or previous (-1) mark, if there is one."""
-        return self._among([m.seq for m in self.index.marks], direction)
+    def mark(self, direction: int, more: Iterable[Mark] = ()) -> int:
+        """To the next (1) or previous (-1) mark, if there is one; `more` are marks that are not in the log."""
+        return self._among(sorted(m.seq for m in (*self.index.marks, *more)), direction)
 
     def plan_step(self, direction: int) -> int:
         return self._among(self.index.plan_steps, direction)

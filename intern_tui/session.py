@@ -15,6 +15,7 @@ from core.fold import Folder
 from core.player import Index, Player
 from core.sanitize import one_line
 from core.state import Command, RunState
+from intern_tui import bookmarks
 from intern_tui.feed import Feed
 from screens.view import Link, View
 from store.source import EventSource
@@ -56,6 +57,7 @@ class Session:
         self.progress = 0.0
         """Share of a long run that was read, in [0, 1]."""
         self.error = ""
+        self.bookmarks = bookmarks.load(folder.name)
         self.sent: Sent | None = None
         self._notice: tuple[str, str, float] = ("", "", 0.0)
         self._last = time.monotonic()
@@ -122,6 +124,7 @@ class Session:
             line=self.line(state),
             live_behind=self.live and self.player is not None,
             indexing=self.preview is not None,
+            bookmarks=self.bookmarks,
         )
 
     def _reading(self) -> str:

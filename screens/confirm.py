@@ -56,15 +56,15 @@ class Confirm(Dialog[bool]):
     Confirm .keys { margin-top: 1; color: $text-muted; }
     """
 
-    def __init__(self, question: str, words: str, verb: str) -> None:
+    def __init__(self, question: str, words: str, verb: str, otherwise: str = "n leave it running") -> None:
         super().__init__()
-        self._question, self._words, self._verb = question, words, verb
+        self._question, self._words, self._keys = question, words, f"y {verb}   {otherwise}"
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._question
             yield Static(clean(self._words, newlines=True), markup=False)
-            yield Static(f"y {self._verb}   n leave it running", classes="keys", markup=False)
+            yield Static(self._keys, classes="keys", markup=False)
 
     def action_answer(self, yes: bool) -> None:
         self.close_with(yes)

@@ -7,6 +7,7 @@ Enter can show the event a row came from.
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -20,6 +21,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from core.sanitize import clean
+from screens.strips import changed_cells
 from screens.text import BLANK, Row, Span
 from screens.view import View
 
@@ -68,6 +70,8 @@ class Pane(Widget):
     Pane:ansi:focus { border: round ansi_blue; }
     """
 
+    REST_S: ClassVar[float] = 0.0
+    """Least time between two drawings of a live run: what runs faster than a person reads is held back."""
     can_focus = True
     cursor: reactive[int] = reactive(-1, repaint=False)
     """Selected row; -1 for none."""
@@ -86,6 +90,7 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._top = 0
         self._titles = ("", "")
+        self._drawn_at = 0.0
         self._styles: dict[tuple[str, bool], Style] = {}
 
     # ------------------------------------------------------------------------------------------ what subclasses give
@@ -117,10 +122,20 @@ class Pane(Widget):
     def show(self, view: View) -> None:
         """Draw `view`, repainting only what differs from what is shown."""
         self._view = view
-        if not self.display or self.size.width == 0:
+        if not self.display or self.size.width == 0 or self._rests(view):
             return
         self._set_titles(view)
         self._draw()
+
+    def _rests(self, view: View) -> bool:
+        """Whether this view is left out; the clock of the screen brings the next one within a second."""
+        if not self.REST_S or view.replay or not self._strips or self.cursor >= 0:
+            return False
+        now = time.monotonic()
+        if now - self._drawn_at < self.REST_S:
+            return True
+        self._drawn_at = now
+        return False
 
     def _set_titles(self, view: View) -> None:
         titles = (clean(self.title(view)), clean(self.subtitle(view)))
@@ -145,7 +160,12 @@ class Pane(Widget):
         if len(old) != len(strips):
             self.refresh(layout=False)
             return
-        changed = [Region(0, y, self.size.width, 1) for y, s in enumerate(strips) if s != old[y]]
+        changed = [
+            Region(start, y, end - start, 1)
+            for y, strip in enumerate(strips)
+            if strip != old[y]
+            for start, end in changed_cells(old[y], strip)
+        ]
         if changed:
             self.refresh(*changed, layout=False)
 
