@@ -138,6 +138,11 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
     p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
     p.add_argument("--json", metavar="FILE", help="write the results here too")
+    p = _add(commands, "web", "web:web", "the terminal UI in a browser on this machine")
+    p.add_argument("run", metavar="R", nargs="?", default="", help="a run to open (default: the list)")
+    p.add_argument("--port", type=int, default=8377)
+    p = _add(commands, "completion", "completion:completion", "print shell completion")
+    p.add_argument("shell", choices=["bash", "zsh", "fish"])
     p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
     p.add_argument("--json", action="store_true")
 

@@ -65,7 +65,9 @@ class Compare(Dialog["list[Other]"]):
 
     def on_mount(self) -> None:
         self._fill(self._others)
-        self.query_one(SelectionList).focus()
+        box = self.query_one(SelectionList)
+        box.highlighted = 0 if self._others else None
+        box.focus()
         desk: Desk = self.app  # type: ignore[assignment]
         desk.in_background(self._elsewhere, self._came)
 

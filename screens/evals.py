@@ -34,8 +34,9 @@ class Table(Pane):
         done = [e for e in view.state.evaluations.values() if e.done]
         if not done:
             return empty(width, "No score yet.", "The first is the base model's, before any training.")
-        label = max(10, min(26, width - 45))
-        head = fit("", label) + "  score     n  split    delta [95 %]"
+        with_n = width >= 66
+        label = max(10, min(26, width - (45 if with_n else 39)))
+        head = fit("", label) + "  score" + ("     n" if with_n else "") + "  split    delta [95 %]"
         rows = [row((head, "dim"))]
         plot = width - 2 - label - 7
         for e in done:
@@ -45,7 +46,8 @@ class Table(Pane):
                 delta += f" [{points(e.delta_interval[0])}, {points(e.delta_interval[1])}]{star}"
             best = "★ " if e.id == view.state.scores.best_evaluation else ""
             role = "good" if significant(e) and (e.delta or 0) > 0 else "bad" if significant(e) else ""
-            text = f"{100 * e.score:6.1f} {e.samples:>5}  {fit(e.split, 8)}"
+            count = f" {e.samples:>5}" if with_n else ""
+            text = f"{100 * e.score:6.1f}{count}  {fit(e.split, 8)}"
             rows.append(row((fit(best + e.label, label), "strong" if best else ""), text, (delta, role), seq=e.seq))
         dev = [e for e in done if e.split == "dev"]
         if dev and plot >= 16:

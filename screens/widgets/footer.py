@@ -54,13 +54,13 @@ class Footer(Pane):
             x += len(name) + 3
         return hits
 
-    async def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: events.Click) -> None:
         """A key's name does what the key does."""
         event.stop()
         offset = event.get_content_offset(self)
         action = next((a for left, right, a in self._hits if offset and left <= offset.x < right), "")
         if action:
-            await self.screen.run_action(action)
+            self.call_next(self.screen.run_action, action)
 
     def _keys(self, view: View, width: int) -> list[tuple[str, str, str]]:
         ids = footer_keys(self.current, view.player is not None)
