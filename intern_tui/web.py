@@ -13,14 +13,13 @@ import secrets
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from textual_serve.server import Server
 
 HOST = "127.0.0.1"
 COOKIE = "intern_token"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class GuardedServer(Server):
@@ -65,7 +64,7 @@ class GuardedServer(Server):
             await runner.cleanup()
 
     @property
-    def _door(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def _door(self) -> Middleware:
         @web.middleware
         async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._check_origin(request)

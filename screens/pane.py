@@ -41,7 +41,7 @@ class Pane(Widget):
         border-title-color: $text-muted;
         border-subtitle-color: $text-muted;
         padding: 0 1;
-        .pane--dim { color: $text-muted; }
+        .pane--dim { color: $foreground 60%; }
         .pane--good { color: $text-success; }
         .pane--bad { color: $text-error; }
         .pane--waiting { color: $text-warning; }
@@ -49,7 +49,7 @@ class Pane(Widget):
         .pane--strong { text-style: bold; }
         .pane--title { color: $text; text-style: bold; }
         .pane--line { color: $text-primary; text-style: bold; }
-        .pane--band { color: $text-disabled; }
+        .pane--band { color: $foreground 34%; }
         .pane--mark { color: $text-secondary; }
         .pane--cursor { background: $primary 30%; text-style: bold; }
     }
@@ -193,11 +193,19 @@ class Pane(Widget):
         style = self._styles.get(key)
         if style is None:
             style = self.rich_style
-            for name in role.split():
-                style += self.get_component_rich_style(f"pane--{name}", partial=True)
-            if selected:
-                style += self.get_component_rich_style("pane--cursor", partial=True)
+            for name in [*role.split(), *(["cursor"] if selected else [])]:
+                style += self._component(f"pane--{name}")
             self._styles[key] = style
+        return style
+
+    def _component(self, name: str) -> Style:
+        """A role's style. Textual leaves a colour's alpha to the caller; here it is mixed with what lies below."""
+        style = self.get_component_rich_style(name, partial=True)
+        styles, below = self.get_component_styles(name), self.background_colors[1]
+        for rule, mixed in (("color", styles.color), ("background", styles.background)):
+            if styles.has_rule(rule) and 0 < mixed.a < 1 and mixed.ansi is None and below.ansi is None:
+                solid = (below + mixed).rich_color
+                style += Style(color=solid) if rule == "color" else Style(bgcolor=solid)
         return style
 
     def render_line(self, y: int) -> Strip:

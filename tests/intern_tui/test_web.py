@@ -105,6 +105,7 @@ async def test_a_real_browser_draws_the_screens(served: Served) -> None:
         assert await page.value("location.href") == served.plain
         await asyncio.sleep(3)
         runs = await page.picture()
+        await page.click(600, 300)
         await page.press_enter()
         await asyncio.sleep(4)
         mission = await page.picture()

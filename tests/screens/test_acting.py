@@ -32,7 +32,10 @@ def a_run(root: Path, name: str = recorded.RUN, upto: int = 638) -> Path:
     with EventLog.create(folder) as log:
         log.append(recorded.appendable(recorded.events()[:upto]))
     s = recorded.state_at(upto)
-    home.write_json(folder / "summary.json", home.Summary(run=name, status=s.status, task=s.task, baseline=s.scores.baseline, best=s.scores.best))
+    home.write_json(
+        folder / "summary.json",
+        home.Summary(run=name, status=s.status, task=s.task, baseline=s.scores.baseline, best=s.scores.best),
+    )
     return folder
 
 
@@ -148,7 +151,9 @@ def test_only_a_run_nobody_works_on_is_deleted(own_home: Path) -> None:
     import os
 
     folder = a_run(own_home)
-    info = home.HostInfo(pid=os.getpid(), started=home.process_started(os.getpid()) or 0.0, boot_id=home.boot_id(), socket="")
+    info = home.HostInfo(
+        pid=os.getpid(), started=home.process_started(os.getpid()) or 0.0, boot_id=home.boot_id(), socket=""
+    )
     home.write_json(folder / "host.json", info)
     with pytest.raises(Refused, match="running"):
         delete_run(folder)

@@ -89,14 +89,22 @@ def test_a_logarithmic_axis_spans_whole_decades_and_survives_what_has_no_logarit
 
 
 def answers(correct: dict[str, bool]) -> list[dict[str, object]]:
-    return [{"id": i, "prompt": f"q{i}", "completion": f"says {i}", "answer": "a", "correct": ok} for i, ok in correct.items()]
+    return [
+        {"id": i, "prompt": f"q{i}", "completion": f"says {i}", "answer": "a", "correct": ok}
+        for i, ok in correct.items()
+    ]
 
 
 def test_answers_are_paired_by_id_and_broken_ones_come_first() -> None:
     after = answers({"1": True, "2": False, "3": False, "4": True})
     before = answers({"4": False, "3": False, "2": True, "1": True})
     shown, counts = pair(after, before)
-    assert [(a.prompt, a.kind) for a in shown] == [("q2", "broken"), ("q3", "still wrong"), ("q4", "put right"), ("q1", "right")]
+    assert [(a.prompt, a.kind) for a in shown] == [
+        ("q2", "broken"),
+        ("q3", "still wrong"),
+        ("q4", "put right"),
+        ("q1", "right"),
+    ]
     assert counts == {"broken": 1, "still wrong": 1, "put right": 1, "right": 1}
 
 
@@ -139,7 +147,9 @@ def test_a_filter_fits_every_word_and_its_words_cannot_leave_their_quotes(run: P
     source = LogFile.open(run)
     types = {x.seq: x.type for x in recorded.events()}
     assert {types[s] for s in matching(source, "type:job_*", 638)} == {"job_launched", "job_finished", "job_cancelled"}
-    assert matching(source, "type:job_* seq:1-200", 638) == [s for s in types if types[s].startswith("job_") and s <= 200]
+    assert matching(source, "type:job_* seq:1-200", 638) == [
+        s for s in types if types[s].startswith("job_") and s <= 200
+    ]
     failure = recorded.seq_of("failure_diagnosed")
     assert matching(source, f"cause:{failure}", 638) == [recorded.seq_of("remedy_chosen")]
     assert [types[s] for s in matching(source, "actor:user type:approval*", 638)] == ["approval_decided"]

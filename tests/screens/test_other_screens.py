@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from core import events as e
 from core import home
 from core.series import Series
-from screens.braille import axis_for, draw, nice_axis, smooth
 from screens.answers import pair, read_records
+from screens.braille import axis_for, draw, nice_axis, smooth
 from screens.events import EventList
 from screens.runs import RunList
 from screens.text import bar, clock, cut, fit, number, wrap
