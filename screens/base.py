@@ -198,12 +198,56 @@ class RunScreen(Screen[None]):
             self.focus_first()
 
     def action_pause(self) -> None:
-        if self._may_act() and self.desk.view is not None:
-            self.desk.command("resume" if self.desk.view.state.status == "paused" else "pause")
+        from screens.confirm import pause_words
+
+        view = self.desk.view
+        if view is None or not self._may_act():
+            return
+        if view.state.status == "paused":
+            self.desk.command("resume")
+        else:
+            self._after_asking("Pause the agent?", pause_words(view), "pause")
 
     def action_interrupt(self) -> None:
-        if self._may_act():
-            self.desk.command("interrupt")
+        from screens.confirm import interrupt_words
+
+        view = self.desk.view
+        if view is not None and self._may_act():
+            self._after_asking("Interrupt the agent?", interrupt_words(view), "interrupt")
+
+    def action_undo(self) -> None:
+        from screens.confirm import Confirm, undo_words
+
+        view = self.desk.view
+        if view is not None and self._may_act():
+            ask = Confirm("Undo the last change?", undo_words(view), "undo", "n leave it")
+            self.app.push_screen(ask, lambda yes: self.desk.command("undo") if yes else None)
+
+    def _after_asking(self, question: str, words: str, command: str) -> None:
+        """Ask where jobs run, whose fate and cost a person should know first; otherwise just do it."""
+        from screens.confirm import Confirm
+
+        view = self.desk.view
+        if view is None or not view.state.running_jobs():
+            self.desk.command(command)
+            return
+        ask = Confirm(question, words, command, "n leave it")
+        self.app.push_screen(ask, lambda yes: self.desk.command(command) if yes else None)
+
+    def action_pause_job(self) -> None:
+        """Pause the newest running training, or let the newest paused one go on."""
+        view = self.desk.view
+        if view is None or not self._may_act():
+            return
+        jobs = list(view.state.jobs.values())
+        running = [job.id for job in jobs if job.status == "running" and job.kind == "training"]
+        paused = [job.id for job in jobs if job.status == "paused"]
+        if running:
+            self.desk.command("pause-job", running[-1])
+        elif paused:
+            self.desk.command("resume-job", paused[-1])
+        else:
+            self.desk.notice("no training is running or paused", "dim")
 
     def action_approvals(self) -> None:
         from screens.approvals import Approvals

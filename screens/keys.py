@@ -52,6 +52,8 @@ KEYS: tuple[Key, ...] = (
     Key("copy", "y", "y", "copy", "", "Copy the selected row (OSC 52, and to the file copied.txt)", "Looking"),
     Key("steer", "s", "s", "steer", "steer", "Say something to the intern before its next decision", "Acting", "live"),
     Key("pause", "p", "p", "pause", "pause", "Pause or resume the agent; jobs go on", "Acting", "live"),
+    Key("job.pause", "P", "P", "pause_job", "", "Pause the training at a checkpoint, or let it go on", "Acting", "live"),
+    Key("undo", "u", "u", "undo", "", "Undo the last change of the workspace (asks first)", "Acting", "live"),
     Key("interrupt", "i", "i", "interrupt", "", "Interrupt what it is waiting for; jobs go on", "Acting", "live"),
     Key("approvals", "exclamation_mark", "!", "approvals", "approvals", "Approvals and questions", "Acting", "live"),
     Key("fork", "f", "f", "fork", "fork", "A new run from the moment that is seen", "Acting"),
