@@ -181,7 +181,11 @@ class Pane(Widget):
             self._top = self.cursor - height + 1
 
     def _strip(self, line: Row, width: int, selected: bool) -> Strip:
-        segments = [Segment(clean(beginning(span.text, width)), self._style(span.role, selected)) for span in line.spans if span.text]
+        segments = [
+            Segment(clean(beginning(span.text, width)), self._style(span.role, selected))
+            for span in line.spans
+            if span.text
+        ]
         strip = Strip(segments)
         if strip.cell_length > width > 1:
             strip = Strip([*strip.crop(0, width - 1), Segment("…", self._style("dim", selected))])
