@@ -34,6 +34,7 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.store_bench
+	$(BIN)/python -m tests.benchmarks.ui_bench
 	$(BIN)/intern bench
 
 clean:

@@ -17,14 +17,19 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from core import home
-from core.player import Indexer, nearest_speed
+from core.errors import InternError
+from core.player import Index, nearest_speed
+from core.replay_index import LONG, load_index, preview, read_index
+from core.sanitize import one_line
 from core.state import RunState
+from intern_tui import bookmarks, said, start, title
 from intern_tui.feed import FileFeed, LiveFeed
 from intern_tui.session import Sent, Session
 from intern_tui.themes import OURS, wanted
 from screens.base import RunScreen
 from screens.keys import KEYS
 from screens.view import Link, View
+from screens.widgets.prompt import Prompt
 from store.errors import LogBusy, LogMissing, StoreError
 from store.event import Event
 from store.source import EventSource
@@ -33,7 +38,9 @@ TICK_S = 0.25
 """The feed's rhythm: four times a second at most."""
 CLOCK_S = 1.0
 """How often the clocks on the screen move when nothing else does."""
-NEEDS_PLAYER = ["play", "skip", "event", "mark", "plan_step", "start", "end", "seq"]
+MOST_EFFECTS = 20
+"""Effects of one event that are named: an event has few, the run's first has thousands."""
+NEEDS_PLAYER = ["play", "skip", "event", "mark", "plan_step", "start", "end", "seq", "share"]
 
 
 class InternApp(App[str]):
@@ -64,6 +71,8 @@ class InternApp(App[str]):
         self._view: View | None = None
         self._drawn_at = 0.0
         self._waiting = 0
+        self._title = ""
+        self._ask_at_once = False
         self._screens: dict[str, Screen[None]] = {}
         if keymap:
             self.set_keymap(keymap)
@@ -74,6 +83,19 @@ class InternApp(App[str]):
     def view(self) -> View | None:
         return self._view
 
+    @property
+    def folder(self) -> Path:
+        return self.session.folder if self.session is not None else Path()
+
+    def effects(self, seq: int, then: Callable[[list[int]], None]) -> None:
+        session = self.session
+        kept = session.player.index.kept if session is not None and session.player is not None else None
+        if kept is not None:
+            then([event.seq for event in kept if event.cause == seq][:MOST_EFFECTS])
+            return
+        query = f"SELECT seq FROM events WHERE cause = {int(seq)} ORDER BY seq"
+        self.in_background(lambda: [int(r[0]) for r in self.source().sql(query, limit=MOST_EFFECTS).rows], then)
+
     def source(self) -> EventSource:
         if self.session is None:
             raise LogMissing("no run is open", next="Choose one on the Runs screen (6)")
@@ -83,7 +105,7 @@ class InternApp(App[str]):
         def run() -> None:
             try:
                 result = work()
-            except (StoreError, OSError) as error:
+            except (StoreError, InternError, OSError) as error:
                 self.call_from_thread(self.notice, str(error), "bad")
                 return
             self.call_from_thread(then, result)
@@ -101,6 +123,8 @@ class InternApp(App[str]):
         session = self.session
         if session is None:
             return
+        if command in ("steer", "queue"):
+            said.add(text)
         sent = session.sent = Sent(command, text, time.monotonic())
         self.redraw()
 
@@ -145,12 +169,13 @@ class InternApp(App[str]):
             "play": player.toggle,
             "skip": lambda: player.skip(amount),
             "event": lambda: player.step(int(amount)),
-            "mark": lambda: player.mark(int(amount)),
+            "mark": lambda: player.mark(int(amount), session.bookmarks),
             "plan_step": lambda: player.plan_step(int(amount)),
             "speed": lambda: player.faster(int(amount)),
             "start": player.home,
             "end": player.end,
             "seq": lambda: player.seek(int(amount)),
+            "share": lambda: player.seek_time(player.start_us + int(amount * (player.end_us - player.start_us))),
         }
         moves[how]()
         self.redraw()
@@ -162,9 +187,45 @@ class InternApp(App[str]):
             session.player = None
             self.redraw()
 
+    def bookmark(self) -> None:
+        session, view = self.session, self._view
+        if session is None or view is None or not view.state.seq:
+            return
+        marks = bookmarks.toggled(session.bookmarks, view.state.seq, view.now_us)
+        session.bookmarks, added = marks, len(marks) > len(session.bookmarks)
+        self.in_background(lambda: bookmarks.save(session.folder.name, marks), lambda _: None)
+        self.notice(f"bookmark {'set' if added else 'taken away'} at event {view.state.seq}; [ and ] go there", "dim")
+
+    def copy(self, text: str, what: str) -> None:
+        self.copy_to_clipboard(text)
+        path = home.home() / "copied.txt"
+
+        def write() -> Path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+            return path
+
+        self.in_background(write, lambda at: self.notice(f"copied {one_line(what)[:60]}; also in {at}", "dim"))
+
+    def fork(self, seq: int, steering: str) -> None:
+        session = self.session
+        if session is None:
+            return
+        self.notice(f"forking from event {seq} …", "dim")
+        self.in_background(
+            lambda: start.fork_run(session.folder, seq, steering),
+            lambda folder: self.notice(f"{folder.name} begins at event {seq}: 6, then Enter, opens it", "good"),
+        )
+
+    def start_run(self, values: dict[str, str]) -> None:
+        self.notice("starting the run …", "dim")
+        self.in_background(lambda: start.new_run(values), self.open_run)
+
     # ------------------------------------------------------------------------------------------------------ running
 
     def on_mount(self) -> None:
+        Prompt.said[:] = said.load()
+        self._write(title.SAVE)
         self.action_screen(self._first)
         if self.session is not None:
             self._begin(self.session)
@@ -179,8 +240,9 @@ class InternApp(App[str]):
             self._load_replay(session, self._to)
         self._tick()
 
-    def open_run(self, folder: Path, replay: bool = False) -> None:
+    def open_run(self, folder: Path, replay: bool = False, approvals: bool = False) -> None:
         """Look at another run (from the Runs screen)."""
+        self._ask_at_once = approvals
         if self.session is not None:
             self.session.feed.close()
         self.session = session_for(folder, replay=replay)
@@ -196,15 +258,18 @@ class InternApp(App[str]):
         def read() -> None:
             try:
                 source = patient_source(session)
-                indexer = Indexer()
-                indexer.extend(source.events(1, source.last[0]))
+                index = load_index(session.folder, source)
+                if index is None:
+                    if source.last[0] >= LONG:
+                        self.call_from_thread(session.show_preview, preview(source))
+                    index = read_index(session.folder, source, session.report_progress)
             except StoreError as error:
                 self.call_from_thread(self._not_readable, session, str(error))
                 return
-            self.call_from_thread(ready, source, indexer)
+            self.call_from_thread(ready, source, index)
 
-        def ready(source: EventSource, indexer: Indexer) -> None:
-            session.start_replay(source, indexer.index(), to, self._speed)
+        def ready(source: EventSource, index: Index) -> None:
+            session.start_replay(source, index, to, self._speed)
             session.notice("", "")
             if then and not (then == "play" and session.live):
                 self.move(then, amount)
@@ -237,6 +302,7 @@ class InternApp(App[str]):
                 screen.refresh_view()
                 break
         self._ring(self._view)
+        self._entitle(self._view)
 
     def _ring(self, view: View) -> None:
         """One bell when something new waits for a person."""
@@ -244,6 +310,21 @@ class InternApp(App[str]):
         if waiting > self._waiting and not view.replay:
             self.bell()
         self._waiting = waiting
+        if waiting and self._ask_at_once and isinstance(self.screen, RunScreen):
+            self._ask_at_once = False
+            self.screen.action_approvals()
+
+    def _entitle(self, view: View) -> None:
+        """The terminal's title, when it changes."""
+        now = title.title_of(view)
+        if now != self._title:
+            self._title = now
+            self._write(title.sequence(now))
+
+    def _write(self, sequence: str) -> None:
+        """To a real terminal only: not to a browser, not in tests."""
+        if self._driver is not None and not self.is_headless and not self.is_web:
+            self._driver.write(sequence)
 
     # ------------------------------------------------------------------------------------------------------ actions
 
@@ -285,6 +366,7 @@ class InternApp(App[str]):
         return lambda: self.call_next(run)
 
     def on_unmount(self) -> None:
+        self._write(title.RESTORE)
         if self.session is not None:
             self.session.feed.close()
 

@@ -181,9 +181,9 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("words", nargs="+", metavar="[R…] QUERY")
     p.add_argument("--json", action="store_true")
     p.add_argument("--csv", action="store_true")
-    p = _add(commands, "export", "read:export", "export a run", run=True)
-    p.add_argument("--to", choices=["parquet"], default="parquet")
-    p.add_argument("--out", metavar="FOLDER")
+    p = _add(commands, "export", "export:export", "export a run", run=True)
+    p.add_argument("--to", choices=["parquet", "cast", "html", "report"], default="parquet")
+    p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
 
 
 def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
@@ -203,6 +203,11 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
     p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
     p.add_argument("--json", metavar="FILE", help="write the results here too")
+    p = _add(commands, "web", "web:web", "the terminal UI in a browser on this machine")
+    p.add_argument("run", metavar="R", nargs="?", default="", help="a run to open (default: the list)")
+    p.add_argument("--port", type=int, default=8377)
+    p = _add(commands, "completion", "completion:completion", "print shell completion")
+    p.add_argument("shell", choices=["bash", "zsh", "fish"])
     p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
     p.add_argument("--json", action="store_true")
     p.add_argument("--brain", metavar="B", help="ask this brain for one tool call and say how that went")

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from core import home
+from core.fold import Folder
+from core.replay_index import load_index
 from core.state import STATE_VERSION, RunState, from_bytes
 from screens.view import Link
 from store.client import RemoteFeed, RemoteLog
@@ -229,6 +231,8 @@ class LiveFeed:
             self._set_link(Link("gone", str(error), _now()))
             return
         try:
+            if self._snapshot and not self._seq:
+                self._set_state(_whole(self.folder, source))
             self._take(list(source.events(self._seq + 1)))
         finally:
             source.close()
@@ -239,7 +243,8 @@ class LiveFeed:
         """Nothing will come any more: the file was read and says that the run has ended."""
         with self._lock:
             last = self._queue[-1] if self._queue else None
-        return self._link.kind == "gone" and last is not None and last.type == "run_finished"
+            ended = self._state is not None and self._state.finished_ts is not None
+        return self._link.kind == "gone" and (ended or (last is not None and last.type == "run_finished"))
 
 
 class FileFeed:
@@ -263,6 +268,17 @@ class FileFeed:
 
     def close(self) -> None:
         self._opened.close()
+
+
+def _whole(folder: Path, source: EventSource) -> RunState:
+    """The state at the end of a file, without keeping its events."""
+    kept = load_index(folder, source)
+    if kept is not None:
+        return from_bytes(kept.final)
+    state = Folder()
+    for event in source.events(1, source.last[0]):
+        state.apply(event)
+    return state.state
 
 
 def _now() -> int:

@@ -15,6 +15,7 @@ from core.fold import Folder
 from core.player import Index, Player
 from core.sanitize import one_line
 from core.state import Command, RunState
+from intern_tui import bookmarks
 from intern_tui.feed import Feed
 from screens.view import Link, View
 from store.source import EventSource
@@ -51,7 +52,12 @@ class Session:
         self.link = Link("connecting", "opening the run")
         self.player: Player | None = None
         self.loading = False
+        self.preview: RunState | None = None
+        """What is shown of a long run while it is still being read."""
+        self.progress = 0.0
+        """Share of a long run that was read, in [0, 1]."""
         self.error = ""
+        self.bookmarks = bookmarks.load(folder.name)
         self.sent: Sent | None = None
         self._notice: tuple[str, str, float] = ("", "", 0.0)
         self._last = time.monotonic()
@@ -63,6 +69,7 @@ class Session:
         now = time.monotonic()
         passed, self._last = now - self._last, now
         changed = self._fold() if self.live else False
+        changed |= self.loading and self.preview is not None  # the progress moves
         if self.player is not None and self.player.playing:
             self.player.advance(passed)
             changed = True
@@ -86,13 +93,24 @@ class Session:
         """The whole run has been read: stand at `to`, or at the end."""
         self.player = Player(source, index, speed)
         self.player.seek(to if to is not None else self.player.last_seq)
-        self.loading = False
+        self.loading, self.preview = False, None
+
+    def show_preview(self, state: RunState) -> None:
+        """From the reading thread: something to look at until everything was read."""
+        if not self.live:
+            self.preview = state
+
+    def report_progress(self, share: float) -> None:
+        """From the reading thread."""
+        self.progress = share
 
     # -------------------------------------------------------------------------------------------------------- showing
 
     @property
     def state(self) -> RunState:
-        return self.player.state() if self.player is not None else self.folder_state.state
+        if self.player is not None:
+            return self.player.state()
+        return self.preview if self.preview is not None else self.folder_state.state
 
     def view(self) -> View:
         state = self.state
@@ -100,16 +118,25 @@ class Session:
             state=state,
             now_us=self.player.clock_us if self.player is not None else self._now_us(state),
             mode="replay" if self.player is not None or not self.live else "live",
-            link=self.link if self.live else Link("file", self.error or "reading the run"),
+            link=self.link if self.live else Link("file", self.error or self._reading()),
             player=self.player,
             run=self.folder.name,
             line=self.line(state),
             live_behind=self.live and self.player is not None,
+            indexing=self.preview is not None,
+            bookmarks=self.bookmarks,
         )
+
+    def _reading(self) -> str:
+        if self.preview is None:
+            return "reading the run"
+        return f"reading the run, {100 * self.progress:.0f} %; until then curves and times are incomplete"
 
     def _now_us(self, state: RunState) -> int:
         """The wall clock; where no host lives time stands at the last event."""
-        return state.ts if self.link.kind == "gone" else max(time.time_ns() // 1000, state.ts)
+        return (
+            state.ts if self.link.kind == "gone" or self.preview is not None else max(time.time_ns() // 1000, state.ts)
+        )
 
     def notice(self, text: str, role: str) -> None:
         self._notice = (one_line(text), role, time.monotonic())

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static, TextArea
 
 from core.sanitize import clean, one_line
 from core.state import Approval, Question, RunState
+from screens.confirm import Confirm
 from screens.dialog import Dialog
 from screens.view import Desk
 
@@ -22,12 +23,23 @@ Waiting = Approval | Question
 def approval_text(a: Approval) -> str:
     """Everything a person needs to decide, arguments in full."""
     arguments = msgspec.json.format(msgspec.json.encode(a.arguments), indent=2).decode()
-    lines = [f"{a.tool}  ({a.tier})", f"why: {one_line(a.reason)}"]
+    lines = [f"{one_line(a.tool)}  ({one_line(a.tier)})", f"why: {one_line(a.reason)}"]
     lines.append(f"cost: ${a.cost_usd:.2f}" if a.cost_usd else "cost: none known")
     if a.untrusted:
         lines.append("UNTRUSTED text took part in this: " + ", ".join(one_line(u) for u in a.untrusted))
-    lines += [f"arguments, exactly (hash {a.arguments_hash[:12]}):", clean(arguments, newlines=True)]
+    lines += [f"arguments, exactly (hash {one_line(a.arguments_hash[:12])}):", clean(arguments, newlines=True)]
     return "\n".join(lines)
+
+
+ALWAYS_ASKED = ("spend", "publish")
+"""Tiers whose effects cannot be taken back: money that is gone, and what the world has seen."""
+
+
+def always_words(a: Approval) -> str:
+    return (
+        f"This call of {one_line(a.tool)} goes ahead, and from now on every call up to the tier {a.tier} does without asking.\n"
+        "Calls that spend money or publish are asked every time."
+    )
 
 
 def question_text(q: Question) -> str:
@@ -54,6 +66,7 @@ class Approvals(Dialog[None]):
         Binding("escape", "leave", "close", priority=True),
         Binding("q", "leave", "close"),
         Binding("a", "approve", "approve"),
+        Binding("A", "always", "always"),
         Binding("d", "deny", "deny"),
         Binding("e", "edit", "edit"),
         Binding("ctrl+s", "send_edited", "send", priority=True),
@@ -76,6 +89,8 @@ class Approvals(Dialog[None]):
         super().__init__()
         self._at = 0
         self._shown = ""
+        self._item: Waiting | None = None
+        """What stands on the screen: decisions are about this, whatever came meanwhile."""
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -101,12 +116,15 @@ class Approvals(Dialog[None]):
         return items[self._at] if items else None
 
     def _draw(self) -> None:
+        if self.query_one(Input).display or self.query_one(TextArea).display:
+            return  # somebody is writing about what is shown
         view, item = self.desk.view, self.current
+        self._item = item
         count = len(waiting_in(view.state)) if view is not None else 0
         if item is None:
             text, keys = "Nothing waits for you.\nWhat the run may not do alone will be asked here.", "Esc close"
         elif isinstance(item, Approval):
-            text, keys = approval_text(item), "a approve   d deny   e edit   ← → others   Esc later"
+            text, keys = approval_text(item), "a approve   A always   d deny   e edit   ← → others   Esc later"
         else:
             text, keys = question_text(item), "r answer   ← → others   Esc later"
         box = self.query_one(Vertical)
@@ -129,17 +147,37 @@ class Approvals(Dialog[None]):
         return not reason
 
     def action_approve(self) -> None:
-        item = self.current
+        item = self._item
         if isinstance(item, Approval) and self._may_act():
             self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
 
+    def action_always(self) -> None:
+        """Approve, and let later calls of this tier go ahead; what cannot be taken back is asked again every time."""
+        item = self._item
+        if not isinstance(item, Approval) or not self._may_act():
+            return
+        if item.tier in ALWAYS_ASKED:
+            self.query_one(Vertical).border_subtitle = Content(
+                f"tier {item.tier} is asked every time: a approves this one"
+            )
+            return
+        self.app.push_screen(
+            Confirm("Always for this kind?", always_words(item), "always", "n ask again"), self._always
+        )
+
+    def _always(self, yes: bool | None) -> None:
+        item = self._item
+        if yes and isinstance(item, Approval):
+            self.desk.command("autonomy", item.tier)
+            self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
+
     def action_deny(self) -> None:
-        if isinstance(self.current, Approval) and self._may_act():
+        if isinstance(self._item, Approval) and self._may_act():
             self._ask("Why not? The intern is told this. Enter denies, Esc goes back.")
 
     def action_edit(self) -> None:
         """Change the arguments; both versions are recorded by the host."""
-        item = self.current
+        item = self._item
         if isinstance(item, Approval) and self._may_act():
             area = self.query_one(TextArea)
             area.text = msgspec.json.format(msgspec.json.encode(item.arguments), indent=2).decode()
@@ -148,7 +186,7 @@ class Approvals(Dialog[None]):
             area.focus()
 
     def action_send_edited(self) -> None:
-        item, area = self.current, self.query_one(TextArea)
+        item, area = self._item, self.query_one(TextArea)
         if not area.display or not isinstance(item, Approval):
             return
         try:
@@ -157,10 +195,10 @@ class Approvals(Dialog[None]):
             area.border_subtitle = Content(f"not sent: {error}")
             return
         self._close_input()
-        self.desk.command("edit", approval=item.id, arguments=arguments)
+        self.desk.command("edit", approval=item.id, arguments=arguments, arguments_hash=item.arguments_hash)
 
     def action_answer(self) -> None:
-        if isinstance(self.current, Question) and self._may_act():
+        if isinstance(self._item, Question) and self._may_act():
             self._ask("Your answer. Enter sends, Esc goes back.")
 
     def _ask(self, title: str) -> None:
@@ -171,7 +209,7 @@ class Approvals(Dialog[None]):
         box.focus()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        item, text = self.current, message.value.strip()
+        item, text = self._item, message.value.strip()
         self._close_input()
         if isinstance(item, Approval):
             self.desk.command("deny", text, approval=item.id, arguments_hash=item.arguments_hash)
@@ -182,6 +220,7 @@ class Approvals(Dialog[None]):
         self.query_one(Input).display = self.query_one(TextArea).display = False
         self.query_one(TextArea).border_subtitle = ""
         self.query_one(Body).focus()
+        self._draw()
 
     def action_leave(self) -> None:
         if self.query_one(Input).display or self.query_one(TextArea).display:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
+from textual.widget import Widget
 
 from screens.keys import bindings
 from screens.pane import Pane
@@ -47,6 +48,9 @@ class RunScreen(Screen[None]):
         return cast(Desk, self.app)
 
     # ------------------------------------------------------------------------------------------------------ drawing
+
+    _before_prompt: Widget | None = None
+    """What had the focus when the prompt opened."""
 
     ready = False
     """True once the widgets are there to be drawn on."""
@@ -158,8 +162,7 @@ class RunScreen(Screen[None]):
             self.desk.notice("select a row first (↑ ↓), then y copies it", "dim")
             return
         text = "".join(span.text for span in pane.selected_row.spans).strip()
-        self.app.copy_to_clipboard(text)
-        self.desk.notice(f"copied: {text}", "dim")
+        self.desk.copy(text, text)
 
     # -------------------------------------------------------------------------------------------------------- acting
 
@@ -174,6 +177,7 @@ class RunScreen(Screen[None]):
     def action_steer(self) -> None:
         if self._may_act():
             prompt = self.query_one(Prompt)
+            self._before_prompt = self.focused
             self.query_one(Line).display = False
             prompt.display = True
             prompt.focus()
@@ -188,20 +192,83 @@ class RunScreen(Screen[None]):
     def _close_prompt(self) -> None:
         self.query_one(Prompt).display = False
         self.query_one(Line).display = True
-        self.focus_first()
+        if self._before_prompt is not None and self._before_prompt.is_attached:
+            self._before_prompt.focus()
+        else:
+            self.focus_first()
 
     def action_pause(self) -> None:
-        if self._may_act() and self.desk.view is not None:
-            self.desk.command("resume" if self.desk.view.state.status == "paused" else "pause")
+        from screens.confirm import pause_words
+
+        view = self.desk.view
+        if view is None or not self._may_act():
+            return
+        if view.state.status == "paused":
+            self.desk.command("resume")
+        else:
+            self._after_asking("Pause the agent?", pause_words(view), "pause")
 
     def action_interrupt(self) -> None:
-        if self._may_act():
-            self.desk.command("interrupt")
+        from screens.confirm import interrupt_words
+
+        view = self.desk.view
+        if view is not None and self._may_act():
+            self._after_asking("Interrupt the agent?", interrupt_words(view), "interrupt")
+
+    def action_undo(self) -> None:
+        from screens.confirm import Confirm, undo_words
+
+        view = self.desk.view
+        if view is not None and self._may_act():
+            ask = Confirm("Undo the last change?", undo_words(view), "undo", "n leave it")
+            self.app.push_screen(ask, lambda yes: self.desk.command("undo") if yes else None)
+
+    def _after_asking(self, question: str, words: str, command: str) -> None:
+        """Ask where jobs run, whose fate and cost a person should know first; otherwise just do it."""
+        from screens.confirm import Confirm
+
+        view = self.desk.view
+        if view is None or not view.state.running_jobs():
+            self.desk.command(command)
+            return
+        ask = Confirm(question, words, command, "n leave it")
+        self.app.push_screen(ask, lambda yes: self.desk.command(command) if yes else None)
+
+    def action_pause_job(self) -> None:
+        """Pause the newest running training, or let the newest paused one go on."""
+        view = self.desk.view
+        if view is None or not self._may_act():
+            return
+        jobs = list(view.state.jobs.values())
+        running = [job.id for job in jobs if job.status == "running" and job.kind == "training"]
+        paused = [job.id for job in jobs if job.status == "paused"]
+        if running:
+            self.desk.command("pause-job", running[-1])
+        elif paused:
+            self.desk.command("resume-job", paused[-1])
+        else:
+            self.desk.notice("no training is running or paused", "dim")
 
     def action_approvals(self) -> None:
         from screens.approvals import Approvals
 
         self.app.push_screen(Approvals())
+
+    def on_timeline_went(self, message: Timeline.Went) -> None:
+        self.desk.move("share", message.share)
+
+    def action_bookmark(self) -> None:
+        self.desk.bookmark()
+
+    def action_fork(self) -> None:
+        from screens.fork import Fork
+
+        view = self.desk.view
+        if view is None or not view.state.seq:
+            self.desk.notice("there is nothing to fork yet", "dim")
+            return
+        seq = view.state.seq
+        self.app.push_screen(Fork(view), lambda words: self.desk.fork(seq, words) if words is not None else None)
 
     def action_stop(self) -> None:
         from screens.confirm import Confirm, stop_words

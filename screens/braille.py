@@ -7,6 +7,7 @@ shows only the line, so the two stay apart without colour.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from core.series import Series
@@ -16,12 +17,30 @@ SMOOTHING = 0.3
 """Weight of the newest bin in the exponential mean that is drawn as the line."""
 
 
+Point = tuple[int, float, float, float]
+"""(train step, least, greatest, mean) of a bin."""
+
+
 class Axis(NamedTuple):
     """What the plot spans."""
 
     x_end: int
     low: float
     high: float
+    x_start: int = 0
+    log: bool = False
+    """The vertical scale is logarithmic; then `low` is above 0."""
+
+    def share(self, value: float) -> float:
+        """Where a value stands between low (0) and high (1)."""
+        if not self.log:
+            return (value - self.low) / ((self.high - self.low) or 1.0)
+        span = math.log10(self.high / self.low) or 1.0
+        return math.log10(max(value, self.low) / self.low) / span
+
+    def middle(self) -> float:
+        """The value half-way up."""
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
 
 class Cell(NamedTuple):
@@ -62,28 +81,39 @@ def axis_for(series: list[Series], planned: int | None) -> Axis | None:
         return None
     last = max(s.last_step for s in series)
     x_end = planned if planned and planned >= last else 1 << max(last - 1, 1).bit_length()
-    lows, highs = sorted(p[1] for p in points), sorted(p[2] for p in points)
-    low, high = nice_axis(lows[0], highs[-1])
-    return Axis(max(x_end, 1), low, high)
+    return axis_of(points, 0, x_end)
 
 
-def draw(series: Series, axis: Axis, width: int, height: int) -> list[list[Cell]]:
+def axis_of(points: Iterable[Point], x_start: int, x_end: int, log: bool = False) -> Axis:
+    """Limits around the points from `x_start` to `x_end`; logarithmic ones in whole decades, if any value allows it."""
+    seen = [p for p in points if x_start <= p[0] <= x_end]
+    lows, highs = [p[1] for p in seen], [p[2] for p in seen]
+    positive = [v for v in (*lows, *highs) if v > 0 and math.isfinite(v)]
+    if log and positive:
+        low = 10 ** math.floor(math.log10(min(positive)) + 1e-9)
+        high = 10 ** math.ceil(math.log10(max(positive)) - 1e-9)
+        return Axis(max(x_end, x_start + 1), low, high if high > low else low * 10, x_start, True)
+    low, high = nice_axis(min(lows, default=0.0), max(highs, default=1.0))
+    return Axis(max(x_end, x_start + 1), low, high, x_start)
+
+
+def draw(points: list[Point], axis: Axis, width: int, height: int) -> list[list[Cell]]:
     """`height` rows of `width` cells."""
     line = [[0] * width for _ in range(height)]
     band = [[0] * width for _ in range(height)]
     columns, rows = width * 2, height * 4
-    points = series.points()
     means = smooth([p[3] for p in points])
-    scale_x = (columns - 1) / axis.x_end
-    span = (axis.high - axis.low) or 1.0
+    scale_x = (columns - 1) / (axis.x_end - axis.x_start)
 
     def y_of(value: float) -> int:
-        return min(max(round((axis.high - value) / span * (rows - 1)), 0), rows - 1)
+        return min(max(round((1 - axis.share(value)) * (rows - 1)), 0), rows - 1)
 
     before: tuple[int, int] | None = None
     band_at: dict[int, tuple[int, int]] = {}
     for (step, low, high, _), mean in zip(points, means, strict=True):
-        x = min(int(step * scale_x), columns - 1)
+        if not axis.x_start <= step <= axis.x_end:
+            continue
+        x = min(int((step - axis.x_start) * scale_x), columns - 1)
         top, bottom = band_at.get(x, (rows, -1))
         band_at[x] = min(top, y_of(high)), max(bottom, y_of(low))
         here = (x, y_of(mean))
@@ -91,6 +121,14 @@ def draw(series: Series, axis: Axis, width: int, height: int) -> list[list[Cell]
         before = here
     _fill(band, band_at)
     return [[_cell(line[r][c], band[r][c]) for c in range(width)] for r in range(height)]
+
+
+def over(below: list[list[Cell]], above: list[list[Cell]], role: str) -> list[list[Cell]]:
+    """A second curve on top of a first: its line in `role`, without its band."""
+    return [
+        [Cell(a.character, role) if a.role == "line" else b for b, a in zip(lower, upper, strict=True)]
+        for lower, upper in zip(below, above, strict=True)
+    ]
 
 
 def _segment(grid: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:

@@ -40,6 +40,36 @@ def stop_words(view: View) -> str:
     return "\n".join(lines)
 
 
+def pause_words(view: View) -> str:
+    """What a pause leaves running, and that it goes on costing."""
+    lines = ["The agent stops at its next step boundary and takes nothing up until it is resumed (p)."]
+    return "\n".join(lines + _jobs_go_on(view))
+
+
+def interrupt_words(view: View) -> str:
+    """What an interruption ends and what it does not."""
+    what = f" ({view.state.doing})" if view.state.doing else ""
+    lines = [f"What the agent waits for now{what} is given up; it is told so and decides anew."]
+    return "\n".join(lines + _jobs_go_on(view))
+
+
+def undo_words(view: View) -> str:
+    lines = ["The workspace goes back to what it was before the last step that changed it; the log keeps both."]
+    return "\n".join(lines + _jobs_go_on(view))
+
+
+def _jobs_go_on(view: View) -> list[str]:
+    state = view.state
+    lines = [
+        f"{job.id} ({job.method or job.kind}, step {job.step}{f' of {job.planned_steps}' if job.planned_steps else ''}) goes on."
+        for job in state.running_jobs()
+    ]
+    if not lines:
+        return ["No job is running."]
+    spent = f" ${state.budget.usd_used:.2f} so far." if state.budget.usd_used else ""
+    return [*lines, f"What runs goes on costing.{spent} P pauses a job at a checkpoint, x ends everything."]
+
+
 class Confirm(Dialog[bool]):
     """y does it, n or Escape leaves everything as it is."""
 
@@ -56,15 +86,15 @@ class Confirm(Dialog[bool]):
     Confirm .keys { margin-top: 1; color: $text-muted; }
     """
 
-    def __init__(self, question: str, words: str, verb: str) -> None:
+    def __init__(self, question: str, words: str, verb: str, otherwise: str = "n leave it running") -> None:
         super().__init__()
-        self._question, self._words, self._verb = question, words, verb
+        self._question, self._words, self._keys = question, words, f"y {verb}   {otherwise}"
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._question
             yield Static(clean(self._words, newlines=True), markup=False)
-            yield Static(f"y {self._verb}   n leave it running", classes="keys", markup=False)
+            yield Static(self._keys, classes="keys", markup=False)
 
     def action_answer(self, yes: bool) -> None:
         self.close_with(yes)

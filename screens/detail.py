@@ -30,13 +30,14 @@ def detail_text(event: Event) -> str:
 
 
 class Detail(Dialog[None]):
-    """The source of a number. `,` and `.` walk along the log, `c` goes to the cause, `y` copies."""
+    """The source of a number. `,` and `.` walk along the log, `c` goes to the cause, `e` to what it led to, `y` copies."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "close", "close"),
         Binding("comma,left", "go(-1)", "before"),
         Binding("full_stop,right", "go(1)", "after"),
         Binding("c", "cause", "cause"),
+        Binding("e", "effect", "effect"),
         Binding("y", "copy", "copy"),
     ]
     DEFAULT_CSS = """
@@ -51,6 +52,7 @@ class Detail(Dialog[None]):
     def __init__(self, event: Event) -> None:
         super().__init__()
         self._event = event
+        self._effects: list[int] = []
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -61,12 +63,28 @@ class Detail(Dialog[None]):
         self._draw()
         self.query_one(VerticalScroll).focus()
 
+    def _found_effects(self, of: int, seqs: list[int]) -> None:
+        if self.is_attached and self._event.seq == of:
+            self._effects = seqs
+            self._set_keys()
+
+    def _set_keys(self) -> None:
+        event = self._event
+        cause = f"   c cause ({event.cause})" if event.cause else ""
+        led = (
+            f"   e led to ({', '.join(map(str, self._effects[:3]))}{' …' if len(self._effects) > 3 else ''})"
+            if self._effects
+            else ""
+        )
+        self.query_one(VerticalScroll).border_subtitle = Content(f", . along{cause}{led}   y copy   Esc close")
+
     def _draw(self) -> None:
         event = self._event
         box = self.query_one(VerticalScroll)
         box.border_title = Content(f"Event {event.seq} · {clean(event.type)} · by {clean(event.actor)}")
-        cause = f"   c cause (event {event.cause})" if event.cause else ""
-        box.border_subtitle = Content(f", . before and after{cause}   y copy   Esc close")
+        self._effects = []
+        self._set_keys()
+        cast(Desk, self.app).effects(event.seq, lambda seqs, of=event.seq: self._found_effects(of, seqs))
         self.query_one(".what", Static).update(one_line(describe(event, payload_of(event))[0]))
         self.query_one(".json", Static).update(detail_text(event))
         box.scroll_home(animate=False)
@@ -83,6 +101,9 @@ class Detail(Dialog[None]):
         if self._event.cause:
             cast(Desk, self.app).look_up(self._event.cause, self._show)
 
+    def action_effect(self) -> None:
+        if self._effects:
+            cast(Desk, self.app).look_up(self._effects[0], self._show)
+
     def action_copy(self) -> None:
-        self.app.copy_to_clipboard(detail_text(self._event))
-        cast(Desk, self.app).notice(f"copied event {self._event.seq}", "dim")
+        cast(Desk, self.app).copy(detail_text(self._event), f"event {self._event.seq}")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import msgspec
+from rich.cells import cell_len
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from core.describe import percent, points
+from core.sanitize import clean
 from core.state import Evaluation
+from screens.answers import KINDS, Answer, Answers, baselines, read
 from screens.base import RunScreen
+from screens.keys import bindings
 from screens.pane import Pane
 from screens.text import Row, fit, row, wrap
 from screens.view import View
 from screens.widgets.deltas import scale_for, significant, whisker
 from screens.widgets.plan import empty
 
-ANSWERS = 300
-"""Answers shown of one evaluation; wrong ones first."""
+SIGNS = {"broken": ("✓→✗", "bad"), "still wrong": ("✗→✗", "bad"), "put right": ("✗→✓", "good"), "right": ("✓→✓", "")}
 
 
 class Table(Pane):
@@ -32,8 +34,9 @@ class Table(Pane):
         done = [e for e in view.state.evaluations.values() if e.done]
         if not done:
             return empty(width, "No score yet.", "The first is the base model's, before any training.")
-        label = max(10, min(26, width - 45))
-        head = fit("", label) + "  score     n  split    delta [95 %]"
+        with_n = width >= 66
+        label = max(10, min(26, width - (45 if with_n else 39)))
+        head = fit("", label) + "  score" + ("     n" if with_n else "") + "  split    delta [95 %]"
         rows = [row((head, "dim"))]
         plot = width - 2 - label - 7
         for e in done:
@@ -43,7 +46,8 @@ class Table(Pane):
                 delta += f" [{points(e.delta_interval[0])}, {points(e.delta_interval[1])}]{star}"
             best = "★ " if e.id == view.state.scores.best_evaluation else ""
             role = "good" if significant(e) and (e.delta or 0) > 0 else "bad" if significant(e) else ""
-            text = f"{100 * e.score:6.1f} {e.samples:>5}  {fit(e.split, 8)}"
+            count = f" {e.samples:>5}" if with_n else ""
+            text = f"{100 * e.score:6.1f}{count}  {fit(e.split, 8)}"
             rows.append(row((fit(best + e.label, label), "strong" if best else ""), text, (delta, role), seq=e.seq))
         dev = [e for e in done if e.split == "dev"]
         if dev and plot >= 16:
@@ -65,8 +69,8 @@ class Table(Pane):
         """The choice is kept: the other pane speaks of it."""
 
 
-class Answers(Pane):
-    """How the chosen evaluation was made, its kinds of errors, its answers."""
+class Detail(Pane):
+    """How the chosen evaluation was made, its change against each baseline, its kinds of errors, its answers."""
 
     NAME = "Answers"
     LETTER = "a"
@@ -74,71 +78,100 @@ class Answers(Pane):
     def __init__(self) -> None:
         super().__init__(id="answers")
         self.evaluation: Evaluation | None = None
-        self.samples: list[dict[str, Any]] | None = None
+        self.answers: Answers | None = None
+        self.only = 0
+        """Which answers: 0 all, else one of KINDS."""
 
     def title(self, view: View) -> str:
         return f"Answers of {self.evaluation.label} on {self.evaluation.split}" if self.evaluation else "Answers"
+
+    def subtitle(self, view: View) -> str:
+        return "c " + (KINDS[self.only - 1] if self.only else "all answers") if self.answers else ""
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         e = self.evaluation
         if e is None:
             return empty(width, "No answers yet.", "Choose an evaluation with the arrows once there is one.")
         low, high = e.interval
-        how = f"{e.decoding or 'greedy'}, {e.shots} shots, n {e.samples}, 95 % {percent(low)}–{percent(high)}"
+        how = f"{e.decoding or 'greedy'}, {e.shots} shots, n {e.samples}, {percent(e.score)}, 95 % {percent(low)}–{percent(high)}"
         rows = [row((line, "dim"), seq=e.seq) for line in wrap(how, width)]
-        if e.p_value is not None:
-            rows.append(row((f"p {e.p_value:.3g}{', paired' if e.paired else ''}", "dim"), seq=e.seq))
+        rows += self._changes(e, width)
         for group in e.groups:
             rows.append(row((f"{group.count:>5} {group.kind.replace('_', ' ')}", "waiting"), seq=e.seq))
-            rows += [
-                row(("      " + line, "dim"), seq=e.seq) for x in group.examples[:1] for line in wrap(x, width - 6, 2)
-            ]
         return rows + self._answers(e, width)
 
-    def _answers(self, e: Evaluation, width: int) -> list[Row]:
-        if self.samples is None:
-            why = "reading …" if e.samples_path else "This evaluation kept no single answers."
-            return [row(), row((why, "dim"))]
-        rows = [row()]
-        for s in self.samples:
-            sign, role = ("✓", "good") if s.get("correct") else ("✗", "bad")
-            for name, text in (("", s.get("prompt")), ("said", s.get("completion")), ("want", s.get("answer"))):
-                lines = wrap(str(text or ""), width - 7, 2) or [""]
-                for i, line in enumerate(lines):
-                    head = f"{sign} " if not name and i == 0 else "  "
-                    rows.append(row((head, role), ((name if i == 0 else "").ljust(5), "dim"), line, seq=e.seq))
+    def _changes(self, e: Evaluation, width: int) -> list[Row]:
+        """Against every baseline: the points, their interval, and whether that is more than noise."""
+        if self.answers is None or not self.answers.against:
+            return []
+        rows = [row(("against", "dim"))]
+        for label, d in self.answers.against:
+            role = ("good" if d.delta > 0 else "bad") if d.significant else ""
+            verdict = f"p {d.p:.2g}" if d.significant else "within noise"
+            text = f"{points(d.delta):>6} [{points(d.interval[0])}, {points(d.interval[1])}]"
+            rows.append(
+                row(fit("  " + label, max(min(22, width - 38), 8)), (text, role), (f"  {verdict}", "dim"), seq=e.seq)
+            )
         return rows
 
-
-def read_answers(path: Path) -> list[dict[str, Any]]:
-    """Sample records of an evaluation, wrong ones first. Broken lines are left out."""
-    records: list[dict[str, Any]] = []
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                record = msgspec.json.decode(line)
-            except msgspec.DecodeError:
+    def _answers(self, e: Evaluation, width: int) -> list[Row]:
+        if self.answers is None:
+            why = "reading …" if e.samples_path else "This evaluation kept no single answers."
+            return [row(), row((why, "dim"))]
+        found = self.answers
+        names = KINDS if found.paired else ("still wrong", "right")
+        counts = ", ".join(f"{found.counts.get(k, 0)} {k if found.paired or k == 'right' else 'wrong'}" for k in names)
+        rows = [row(), row((counts, "title"), seq=e.seq)]
+        wanted = KINDS[self.only - 1] if self.only else ""
+        for a in found.shown:
+            if wanted and a.kind != wanted:
                 continue
-            if isinstance(record, dict):
-                records.append(record)
-    records.sort(key=lambda r: bool(r.get("correct")))
-    return records[:ANSWERS]
+            sign, role = SIGNS[a.kind]
+            rows += self._answer(a, sign if found.paired else sign[-1], role, width, e.seq)
+        return rows
+
+    def _answer(self, a: Answer, sign: str, role: str, width: int, seq: int) -> list[Row]:
+        """The question, then what was said; on one line where that fits."""
+        head = sign.ljust(4)
+        short = f"{a.before} → {a.said}" if a.before else a.said
+        line = f"{a.prompt}   {short}   want {a.want}"
+        if "\n" not in line and cell_len(clean(line)) <= width - 4:
+            return [row((head, role), (a.prompt + "   ", ""), (short, role), (f"   want {a.want}", "dim"), seq=seq)]
+        rows: list[Row] = []
+        parts = (("", a.prompt), ("was", a.before), ("said", a.said), ("want", a.want))
+        for name, text in parts:
+            if name == "was" and not text:
+                continue
+            for i, piece in enumerate(wrap(text, width - 9, 3) or [""]):
+                first = head if not name and i == 0 else "    "
+                rows.append(
+                    row(
+                        (first, role),
+                        ((name if i == 0 else "").ljust(5), "dim"),
+                        (piece, role if name == "said" else ""),
+                        seq=seq,
+                    )
+                )
+        return rows
 
 
 class Evals(RunScreen):
     """The table on the left; what is behind a row on the right (below, where it is narrow)."""
 
     NAME = "evals"
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings("evals"))
     DEFAULT_CSS = """
     Evals #halves { height: 1fr; }
     Evals #halves > Pane { width: 1fr; height: 1fr; }
     Evals.-narrow #halves { layout: vertical; }
+    Evals.-narrow #table { height: 2fr; }
+    Evals.-narrow #answers { height: 3fr; }
     """
 
     def body(self) -> ComposeResult:
         with Horizontal(id="halves"):
             yield Table(id="table")
-            yield Answers()
+            yield Detail()
 
     def show(self, view: View) -> None:
         super().show(view)
@@ -149,18 +182,27 @@ class Evals(RunScreen):
         if self.desk.view is not None:
             self._choose(self.desk.view)
 
+    def action_metric(self, by: int) -> None:
+        pane = self.query_one(Detail)
+        pane.only = (pane.only + by) % (len(KINDS) + 1)
+        pane.clear_cursor()
+        self.refresh_view()
+
     def _choose(self, view: View) -> None:
-        pane = self.query_one(Answers)
+        pane = self.query_one(Detail)
         chosen = self.query_one(Table).chosen(view)
         if chosen is None or (pane.evaluation is not None and pane.evaluation.seq == chosen.seq):
             return
-        pane.evaluation, pane.samples = chosen, None
+        pane.evaluation, pane.answers = chosen, None
         pane.show(view)
         if chosen.samples_path:
-            self.desk.in_background(lambda: read_answers(Path(chosen.samples_path)), lambda s: self._came(chosen, s))
+            bases = baselines(view.state, chosen)
+            against = view.state.evaluations.get(chosen.against)
+            folder = self.desk.folder
+            self.desk.in_background(lambda: read(chosen, against, bases, folder), lambda a: self._came(chosen, a))
 
-    def _came(self, evaluation: Evaluation, samples: list[dict[str, Any]]) -> None:
-        pane = self.query_one(Answers)
+    def _came(self, evaluation: Evaluation, answers: Answers) -> None:
+        pane = self.query_one(Detail)
         if pane.evaluation is evaluation and self.desk.view is not None:
-            pane.samples = samples
+            pane.answers = answers
             pane.show(self.desk.view)

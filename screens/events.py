@@ -26,11 +26,38 @@ MATCHES = 10_000
 ROLE = {"good": "good", "bad": "bad", "waiting": "waiting"}
 
 
+FIELDS = {"type": "type", "actor": "actor"}
+HOW = "words, type:job_*, actor:user, cause:412, seq:100-200"
+
+
+def condition(text: str) -> str:
+    """A filter as SQL over the event columns: every word must fit. Pure; the words cannot leave their quotes."""
+    parts: list[str] = []
+    for word in text.split():
+        name, _, value = word.partition(":")
+        first, _, last = value.partition("-")
+        if name in FIELDS and value:
+            parts.append(f"{FIELDS[name]} ILIKE {_like(value)} ESCAPE '!'")
+        elif name == "cause" and value.isdecimal():
+            parts.append(f"cause = {int(value)}")
+        elif name == "seq" and first.isdecimal() and (not last or last.isdecimal()):
+            parts.append(f"seq BETWEEN {int(first)} AND {int(last or first)}")
+        else:
+            anywhere = _like(f"*{word}*")
+            columns = ("type", "actor", "payload::VARCHAR")
+            parts.append("(" + " OR ".join(f"{c} ILIKE {anywhere} ESCAPE '!'" for c in columns) + ")")
+    return " AND ".join(parts) or "true"
+
+
+def _like(text: str) -> str:
+    """`text` as an SQL pattern in which only `*` stands for anything."""
+    quoted = text.replace("'", "''").replace("!", "!!").replace("%", "!%").replace("_", "!_").replace("*", "%")
+    return f"'{quoted}'"
+
+
 def matching(source: EventSource, text: str, last: int) -> list[int]:
-    """Sequence numbers of the newest events whose type, actor or payload holds `text`, oldest first."""
-    like = "'%" + text.replace("'", "''").replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%'"
-    where = " OR ".join(f"{column} ILIKE {like} ESCAPE '!'" for column in ("type", "actor", "payload::VARCHAR"))
-    query = f"SELECT seq FROM events WHERE seq <= {int(last)} AND ({where}) ORDER BY seq DESC LIMIT {MATCHES}"
+    """Sequence numbers of the newest events that fit the filter, oldest first."""
+    query = f"SELECT seq FROM events WHERE seq <= {int(last)} AND {condition(text)} ORDER BY seq DESC LIMIT {MATCHES}"
     return [int(r[0]) for r in reversed(source.sql(query, limit=MATCHES).rows)]
 
 
@@ -137,7 +164,7 @@ class EventList(Pane):
 
 
 class Events(RunScreen):
-    """The log, with `/` to filter by type, actor or anything in the payload."""
+    """The log, with `/` to filter by type, actor, cause, number or anything in the payload."""
 
     NAME = "events"
     DEFAULT_CSS: ClassVar[str] = """
@@ -147,8 +174,8 @@ class Events(RunScreen):
 
     def body(self) -> ComposeResult:
         yield EventList()
-        box = Input(id="find", placeholder="failed, metric_logged, job-3, entropy …", select_on_focus=False)
-        box.border_title = "Show events with (empty: all)"
+        box = Input(id="find", placeholder=HOW, select_on_focus=False)
+        box.border_title = "Show events that fit every word (empty: all)"
         yield box
 
     async def action_find(self) -> None:

@@ -24,6 +24,8 @@ class Key(NamedTuple):
     group: str
     where: str = "both"
     """both, live or replay: in the other mode the key is off and says why."""
+    screen: str = ""
+    """The one screen on which it works; empty: on all."""
 
 
 KEYS: tuple[Key, ...] = (
@@ -47,11 +49,14 @@ KEYS: tuple[Key, ...] = (
     Key("find", "slash", "/", "find", "", "Filter events (on Events)", "Looking"),
     Key("find.next", "n", "n", "match(1)", "", "Next match", "Looking"),
     Key("find.previous", "N", "N", "match(-1)", "", "Previous match", "Looking"),
-    Key("copy", "y", "y", "copy", "", "Copy the selected row (and write it to a file)", "Looking"),
+    Key("copy", "y", "y", "copy", "", "Copy the selected row (OSC 52, and to the file copied.txt)", "Looking"),
     Key("steer", "s", "s", "steer", "steer", "Say something to the intern before its next decision", "Acting", "live"),
     Key("pause", "p", "p", "pause", "pause", "Pause or resume the agent; jobs go on", "Acting", "live"),
+    Key("job.pause", "P", "P", "pause_job", "", "Pause the training at a checkpoint, or let it go on", "Acting", "live"),
+    Key("undo", "u", "u", "undo", "", "Undo the last change of the workspace (asks first)", "Acting", "live"),
     Key("interrupt", "i", "i", "interrupt", "", "Interrupt what it is waiting for; jobs go on", "Acting", "live"),
     Key("approvals", "exclamation_mark", "!", "approvals", "approvals", "Approvals and questions", "Acting", "live"),
+    Key("fork", "f", "f", "fork", "fork", "A new run from the moment that is seen", "Acting"),
     Key("stop", "x", "x", "stop", "", "Stop the run (asks first)", "Acting", "live"),
     Key("play", "space", "Space", "play", "play", "Play or pause the view; at the end, start over", "Replay", "replay"),
     Key("back", "left", "←", "skip(-10)", "10 s", "10 seconds back", "Replay", "replay"),
@@ -60,16 +65,30 @@ KEYS: tuple[Key, ...] = (
     Key("forward.minute", "shift+right", "Shift+→", "skip(60)", "", "A minute on", "Replay", "replay"),
     Key("event.previous", "comma", ",", "event(-1)", "", "One event back", "Replay", "replay"),
     Key("event.next", "full_stop", ".", "event(1)", "event", "One event on", "Replay", "replay"),
-    Key("mark.previous", "left_square_bracket", "[", "mark(-1)", "", "Previous mark", "Replay", "replay"),
-    Key("mark.next", "right_square_bracket", "]", "mark(1)", "mark", "Next mark", "Replay", "replay"),
+    Key("mark.previous", "left_square_bracket", "[", "mark(-1)", "", "Previous mark or bookmark", "Replay", "replay"),
+    Key("mark.next", "right_square_bracket", "]", "mark(1)", "mark", "Next mark or bookmark", "Replay", "replay"),
     Key("step.previous", "left_curly_bracket", "{", "plan_step(-1)", "", "Previous plan step", "Replay", "replay"),
     Key("step.next", "right_curly_bracket", "}", "plan_step(1)", "", "Next plan step", "Replay", "replay"),
     Key("slower", "minus", "-", "speed(-1)", "", "Slower", "Replay", "replay"),
     Key("faster", "plus,equals_sign", "+", "speed(1)", "speed", "Faster: 1 2 5 10 20 50 100 times", "Replay", "replay"),
     Key("start", "home", "Home", "start", "", "Start of the run", "Replay", "replay"),
     Key("end", "end", "End", "end", "", "End of the run", "Replay", "replay"),
+    Key("bookmark", "m", "m", "bookmark", "", "Bookmark this moment, or take the bookmark away", "Replay"),
     Key("goto", "t", "t", "goto", "go to", "Go to a time (1:30, 5m, 50%) or an event number", "Replay", "replay"),
     Key("live", "L", "L", "live", "", "Back to live", "Replay", "replay"),
+    Key("curves.log", "o", "o", "log_scale", "log", "Logarithmic scale, or linear", "Curves", screen="curves"),
+    Key("curves.compare", "v", "v", "compare", "compare", "Compare with other jobs, of this run or another", "Curves", screen="curves"),
+    Key("curves.left", "h", "h", "along(-1)", "", "Cursor to the left", "Curves", screen="curves"),
+    Key("curves.right", "l", "h l", "along(1)", "values", "Cursor to the right (h: left), with the values there", "Curves", screen="curves"),
+    Key("curves.far.left", "H", "H", "along(-10)", "", "Cursor far to the left", "Curves", screen="curves"),
+    Key("curves.closer", "w", "w", "window(1)", "closer", "Look closer around the cursor", "Curves", screen="curves"),
+    Key("curves.wider", "W", "W", "window(-1)", "", "Look at twice as many train steps", "Curves", screen="curves"),
+    Key("evals.answers", "c", "c", "metric(1)", "answers", "Answers: all, put right, broken, still wrong", "Evals", screen="evals"),
+    Key("runs.open", "enter", "Enter", "open(False)", "open", "Open the run", "Runs", screen="runs"),
+    Key("runs.new", "n", "n", "new_run", "new run", "Start a run, by a form that checks as you type", "Runs", screen="runs"),
+    Key("runs.replay", "r", "r", "open(True)", "replay", "Replay the run", "Runs", screen="runs"),
+    Key("runs.compare", "v", "v", "mark_run", "compare", "Mark the run; with two or more, compare their scores", "Runs", screen="runs"),
+    Key("runs.delete", "D", "D", "delete", "", "Delete the run (asks first)", "Runs", screen="runs"),
     Key("palette", "ctrl+p", "Ctrl+P", "app.command_palette", "", "All commands, by name", "Program"),
     Key("help", "question_mark", "?", "help", "help", "This help", "Program"),
     Key("detach", "q", "q", "app.detach", "detach", "Leave; the run goes on", "Program"),
@@ -78,11 +97,24 @@ KEYS: tuple[Key, ...] = (
 BY_ID = {key.id: key for key in KEYS}
 FOOTER = {
     "live": ("steer", "pause", "approvals", "pane.zoom", "help", "detach"),
-    "replay": ("play", "event.next", "mark.next", "faster", "goto", "pane.zoom", "help", "detach"),
+    "replay": ("play", "event.next", "mark.next", "faster", "goto", "fork", "pane.zoom", "help", "detach"),
 }
 """The keys in the footer, most important first; the last ones go when the line is short (help and detach stay)."""
+OWN = {"curves": ("curves.log", "curves.compare", "curves.right", "curves.closer"), "evals": ("evals.answers",),
+       "runs": ("runs.open", "runs.new", "runs.replay", "runs.compare", "approvals", "help", "detach")}  # fmt: skip
+"""What a screen puts before those; on Runs they take the place of all others."""
 
 
-def bindings() -> list[Binding]:
-    """Every key as a Textual binding of the app, with its id so that a key map can replace it."""
-    return [Binding(k.keys, k.action, k.words, show=False, id=k.id, key_display=k.shown) for k in KEYS]
+def footer_keys(screen: str, replay: bool) -> list[str]:
+    """Ids of the footer's keys on a screen."""
+    own = OWN.get(screen, ())
+    if screen == "runs":
+        return list(own)
+    return [*own, *FOOTER["replay" if replay else "live"]]
+
+
+def bindings(screen: str = "") -> list[Binding]:
+    """The keys of all screens (or only those of one) as bindings, with their ids so that a key map can replace them."""
+    return [
+        Binding(k.keys, k.action, k.words, show=False, id=k.id, key_display=k.shown) for k in KEYS if k.screen == screen
+    ]

@@ -77,6 +77,9 @@ class Mission(RunScreen):
         if isinstance(event.widget, Pane) and event.widget in self.panes():
             self.at = self.panes().index(event.widget)
 
+    def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
+        self.go_to_pane(message.at)
+
     def action_pane(self, by: int) -> None:
         self.go_to_pane((self.at + by) % len(PANES))
 

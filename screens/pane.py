@@ -7,6 +7,7 @@ Enter can show the event a row came from.
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -20,7 +21,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from core.sanitize import clean
-from screens.text import BLANK, Row, Span
+from screens.strips import changed_cells
+from screens.text import BLANK, Row, Span, beginning
 from screens.view import View
 
 ROLES = ("dim", "good", "bad", "waiting", "accent", "strong", "title", "line", "band", "mark", "cursor")
@@ -39,7 +41,7 @@ class Pane(Widget):
         border-title-color: $text-muted;
         border-subtitle-color: $text-muted;
         padding: 0 1;
-        .pane--dim { color: $text-muted; }
+        .pane--dim { color: $foreground 60%; }
         .pane--good { color: $text-success; }
         .pane--bad { color: $text-error; }
         .pane--waiting { color: $text-warning; }
@@ -47,7 +49,7 @@ class Pane(Widget):
         .pane--strong { text-style: bold; }
         .pane--title { color: $text; text-style: bold; }
         .pane--line { color: $text-primary; text-style: bold; }
-        .pane--band { color: $text-disabled; }
+        .pane--band { color: $foreground 34%; }
         .pane--mark { color: $text-secondary; }
         .pane--cursor { background: $primary 30%; text-style: bold; }
     }
@@ -68,6 +70,8 @@ class Pane(Widget):
     Pane:ansi:focus { border: round ansi_blue; }
     """
 
+    REST_S: ClassVar[float] = 0.0
+    """Least time between two drawings of a live run: what runs faster than a person reads is held back."""
     can_focus = True
     cursor: reactive[int] = reactive(-1, repaint=False)
     """Selected row; -1 for none."""
@@ -86,6 +90,7 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._top = 0
         self._titles = ("", "")
+        self._drawn_at = 0.0
         self._styles: dict[tuple[str, bool], Style] = {}
 
     # ------------------------------------------------------------------------------------------ what subclasses give
@@ -117,10 +122,20 @@ class Pane(Widget):
     def show(self, view: View) -> None:
         """Draw `view`, repainting only what differs from what is shown."""
         self._view = view
-        if not self.display or self.size.width == 0:
+        if not self.display or self.size.width == 0 or self._rests(view):
             return
         self._set_titles(view)
         self._draw()
+
+    def _rests(self, view: View) -> bool:
+        """Whether this view is left out; the clock of the screen brings the next one within a second."""
+        if not self.REST_S or view.replay or not self._strips or self.cursor >= 0:
+            return False
+        now = time.monotonic()
+        if now - self._drawn_at < self.REST_S:
+            return True
+        self._drawn_at = now
+        return False
 
     def _set_titles(self, view: View) -> None:
         titles = (clean(self.title(view)), clean(self.subtitle(view)))
@@ -145,7 +160,12 @@ class Pane(Widget):
         if len(old) != len(strips):
             self.refresh(layout=False)
             return
-        changed = [Region(0, y, self.size.width, 1) for y, s in enumerate(strips) if s != old[y]]
+        changed = [
+            Region(start, y, end - start, 1)
+            for y, strip in enumerate(strips)
+            if strip != old[y]
+            for start, end in changed_cells(old[y], strip)
+        ]
         if changed:
             self.refresh(*changed, layout=False)
 
@@ -161,7 +181,11 @@ class Pane(Widget):
             self._top = self.cursor - height + 1
 
     def _strip(self, line: Row, width: int, selected: bool) -> Strip:
-        segments = [Segment(clean(span.text), self._style(span.role, selected)) for span in line.spans if span.text]
+        segments = [
+            Segment(clean(beginning(span.text, width)), self._style(span.role, selected))
+            for span in line.spans
+            if span.text
+        ]
         strip = Strip(segments)
         if strip.cell_length > width > 1:
             strip = Strip([*strip.crop(0, width - 1), Segment("…", self._style("dim", selected))])
@@ -173,11 +197,19 @@ class Pane(Widget):
         style = self._styles.get(key)
         if style is None:
             style = self.rich_style
-            for name in role.split():
-                style += self.get_component_rich_style(f"pane--{name}", partial=True)
-            if selected:
-                style += self.get_component_rich_style("pane--cursor", partial=True)
+            for name in [*role.split(), *(["cursor"] if selected else [])]:
+                style += self._component(f"pane--{name}")
             self._styles[key] = style
+        return style
+
+    def _component(self, name: str) -> Style:
+        """A role's style. Textual leaves a colour's alpha to the caller; here it is mixed with what lies below."""
+        style = self.get_component_rich_style(name, partial=True)
+        styles, below = self.get_component_styles(name), self.background_colors[1]
+        for rule, mixed in (("color", styles.color), ("background", styles.background)):
+            if styles.has_rule(rule) and 0 < mixed.a < 1 and mixed.ansi is None and below.ansi is None:
+                solid = (below + mixed).rich_color
+                style += Style(color=solid) if rule == "color" else Style(bgcolor=solid)
         return style
 
     def render_line(self, y: int) -> Strip:

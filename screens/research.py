@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal
+from textual.containers import Container
 
 from core.describe import percent, points
+from core.events import CitationFollowed, payload_of
 from core.state import Dataset, Experiment, Paper
 from screens.base import RunScreen
 from screens.pane import Pane
-from screens.text import Row, row, wrap
+from screens.text import Row, cut, row, wrap
 from screens.view import View
 from screens.widgets.diagnosis import labelled
+from screens.widgets.footer import Tabs
 from screens.widgets.plan import empty
+from store.source import EventSource
 
+NARROW = 100
+"""Columns below which one pane is shown, with tabs."""
 VERDICTS = {"better": "good", "worse": "bad", "failed": "bad", "no_difference": ""}
 
 
@@ -33,27 +41,84 @@ class Papers(Pane):
             return empty(
                 width, "Nothing read yet.", "Reading comes first in the plan; offline, the recipe library answers."
             )
-        rows = [
-            r for p in sorted(state.papers.values(), key=lambda p: (not p.read, p.seq)) for r in self._paper(p, width)
-        ]
-        if state.recipes:
-            rows += [row(), row(("Recipes taken", "title"))]
-            rows += [row((line, "")) for line in wrap(", ".join(state.recipes), width)]
+        ordered = sorted(state.papers.values(), key=lambda p: (not p.read, p.seq))
+        rows = [r for p in ordered if p.read for r in self._read(p, width)]
+        found = [p for p in ordered if not p.read]
+        if found:
+            rows += [row(), row(("Found, not read", "title"))]
+            rows += [r for p in found for r in _titled(p, width, "○ ", "dim")]
         return rows
 
-    def _paper(self, p: Paper, width: int) -> list[Row]:
-        sign = "✓ " if p.read else "○ "
-        year = f" ({p.year})" if p.year else ""
-        rows = [
-            row((sign if i == 0 else "  ", "good" if p.read else "dim"), (line, "" if p.read else "dim"), seq=p.seq)
-            for i, line in enumerate(wrap(p.title + year, width - 2, 2))
-        ]
-        rows.append(row((f"  {p.id} via {p.source}", "dim"), seq=p.seq))
+    def _read(self, p: Paper, width: int) -> list[Row]:
+        rows = _titled(p, width, "✓ ", "good")
+        rows.append(row((cut(f"  {p.id} via {p.source}", width), "dim"), seq=p.seq))
         for taken in p.taken:
-            rows += [row(("    " + line, "accent"), seq=p.seq) for line in wrap(taken, width - 4, 3)]
-        if p.cites:
-            rows += [row(("    cites " + line, "dim"), seq=p.seq) for line in wrap(", ".join(p.cites), width - 10, 2)]
+            rows += [row(("  › " if i == 0 else "    ", "dim"), (line, "accent"), seq=p.seq)
+                     for i, line in enumerate(wrap(taken, width - 4, 3))]  # fmt: skip
         return rows
+
+
+def _titled(p: Paper, width: int, sign: str, role: str) -> list[Row]:
+    year = f" ({p.year})" if p.year else ""
+    return [
+        row((sign if i == 0 else "  ", role), (line, "dim" if role == "dim" else ""), seq=p.seq)
+        for i, line in enumerate(wrap(p.title + year, width - 2, 2))
+    ]
+
+
+class Citations(Pane):
+    """The citation graph of what was met: each citing work, under it what it cites; works cited most stand first."""
+
+    NAME = "Citations"
+    LETTER = "c"
+
+    def __init__(self) -> None:
+        super().__init__(id="citations")
+        self.titles: dict[str, str] = {}
+        """Titles of cited works that were not found themselves; read from the log."""
+
+    def title(self, view: View) -> str:
+        links = sum(len(p.cites) for p in view.state.papers.values())
+        return f"Citations: {links} followed" if links else "Citations"
+
+    def rows(self, view: View, width: int, height: int) -> list[Row]:
+        papers = view.state.papers
+        times = Counter(cited for p in papers.values() for cited in p.cites)
+        if not times and not view.state.recipes:
+            return empty(width, "No citation followed yet.", "They are followed from what was read.")
+        rows: list[Row] = []
+        for paper in papers.values():
+            if paper.cites:
+                rows += _titled(paper, width, "✓ " if paper.read else "○ ", "good" if paper.read else "")
+                rows += self._cited(paper, papers, times, width)
+        if view.state.recipes:
+            rows += [*([row()] if rows else []), row(("Recipes taken", "title"))]
+            rows += [self._recipe(r, papers, times, width) for r in view.state.recipes]
+        return rows
+
+    def _cited(self, paper: Paper, papers: dict[str, Paper], times: Counter[str], width: int) -> list[Row]:
+        rows: list[Row] = []
+        ordered = sorted(paper.cites, key=lambda c: -times[c])
+        for at, cited in enumerate(ordered):
+            branch = "  └ " if at == len(ordered) - 1 else "  ├ "
+            known = papers.get(cited)
+            name = (known.title if known is not None else self.titles.get(cited, "")) or cited
+            often = f"  cited {times[cited]} times" if times[cited] > 1 else ""
+            role = "good" if known is not None and known.read else ""
+            name = cut(name, max(width - 4 - len(often), 8))
+            rows.append(row((branch, "band"), (name, role), (often, "accent"), seq=known.seq if known else paper.seq))
+        return rows
+
+    def _recipe(self, recipe: str, papers: dict[str, Paper], times: Counter[str], width: int) -> Row:
+        paper = papers.get(recipe)
+        by = f"   cited by {times[recipe]} here" if times[recipe] else ""
+        return row((cut("› " + recipe, max(width - len(by), 8)), "accent"), (by, "dim"), seq=paper.seq if paper else 0)
+
+
+def cited_titles(source: EventSource) -> dict[str, str]:
+    """Titles of cited works by their ids. Raises StoreError."""
+    payloads = (payload_of(event) for event in source.events(types=frozenset({"citation_followed"})))
+    return {p.cites: p.title for p in payloads if isinstance(p, CitationFollowed) and p.title}
 
 
 class Data(Pane):
@@ -122,17 +187,76 @@ class Tried(Pane):
 
 
 class Research(RunScreen):
-    """Three panes; stacked where it is narrow."""
+    """Four panes; where it is narrow two by two, zoomed one."""
 
     NAME = "research"
     DEFAULT_CSS = """
-    Research #thirds { height: 1fr; }
-    Research #thirds > Pane { width: 1fr; height: 1fr; }
-    Research.-narrow #thirds { layout: vertical; }
+    Research #quarters { height: 1fr; layout: grid; grid-size: 2 2; }
+    Research.-wide #quarters { grid-size: 4 1; }
+    Research.-narrow #quarters { grid-size: 1 1; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.zoomed = False
+        self.at = 0
+        """Which pane is the current one."""
+        self._links = 0
+        """Citations whose titles were read."""
+
     def body(self) -> ComposeResult:
-        with Horizontal(id="thirds"):
+        yield Tabs([(cls.NAME, "") for cls in (Papers, Citations, Data, Tried)])
+        with Container(id="quarters"):
             yield Papers(id="papers")
+            yield Citations()
             yield Data(id="data")
             yield Tried(id="tried")
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    def show(self, view: View) -> None:
+        super().show(view)
+        links = sum(len(p.cites) for p in view.state.papers.values())
+        if links > self._links:
+            self._links = links
+            self.desk.in_background(lambda: cited_titles(self.desk.source()), self._came)
+
+    def _came(self, titles: dict[str, str]) -> None:
+        self.query_one(Citations).titles = titles
+        self.refresh_view()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        single = self.zoomed or self.app.size.width < NARROW
+        tabs = self.query_one(Tabs)
+        tabs.display, tabs.current = single, self.at
+        self.query_one("#quarters").styles.grid_size_columns = 1 if single else None
+        self.query_one("#quarters").styles.grid_size_rows = 1 if single else None
+        for at, pane in enumerate(self.panes()):
+            pane.display = not single or at == self.at
+        self.panes()[self.at].focus()
+        self.call_after_refresh(self.refresh_view)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Pane) and event.widget in self.panes():
+            self.at = self.panes().index(event.widget)
+
+    def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
+        self.go_to_pane(message.at)
+
+    def action_pane(self, by: int) -> None:
+        self.go_to_pane((self.at + by) % len(self.panes()))
+
+    def go_to_pane(self, at: int) -> None:
+        self.at = at
+        self._arrange()
+
+    def focus_first(self) -> None:
+        self.panes()[self.at].focus()
+
+    def action_zoom(self) -> None:
+        self.zoomed = not self.zoomed
+        self._arrange()

@@ -26,6 +26,8 @@ class Row(NamedTuple):
     """The event this row's numbers come from; 0 where there is none to show."""
 
 
+MOST_LINES = 200
+"""Lines a text without a limit of its own may take in a pane; all of it is in the event (Enter)."""
 Part = str | tuple[str, str]
 BLANK = Row(())
 
@@ -35,9 +37,17 @@ def row(*parts: Part, seq: int = 0) -> Row:
     return Row(tuple(Span(p) if isinstance(p, str) else Span(*p) for p in parts), seq)
 
 
+def beginning(text: str, width: int) -> str:
+    """The beginning of a text that can matter for `width` cells: a line of a megabyte is not looked at whole.
+
+    Eight characters a cell leave room for accents and for sequences that are taken out.
+    """
+    return text[: 8 * max(width, 1) + 256]
+
+
 def fit(text: str, width: int) -> str:
     """`text` in exactly `width` cells: cut with an ellipsis or padded. Wide characters count two."""
-    text = clean(text)
+    text = clean(beginning(text, width))
     if width <= 0:
         return ""
     if cell_len(text) > width:
@@ -47,7 +57,8 @@ def fit(text: str, width: int) -> str:
 
 def cut(text: str, width: int) -> str:
     """`text` in at most `width` cells."""
-    return fit(text, width).rstrip() if cell_len(clean(text)) > width else clean(text)
+    short = clean(beginning(text, width))
+    return fit(short, width).rstrip() if cell_len(short) > width else short
 
 
 def wrap(text: str, width: int, limit: int = 0) -> list[str]:
@@ -55,7 +66,7 @@ def wrap(text: str, width: int, limit: int = 0) -> list[str]:
     width = max(width, 4)
     lines: list[str] = []
     line = ""
-    for word in clean(text).split():
+    for word in clean(beginning(text, width * (limit + 1 if limit else MOST_LINES))).split():
         while cell_len(word) > width:
             room = width - (cell_len(line) + 1 if line else 0)
             head = _head(word, room if room >= 8 or not line else 0)

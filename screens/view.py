@@ -61,10 +61,14 @@ class View:
         """Seconds from the run's creation to `ts`."""
         return max(0.0, (ts - self.state.created_ts) / 1e6)
 
+    bookmarks: tuple[Mark, ...] = ()
+    """Places a person marked in this run."""
+
     @property
     def marks(self) -> list[Mark]:
-        """All marks of the run in replay, those so far when live."""
-        return self.player.index.marks if self.player is not None else self.state.marks
+        """All marks of the run in replay, those so far when live; and the person's own."""
+        recorded = self.player.index.marks if self.player is not None else self.state.marks
+        return [*recorded, *self.bookmarks] if self.bookmarks else recorded
 
     @property
     def refusal(self) -> str:
@@ -77,6 +81,8 @@ class View:
             return f"the run has {self.state.status}"
         if self.link.kind == "reconnecting":
             return "the host does not answer; reconnecting"
+        if self.link.kind == "none":
+            return "no run is open"
         if self.link.kind != "live":
             return f"no host is running this: intern resume {self.run or self.state.run}"
         return ""
@@ -91,6 +97,15 @@ class Desk(Protocol):
     @property
     def view(self) -> View | None: ...
 
+    @property
+    def folder(self) -> Path:
+        """The open run's folder."""
+        ...
+
+    def effects(self, seq: int, then: Callable[[list[int]], None]) -> None:
+        """Find the events caused by the one at `seq`, off the UI thread."""
+        ...
+
     def source(self) -> EventSource:
         """The open run's log. For background work only: opening takes a moment. Raises StoreError."""
         ...
@@ -103,8 +118,20 @@ class Desk(Protocol):
         """Say something on the line above the footer for a few seconds."""
         ...
 
+    def copy(self, text: str, what: str) -> None:
+        """Put `text` on the clipboard (OSC 52) and into a file, and say so."""
+        ...
+
     def move(self, how: str, amount: float = 0) -> None:
-        """Move the replay: play, skip, event, mark, plan_step, speed, start, end, seq, live."""
+        """Move the replay: play, skip, event, mark, plan_step, speed, start, end, seq, share, live."""
+        ...
+
+    def bookmark(self) -> None:
+        """Mark the moment that is seen, or take the mark away."""
+        ...
+
+    def fork(self, seq: int, steering: str) -> None:
+        """Start a new run from an event of the open one."""
         ...
 
     def in_background(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
@@ -114,8 +141,12 @@ class Desk(Protocol):
         """
         ...
 
-    def open_run(self, folder: Path, replay: bool = False) -> None:
-        """Look at another run."""
+    def open_run(self, folder: Path, replay: bool = False, approvals: bool = False) -> None:
+        """Look at another run; with `approvals`, at what waits in it first."""
+        ...
+
+    def start_run(self, values: dict[str, str]) -> None:
+        """Start a run from the form's fields and look at it."""
         ...
 
     def look_up(self, seq: int, then: Callable[[Any], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import msgspec
@@ -14,13 +15,18 @@ from core.home import find_run, list_runs, run_info, socket_path
 
 def home(a: argparse.Namespace) -> int:
     """`intern` without a command: the list of runs."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_screen():
         raise UsageError(
             "The UI needs a terminal", next="Use intern runs, intern attach R --plain, or intern run --plain"
         )
     from intern_tui.app import run_home
 
     return run_home()
+
+
+def has_screen() -> bool:
+    """Whether there is something to draw on: a terminal, or a browser behind textual-serve."""
+    return (sys.stdin.isatty() and sys.stdout.isatty()) or "TEXTUAL_DRIVER" in os.environ
 
 
 def runs(a: argparse.Namespace) -> int:
@@ -41,7 +47,7 @@ def runs(a: argparse.Namespace) -> int:
 def attach(a: argparse.Namespace) -> int:
     """Watch a run, live if its host lives."""
     folder = find_run(a.run)
-    if a.plain or not sys.stdout.isatty():
+    if a.plain or not has_screen():
         from intern_tui.plain import follow_plain
 
         return follow_plain(folder, socket_path(folder))
@@ -56,7 +62,7 @@ def replay(a: argparse.Namespace) -> int:
     folder = find_run(a.run)
     if a.to is not None and a.to < 1:
         raise UsageError(f"--to {a.to} is no event", next="Events are numbered from 1")
-    if a.plain or not sys.stdout.isatty():
+    if a.plain or not has_screen():
         from intern_tui.plain import replay_plain
 
         return replay_plain(folder, socket_path(folder), to=a.to, speed=a.speed)

@@ -99,14 +99,22 @@ class Curve(Pane):
 
 def plot_rows(series: Series, axis: Axis, width: int, height: int, seq: int, role: str = "line") -> list[Row]:
     """A plot with its axes in `height` rows: labels left and below."""
-    marks = [number(axis.high), number((axis.high + axis.low) / 2), number(axis.low)]
-    gutter = max(len(m) for m in marks) + 2
-    plot = max(width - gutter, 8)
-    body = height - 1
-    grid = draw(series, axis, plot, body)
-    labels = {0: marks[0], body - 1: marks[2]}
+    gutter = gutter_of(axis)
+    grid = draw(series.points(), axis, max(width - gutter, 8), height - 1)
+    return framed(grid, axis, seq, role)
+
+
+def gutter_of(axis: Axis) -> int:
+    """Cells left of the plot: the widest label and the edge."""
+    return max(len(number(v)) for v in (axis.high, axis.middle(), axis.low)) + 2
+
+
+def framed(grid: list[list[Cell]], axis: Axis, seq: int, role: str = "line") -> list[Row]:
+    """Drawn cells with labels at the left and the train steps below."""
+    gutter, body, plot = gutter_of(axis), len(grid), len(grid[0]) if grid else 0
+    labels = {0: number(axis.high), body - 1: number(axis.low)}
     if body >= 7:
-        labels[(body - 1) // 2] = marks[1]
+        labels[(body - 1) // 2] = number(axis.middle())
     rows: list[Row] = []
     for y, cells in enumerate(grid):
         label = labels.get(y, "")
@@ -114,7 +122,7 @@ def plot_rows(series: Series, axis: Axis, width: int, height: int, seq: int, rol
         parts = [(label.rjust(gutter - 2) + " " + edge, "dim")]
         parts.extend(_runs(cells, role))
         rows.append(spans(parts, seq))
-    left, right = "0", f"{axis.x_end} steps"
+    left, right = str(axis.x_start), f"{axis.x_end} steps"
     rows.append(row((" " * (gutter - 1) + "└" + left + right.rjust(plot - len(left)), "dim"), seq=seq))
     return rows
 

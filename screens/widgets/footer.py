@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from textual import events
+from textual.message import Message
 
-from screens.keys import BY_ID, FOOTER
+from screens.keys import BY_ID, footer_keys
 from screens.pane import Pane
 from screens.text import Part, Row, cut, row
 from screens.view import View
@@ -24,6 +26,9 @@ class Footer(Pane):
     def __init__(self, current: str) -> None:
         super().__init__(id="footer")
         self.current = current
+        self._hits: list[tuple[int, int, str]] = []
+        """Cells and the action a click there does."""
+        self._ids: list[str] = []
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         keys = self._keys(view, width)
@@ -31,12 +36,34 @@ class Footer(Pane):
         screens = self._screens(width - used - 2)
         gap = width - used - sum(cell_len(p if isinstance(p, str) else p[0]) for p in screens)
         parts: list[Part] = [*screens, " " * max(gap, 0)]
-        for shown, word, role in keys:
+        self._hits = self._screen_hits(screens)
+        x = width - used
+        for (shown, word, role), id in zip(keys, self._ids, strict=True):
             parts += [(shown, role or "accent strong"), (word, role)]
+            self._hits.append((x, x + cell_len(shown) + cell_len(word), BY_ID[id].action))
+            x += cell_len(shown) + cell_len(word)
         return [row(*parts)]
 
+    def _screen_hits(self, screens: list[Part]) -> list[tuple[int, int, str]]:
+        if len(screens) < 2 * len(SCREENS):
+            return []
+        hits: list[tuple[int, int, str]] = []
+        x = 0
+        for name in SCREENS:
+            hits.append((x, x + len(name) + 3, f"app.screen('{name.lower()}')"))
+            x += len(name) + 3
+        return hits
+
+    def on_click(self, event: events.Click) -> None:
+        """A key's name does what the key does."""
+        event.stop()
+        offset = event.get_content_offset(self)
+        action = next((a for left, right, a in self._hits if offset and left <= offset.x < right), "")
+        if action:
+            self.call_next(self.screen.run_action, action)
+
     def _keys(self, view: View, width: int) -> list[tuple[str, str, str]]:
-        ids = list(FOOTER["replay" if view.player is not None else "live"])
+        ids = footer_keys(self.current, view.player is not None)
         off = "dim" if view.refusal else ""
         parts: list[tuple[str, str, str]] = []
         while True:
@@ -46,6 +73,7 @@ class Footer(Pane):
                 word = "resume" if id == "pause" and view.state.status == "paused" else key.short
                 parts.append((key.shown, f" {word}  ", off if key.where == "live" else ""))
             if sum(cell_len(a) + cell_len(b) for a, b, _ in parts) <= width - 6 or len(ids) <= 2:
+                self._ids = ids
                 return [*parts[:-1], (parts[-1][0], parts[-1][1].rstrip(), parts[-1][2])]
             ids.pop(-3)
 
@@ -94,6 +122,13 @@ class Tabs(Pane):
     Tabs:ansi { border: none; }
     """
 
+    class Chosen(Message):
+        """A name was clicked."""
+
+        def __init__(self, at: int) -> None:
+            super().__init__()
+            self.at = at
+
     def __init__(self, names: list[tuple[str, str]]) -> None:
         super().__init__(id="tabs")
         self.names = names
@@ -105,3 +140,13 @@ class Tabs(Pane):
             parts.append((f" {name}{news} ", "cursor" if i == self.current else "dim"))
             parts.append(" ")
         return [row(*parts)]
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        offset = event.get_content_offset(self)
+        x = 0
+        for at, (name, news) in enumerate(self.names):
+            x += cell_len(name) + cell_len(news) + 3
+            if offset is not None and offset.x < x:
+                self.post_message(self.Chosen(at))
+                return

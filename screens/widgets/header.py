@@ -100,10 +100,10 @@ class Header(Pane):
 
     def _doing(self, view: View) -> tuple[str, str]:
         state = view.state
-        if state.finished_ts and view.player is None:
+        if state.finished_ts:
             return f"{state.status}: {state.reason}" if state.reason else state.status, ""
         if view.link.note and view.player is None and view.link.kind != "live":
-            return view.link.note, "waiting"
+            return view.link.note, "dim" if view.link.kind in ("none", "file") else "waiting"
         jobs = state.running_jobs()
         if state.status == "paused":
             going = f"; {len(jobs)} job{'s' * (len(jobs) != 1)} still running" if jobs else "; no job is running"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
+
 from screens.pane import Pane, spans
 from screens.text import Row, clock, row
 from screens.view import View
 
-RANK = {"C": 0, "E": 1, "S": 2, "A": 3, "!": 4}
+RANK = {"C": 0, "E": 1, "S": 2, "A": 3, "!": 4, "▾": 5}
 """Which mark shows where several fall on one cell: the one that needed a person or broke."""
-ROLE = {"!": "bad strong", "A": "waiting strong", "E": "accent strong", "C": "good strong", "S": "mark strong"}
+ROLE = {"!": "bad strong", "A": "waiting strong", "E": "accent strong", "C": "good strong", "S": "mark strong",
+        "▾": "strong"}  # fmt: skip
 
 
 class Timeline(Pane):
@@ -34,7 +38,7 @@ class Timeline(Pane):
         now = at(view.now_us if not view.state.finished_ts or view.replay else view.state.finished_ts)
         cells = [("━", "band" if not view.replay else "line") if x <= now else ("─", "band") for x in range(bar)]
         shown: dict[int, str] = {}
-        for mark in view.marks:
+        for mark in view.marks:  # bookmarks are among them
             x = at(mark.ts)
             if x not in shown or RANK.get(mark.kind, 0) >= RANK.get(shown[x], 0):
                 shown[x] = mark.kind
@@ -42,8 +46,26 @@ class Timeline(Pane):
             cells[x] = (kind, ROLE.get(kind, "") if x <= now else "dim")
         if not view.state.finished_ts or view.replay:
             cells[now] = ("●", "strong")
+        self._bar = (len(left) + 1, bar)
         parts = [(left + " ", "dim"), *_joined(cells), (" " + right, "dim")]
         return [spans(parts, view.state.seq)]
+
+    _bar = (0, 1)
+    """First cell of the bar, and its width."""
+
+    class Went(Message):
+        """A click on the line: a share of the whole, in [0, 1]."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        offset = event.get_content_offset(self)
+        first, width = self._bar
+        if offset is not None and first <= offset.x < first + width:
+            self.post_message(self.Went((offset.x - first) / max(width - 1, 1)))
 
     def bounds(self, view: View) -> tuple[int, int]:
         """Microseconds at the left and the right end."""

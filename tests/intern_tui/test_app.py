@@ -95,8 +95,12 @@ async def test_a_live_run_is_followed_and_commands_reach_its_host(host: Host) ->
         host.say(e.NoteAdded(text="seen at once"))
         await settled(pilot, lambda: "seen at once" in text_of(app))
         await pilot.press("p")
+        await settled(pilot, lambda: "Pause the agent?" in text_of(app))
+        await pilot.press("y")
         await settled(pilot, lambda: "requested, waiting" in text_of(app))
         await pilot.press("i")
+        await settled(pilot, lambda: "Interrupt the agent?" in text_of(app))
+        await pilot.press("y")
         await settled(pilot, lambda: "rejected: nothing is waited for" in text_of(app))
         await pilot.press("enter")
         await settled(pilot, lambda: '"type": "plan_updated"' in text_of(app))
@@ -169,6 +173,8 @@ async def test_a_user_s_own_keys_replace_those_of_the_table(tmp_path: Path) -> N
         await pilot.press("p")
         assert feed.commands == []
         await pilot.press("f9")
+        await settled(pilot, lambda: "Pause the agent?" in text_of(app))
+        await pilot.press("y")
         await settled(pilot, lambda: [c[0] for c in feed.commands] == ["pause"])
 
 

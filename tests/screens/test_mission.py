@@ -323,6 +323,9 @@ async def test_alt_enter_queues_escape_leaves_and_history_comes_back() -> None:
         assert not app.screen.query_one(Prompt).display
         assert len(feed.commands) == 2
         await pilot.press("p")
+        await settled(pilot, lambda: "goes on costing" in text_of(app))
+        assert len(feed.commands) == 2
+        await pilot.press("y")
         await settled(pilot, lambda: feed.commands[-1][0] == "pause")
 
 
@@ -335,6 +338,8 @@ async def test_pause_resumes_a_paused_run_and_interrupt_may_be_rejected() -> Non
         await settled(pilot, lambda: feed.commands[-1:] == [("resume", "", {})])
         feed.answer = {"ok": False, "error": "nothing is being waited for"}
         await pilot.press("i")
+        await settled(pilot, lambda: "decides anew" in text_of(app))
+        await pilot.press("y")
         await settled(pilot, lambda: "rejected: nothing is being waited for" in text_of(app))
 
 
@@ -364,11 +369,46 @@ async def test_approvals_show_exact_arguments_and_take_a_decision() -> None:
         area.text = '{"clip_high": 0.3}'
         await pilot.press("ctrl+s")
         await settled(pilot, lambda: len(feed.commands) == 3)
-        assert feed.commands[2] == ("edit", "", {"approval": "a1", "arguments": {"clip_high": 0.3}})
+        assert feed.commands[2] == (
+            "edit", "", {"approval": "a1", "arguments": {"clip_high": 0.3}, "arguments_hash": "9f2c4e0011223344"},
+        )  # fmt: skip
         feed.bring(e.ApprovalDecided(approval="a1", decision="approved"))
         await settled(pilot, lambda: "Nothing waits for you." in text_of(app))
         await pilot.press("escape")
         assert isinstance(app.screen, Mission)
+
+
+async def test_always_for_this_kind_says_what_that_means_and_is_not_offered_for_what_cannot_be_taken_back() -> None:
+    app, feed = live_app(recorded.seq_of("approval_requested"))
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot, lambda: "! 1 approval" in text_of(app))
+        await pilot.press("exclamation_mark", "A")
+        await settled(pilot, lambda: "tier spend is asked every time" in text_of(app))
+        assert feed.commands == []
+        feed.bring(e.ApprovalDecided(approval="a1", decision="denied"))
+        feed.bring(e.ApprovalRequested(approval="a2", call="c", tool="fetch", arguments={}, arguments_hash="h2",
+                                       tier="network", reason="r"))  # fmt: skip
+        await settled(pilot, lambda: "fetch  (network)" in text_of(app))
+        await pilot.press("A")
+        await settled(pilot, lambda: "every call up to the" in text_of(app))
+        await pilot.press("y")
+        await settled(pilot, lambda: len(feed.commands) == 2)
+    assert {c[0] for c in feed.commands} == {"autonomy", "approve"}
+
+
+async def test_a_decision_is_about_what_is_shown_even_if_another_request_came_meanwhile() -> None:
+    app, feed = live_app(recorded.seq_of("approval_requested"))
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot, lambda: "! 1 approval" in text_of(app))
+        await pilot.press("exclamation_mark", "d")
+        await settled(pilot, lambda: isinstance(app.focused, Input))
+        feed.bring(e.ApprovalDecided(approval="a1", decision="approved"))
+        feed.bring(e.ApprovalRequested(approval="a2", call="c", tool="rm", arguments={}, arguments_hash="h2",
+                                       tier="spend", reason="r"))  # fmt: skip
+        await settled(pilot, lambda: app.view is not None and "a2" in app.view.state.approvals)
+        await pilot.press(*"no", "enter")
+        await settled(pilot, lambda: feed.commands != [])
+    assert feed.commands[0][2]["approval"] == "a1"
 
 
 async def test_a_question_is_answered_where_approvals_are() -> None:
@@ -408,7 +448,7 @@ async def test_detach_leaves_without_a_command() -> None:
     assert feed.commands == []
 
 
-@pytest.mark.parametrize("key", ["s", "p", "i", "x"])
+@pytest.mark.parametrize("key", ["s", "p", "i", "x", "P", "u"])
 async def test_acting_keys_are_off_in_replay_and_say_why(key: str) -> None:
     app = replay_app()
     async with app.run_test(size=WIDE) as pilot:

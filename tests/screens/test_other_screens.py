@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from core import events as e
 from core import home
 from core.series import Series
+from screens.answers import pair, read_records
 from screens.braille import axis_for, draw, nice_axis, smooth
-from screens.evals import read_answers
 from screens.events import EventList
 from screens.runs import RunList
 from screens.text import bar, clock, cut, fit, number, wrap
@@ -28,7 +28,7 @@ async def test_screens_switch_by_number_and_show_the_run(size: tuple[int, int]) 
     app = replay_app()
     async with app.run_test(size=size) as pilot:
         await settled(pilot, lambda: "Plan 6/6" in text_of(app))
-        seen = {"2": "job-3, GRPO", "3": "zero-shot", "4": "run finished", "5": "DAPO", "1": "Plan 6/6", "6": "Runs"}
+        seen = {"2": "job-3 GRPO", "3": "zero-shot", "4": "run finished", "5": "DAPO", "1": "Plan 6/6", "6": "Runs"}
         for key, words in seen.items():
             await pilot.press(key)
             await settled(pilot, lambda words=words: words in text_of(app))
@@ -39,10 +39,10 @@ async def test_curves_go_through_the_jobs() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await started(pilot)
         await pilot.press("2")
-        await settled(pilot, lambda: "job-3, GRPO (finished)" in text_of(app))
+        await settled(pilot, lambda: "job-3 GRPO" in text_of(app))
         assert all(name in text_of(app) for name in ("reward", "kl", "entropy", "dev score"))
         await pilot.press("b", "b")
-        await settled(pilot, lambda: "job-1, SFT" in text_of(app))
+        await settled(pilot, lambda: "job-1 SFT" in text_of(app))
         assert "learning rate" in text_of(app)
 
 
@@ -68,7 +68,7 @@ async def test_answers_of_an_evaluation_put_wrong_ones_first(tmp_path: Path) -> 
         {"id": str(i), "prompt": f"q{i}", "answer": "1", "completion": f"c{i}", "correct": i != 3} for i in range(5)
     ]
     path.write_bytes(b"\n".join(msgspec.json.encode(r) for r in rows) + b"\nbroken {\n[]\n")
-    assert [r["id"] for r in read_answers(path)] == ["3", "0", "1", "2", "4"]
+    assert [a.prompt for a in pair(read_records(path), [])[0]] == ["q3", "q0", "q1", "q2", "q4"]
     stored = recorded.Recording()
     stored.add(0, e.RunCreated(run="r", goal="g", task="t", task_path="", model="m"))
     stored.add(1, e.EvaluationFinished(evaluation="e", label="base", model="m", split="dev", samples=5, score=0.8,
@@ -116,7 +116,7 @@ def test_a_curve_keeps_its_dots_while_it_grows() -> None:
     before, after = series(values[:100]), series(values)
     axis = axis_for([after], 200)
     assert axis is not None
-    one, two = draw(before, axis, 40, 10), draw(after, axis, 40, 10)
+    one, two = draw(before.points(), axis, 40, 10), draw(after.points(), axis, 40, 10)
     columns = int(99 / 200 * 79) // 2
     assert [r[:columns] for r in one] == [r[:columns] for r in two]
 

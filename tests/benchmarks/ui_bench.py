@@ -1,0 +1,253 @@
+"""What the terminal UI costs, on a pseudo-terminal of 120 x 40, beside a naive app under the same load in the same run.
+
+    python -m tests.benchmarks.ui_bench [--quick]
+
+CPU is the process's own user and system time over a window; bytes are all it writes to the terminal in it; a key's time
+runs from writing it to reading the row it repaints. Needs textual-plotext (in the `dev` extra) for the naive app.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from core.tables import TABLES
+from store.event import NewEvent
+from store.log import EventLog
+from tests.benchmarks.ui_load import RUN, STEPS, Load
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (40, 120)
+WARM_S = 4.0
+ANSWER_S = 10.0
+"""A key not answered by then counts as this long."""
+
+
+class Terminal:
+    """A program on a pseudo-terminal; a thread reads what it writes, so that it never waits for us."""
+
+    def __init__(self, argv: list[str], home: Path) -> None:
+        self.started = time.monotonic()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "INTERN_HOME": str(home)}
+            environment.pop("NO_COLOR", None)
+            os.execve(argv[0], argv, environment)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        self.process = psutil.Process(self.pid)
+        self.bytes = 0
+        self._recent = b""
+        self._wanted = b""
+        self._seen = threading.Event()
+        self._at = 0.0
+        self._lock = threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                select.select([self._fd], [], [])
+                chunk = os.read(self._fd, 65536)
+            except OSError:
+                return
+            if not chunk:
+                return
+            now = time.monotonic()
+            with self._lock:
+                self.bytes += len(chunk)
+                self._recent = (self._recent + chunk)[-200_000:]
+                if self._wanted and self._wanted in self._recent:
+                    self._at, self._wanted = now, b""
+                    self._seen.set()
+
+    def press(self, keys: bytes, until: bytes, timeout: float = ANSWER_S) -> float:
+        """Milliseconds from writing `keys` to reading `until`."""
+        with self._lock:
+            self._recent, self._wanted = b"", until
+            self._seen.clear()
+        begun = time.monotonic()
+        os.write(self._fd, keys)
+        if not self._seen.wait(timeout):
+            raise TimeoutError(f"{until!r} did not appear after {keys!r}: {self._recent[-2000:]!r}")
+        return 1000 * (self._at - begun)
+
+    def wait_for(self, text: bytes, timeout: float = 60.0) -> float:
+        """Seconds from the start of the program to reading `text`."""
+        with self._lock:
+            if text in self._recent:
+                return time.monotonic() - self.started
+            self._wanted = text
+            self._seen.clear()
+        if not self._seen.wait(timeout):
+            raise TimeoutError(f"{text!r} did not appear: {self._recent[-2000:]!r}")
+        return self._at - self.started
+
+    def cpu_s(self) -> float:
+        used = self.process.cpu_times()
+        return used.user + used.system
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+
+class Cost(NamedTuple):
+    cpu: float
+    """Per cent of a core."""
+    kb_per_s: float
+    key_ms: list[float]
+    resident_mb: float
+
+
+def python(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
+
+
+def cost(argv: list[str], home: Path, window_s: float, keys: int) -> Cost:
+    """Bear the load for a while, then answer keys under it."""
+    terminal = Terminal(argv, home)
+    try:
+        terminal.wait_for(STEPS[2].encode())
+        time.sleep(WARM_S)
+        cpu, written = terminal.cpu_s(), terminal.bytes
+        time.sleep(window_s)
+        used, wrote = terminal.cpu_s() - cpu, terminal.bytes - written
+        times: list[float] = []
+        if keys:
+            terminal.press(b"j", STEPS[0].encode(), 60)  # brings the cursor in
+        for i in range(keys):
+            key, row = (b"j", STEPS[1]) if i % 2 == 0 else (b"k", STEPS[0])
+            try:
+                times.append(terminal.press(key, row.encode()))
+            except TimeoutError:  # it does not keep up with its load: that is its figure
+                times.append(1000 * ANSWER_S)
+                break
+            time.sleep(0.05 + 0.037 * (i % 5))
+        return Cost(100 * used / window_s, wrote / window_s / 1000, times, terminal.process.memory_info().rss / 1e6)
+    finally:
+        terminal.close()
+
+
+def quantile(values: list[float], q: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
+
+
+def long_log(folder: Path, count: int) -> None:
+    """A finished run of `count` events at 28 a second: ten hours for a million."""
+    folder.mkdir(parents=True)
+    load, start, made = Load(), time.time_ns() // 1000 - int(count * 36e3), 0
+    with EventLog.create(folder, TABLES) as log:
+        while made < count:
+            batch = (
+                load.first()
+                if made == 0
+                else [load.metric() if i % 20 < 16 else load.other() for i in range(min(10_000, count - made))]
+            )
+            log.append(
+                [
+                    NewEvent(n.type, n.payload, n.actor, n.cause, n.v, n.id, start + (made + i) * 36_000)
+                    for i, n in enumerate(batch)
+                ]
+            )
+            made += len(batch)
+
+
+def first_paint(home: Path, argv: list[str], text: str) -> float:
+    terminal = Terminal(argv, home)
+    try:
+        return terminal.wait_for(text.encode())
+    finally:
+        terminal.close()
+
+
+def seeks(home: Path, count: int) -> list[float]:
+    """Milliseconds from Enter in the go-to box to the place on the timeline, all over the run."""
+    terminal = Terminal(python("intern_tui", "replay", RUN), home)
+    try:
+        terminal.wait_for(f"#{count}".encode())
+        times: list[float] = []
+        for i in range(30):
+            seq = 1 + (i * 0.618 % 1) * count
+            terminal.press(b"t", b"Go to")
+            os.write(terminal._fd, str(int(seq)).encode())
+            time.sleep(0.2)
+            times.append(terminal.press(b"\r", f"#{int(seq)}".encode()))
+            time.sleep(0.1)
+        return times
+    finally:
+        terminal.close()
+
+
+def ten_hours(home: Path) -> list[float]:
+    """Resident MB after a quarter, half and all of ten hours of events at 20 a second, as fast as they can be taken."""
+    terminal = Terminal(python("tests.benchmarks.ui_load", "ours", "36000"), home)
+    try:
+        terminal.wait_for(STEPS[2].encode())
+        sizes: list[float] = []
+        for part in (0.25, 0.25, 0.5):
+            time.sleep(part * 720_000 / 36_000 + 0.5)
+            sizes.append(terminal.process.memory_info().rss / 1e6)
+        return sizes
+    finally:
+        terminal.close()
+
+
+def report(quick: bool) -> None:
+    window_s, keys, count = (4.0, 30, 50_000) if quick else (10.0, 150, 1_000_000)
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(temporary)
+        bad = cost(python("tests.benchmarks.ui_load", "naive", "200"), home, window_s, keys)
+        print(f"{'':<34}{'CPU %':>8}{'kB/s':>9}{'key p50':>9}{'p99 ms':>9}{'MB':>7}")
+        line("naive, 200 events/s", bad)
+        for rate in (20, 200, 2000):
+            line(
+                f"Mission, {rate} events/s",
+                cost(python("tests.benchmarks.ui_load", "ours", str(rate)), home, window_s, keys),
+            )
+        mb = ten_hours(home)
+        print(f"resident after 2.5, 5, 10 simulated hours: {', '.join(f'{m:.0f}' for m in mb)} MB")
+        subprocess.run(python("intern_tui", "--help"), cwd=ROOT, capture_output=True, check=True)
+        begun = time.monotonic()
+        long_log(home / "runs" / RUN, count)
+        print(f"(a log of {count} events was written in {time.monotonic() - begun:.0f} s)")
+        paints = [first_paint(home, python("intern_tui"), "Runs: 1") for _ in range(5)]
+        print(f"first paint of intern: {statistics.median(paints):.2f} s (of 5)")
+        replay = python("intern_tui", "replay", RUN)
+        print(f"first paint of {count} events, never read before: {first_paint(home, replay, STEPS[2]):.2f} s")
+        print(f"  until it was read whole: {first_paint(home, replay, f'#{count}'):.1f} s")
+        again = [first_paint(home, replay, f"#{count}") for _ in range(5)]
+        print(f"  read before: {statistics.median(again):.2f} s (of 5)")
+        places = seeks(home, count)
+        print(f"seek: p50 {quantile(places, 0.5):.0f} ms, longest {max(places):.0f} ms (of {len(places)})")
+
+
+def line(name: str, c: Cost) -> None:
+    print(
+        f"{name:<34}{c.cpu:>8.1f}{c.kb_per_s:>9.1f}{quantile(c.key_ms, 0.5):>9.1f}{quantile(c.key_ms, 0.99):>9.1f}{c.resident_mb:>7.0f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="short windows and a run of 50,000 events")
+    report(parser.parse_args().quick)

@@ -1,0 +1,184 @@
+"""Curves, evals, events and research in depth: comparison, close-ups, before and after, filters, cause and effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core import events as e
+from core.tables import TABLES
+from intern_tui.app import InternApp, session_for
+from screens.answers import baselines, find_file, pair
+from screens.braille import axis_of, draw
+from screens.events import condition, matching
+from screens.histories import Asked, read_history
+from store.log import EventLog
+from store.reader import LogFile
+from tests.screens import recorded
+from tests.screens.memory import replay_app, text_of
+from tests.screens.test_mission import settled, started
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The recorded run as a real log with its typed rows."""
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path))
+    folder = tmp_path / "runs" / recorded.RUN
+    folder.mkdir(parents=True)
+    with EventLog.create(folder, TABLES) as log:
+        log.append(recorded.appendable(recorded.events()))
+    return folder
+
+
+# -------------------------------------------------------------------------------------------------------------- curves
+
+
+def test_a_history_from_the_log_knows_nothing_of_a_replay_s_future(run: Path) -> None:
+    source = LogFile.open(run)
+    rows = [x for x in recorded.events() if x.type == "metric_logged"]
+    half = rows[len(rows) // 2].seq
+    whole = read_history(source, Asked(None, "job-3", 0, 300))
+    early = read_history(source, Asked(None, "job-3", 0, 300, half))
+    known = [e.payload_of(x) for x in rows if x.seq <= half]
+    steps = [p.step for p in known if isinstance(p, e.MetricLogged) and p.job == "job-3"]
+    assert len(whole["reward"]) > 128
+    assert (max((p[0] for p in early.get("reward", [])), default=0)) <= max(steps, default=0)
+    assert read_history(source, Asked(None, "job' OR 1=1 --", 0, 300)) == {}
+    source.close()
+
+
+async def test_the_cursor_reads_values_and_the_window_closes_in(run: Path) -> None:
+    app = InternApp(session_for(run, replay=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "REPLAY" in text_of(app))
+        await pilot.press("2")
+        await settled(pilot, lambda: "job-3 GRPO" in text_of(app))
+        await pilot.press("l")
+        await settled(pilot, lambda: "at 300" in text_of(app))
+        await pilot.press("h", "h")
+        await settled(pilot, lambda: "at 300" not in text_of(app) and " at 2" in text_of(app))
+        await pilot.press("w", "w")
+        await settled(pilot, lambda: "steps 225 to 300" in text_of(app))
+        await pilot.press("o", "z")
+        await settled(pilot, lambda: "log scale" in text_of(app))
+        await pilot.press("escape", "o")
+        await settled(pilot, lambda: "log scale" not in text_of(app) and "steps 225" not in text_of(app))
+
+
+async def test_jobs_are_compared_on_one_axis(run: Path) -> None:
+    app = InternApp(session_for(run, replay=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "REPLAY" in text_of(app))
+        await pilot.press("2", "v")
+        await settled(pilot, lambda: "Compare with" in text_of(app))
+        await pilot.press("down", "space", "enter")
+        await settled(pilot, lambda: "━ job-3" in text_of(app) and "━ job-2" in text_of(app))
+
+
+def test_a_logarithmic_axis_spans_whole_decades_and_survives_what_has_no_logarithm() -> None:
+    points = [(0, 0.003, 0.02, 0.01), (10, 2.0, 40.0, 9.0), (20, -1.0, 0.0, 0.0)]
+    axis = axis_of(points, 0, 20, log=True)
+    assert (axis.log, axis.low, axis.high) == (True, pytest.approx(0.001), pytest.approx(100))
+    assert draw(points, axis, 20, 5)
+    assert not axis_of([(0, -1.0, 0.0, -0.5)], 0, 20, log=True).log
+
+
+# --------------------------------------------------------------------------------------------------------------- evals
+
+
+def answers(correct: dict[str, bool]) -> list[dict[str, object]]:
+    return [
+        {"id": i, "prompt": f"q{i}", "completion": f"says {i}", "answer": "a", "correct": ok}
+        for i, ok in correct.items()
+    ]
+
+
+def test_answers_are_paired_by_id_and_broken_ones_come_first() -> None:
+    after = answers({"1": True, "2": False, "3": False, "4": True})
+    before = answers({"4": False, "3": False, "2": True, "1": True})
+    shown, counts = pair(after, before)
+    assert [(a.prompt, a.kind) for a in shown] == [
+        ("q2", "broken"),
+        ("q3", "still wrong"),
+        ("q4", "put right"),
+        ("q1", "right"),
+    ]
+    assert counts == {"broken": 1, "still wrong": 1, "put right": 1, "right": 1}
+
+
+def test_answers_are_found_where_the_run_was_moved_to(tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "run-1"
+    (moved / "jobs").mkdir(parents=True)
+    (moved / "jobs" / "x.jsonl").write_text("{}")
+    assert find_file("/gone/runs/run-1/jobs/x.jsonl", moved) == moved / "jobs" / "x.jsonl"
+
+
+def test_baselines_are_the_untrained_model_s_evaluations_on_the_same_split() -> None:
+    state = recorded.state_at(638)
+    assert [b.label for b in baselines(state, state.evaluations["ev4"])] == ["zero-shot", "few-shot 4"]
+    assert baselines(state, state.evaluations["ev5"]) == []
+
+
+async def test_the_evals_screen_shows_what_was_put_right_and_what_broke(tmp_path: Path) -> None:
+    r = recorded.Recording()
+    r.add(0, e.RunCreated(run=recorded.RUN, goal="g", task="t", task_path="", model="m"))
+    for name, correct in (("base", {"1": True, "2": False, "3": False}), ("sft", {"1": False, "2": True, "3": True})):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(b"\n".join(msgspec.json.encode(a) for a in answers(correct)))
+        r.add(1, e.EvaluationFinished(evaluation=name, label=name, model="m", split="dev", samples=3, score=0.5,
+                                      interval=(0.1, 0.9), samples_path=str(path), experiment="" if name == "base" else "x",
+                                      against="" if name == "base" else "base"))  # fmt: skip
+    app = replay_app(stored=r.events)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        await pilot.press("3")
+        await settled(pilot, lambda: "1 broken, 0 still wrong, 2 put right, 0 right" in text_of(app))
+        assert "within noise" in text_of(app)
+        await pilot.press("c", "c", "c")
+        await settled(pilot, lambda: "✗→✓ q2" in text_of(app) and "✓→✗ q1" not in text_of(app))
+
+
+# -------------------------------------------------------------------------------------------------- events and research
+
+
+def test_a_filter_fits_every_word_and_its_words_cannot_leave_their_quotes(run: Path) -> None:
+    source = LogFile.open(run)
+    types = {x.seq: x.type for x in recorded.events()}
+    assert {types[s] for s in matching(source, "type:job_*", 638)} == {"job_launched", "job_finished", "job_cancelled"}
+    assert matching(source, "type:job_* seq:1-200", 638) == [
+        s for s in types if types[s].startswith("job_") and s <= 200
+    ]
+    failure = recorded.seq_of("failure_diagnosed")
+    assert matching(source, f"cause:{failure}", 638) == [recorded.seq_of("remedy_chosen")]
+    assert [types[s] for s in matching(source, "actor:user type:approval*", 638)] == ["approval_decided"]
+    for text in ("' OR true --", "type:' OR ''='", "seq:1-x", "cause:1;drop", "%", "\\", "'; DELETE FROM events; --"):
+        assert len(matching(source, text, 638)) < 638, text
+    assert condition("") == "true"
+    source.close()
+
+
+async def test_from_an_event_to_what_it_led_to_and_back() -> None:
+    app = replay_app(to=recorded.seq_of("failure_diagnosed"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        app.screen.show_event(recorded.seq_of("failure_diagnosed"))  # type: ignore[attr-defined]
+        await settled(pilot, lambda: f"e led to ({recorded.seq_of('remedy_chosen')})" in text_of(app))
+        await pilot.press("e")
+        await settled(pilot, lambda: '"type": "remedy_chosen"' in text_of(app))
+        await pilot.press("c")
+        await settled(pilot, lambda: '"type": "failure_diagnosed"' in text_of(app))
+
+
+async def test_research_shows_papers_citations_data_and_what_was_tried() -> None:
+    app = replay_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await started(pilot)
+        await pilot.press("5")
+        await settled(pilot, lambda: "Citations: 1 followed" in text_of(app))
+        screen = text_of(app)
+        for text in ("clip high 0.28", "└ DeepSeekMath", "wrong answers", "entropy collapse", "› dapo"):
+            assert text in screen, text
+        await pilot.press("z")
+        await settled(pilot, lambda: "Tried" in text_of(app) and "Citations: 1" not in text_of(app))
