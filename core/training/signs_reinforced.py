@@ -6,7 +6,8 @@ import re
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
-from core.training.history import History, Rise, Series
+from core.training.history import History, Rise, Series, follow
+from core.training.signs_supervised import rate_is_zero
 
 SMOOTH = 10
 """Rows averaged before a reward is read: single steps are mostly noise."""
@@ -15,6 +16,8 @@ SMOOTH = 10
 def no_learning_signal(watch: Watched) -> Finding | None:
     """All completions of a prompt get the same reward: the advantage, and with it the gradient, is zero."""
     history = watch.history
+    if history.without_rate():
+        return rate_is_zero(history)
     dead, rewards = history.get("zero_std"), history.get("reward")
     patience = history.patience("zero_std")
     if len(dead) < patience or len(rewards) < patience:
@@ -49,7 +52,7 @@ def _kl_jump(history: History) -> Finding | None:
     if len(kl) < 2:
         return None
     high = [v > 0.5 for v in kl.values]
-    if not any(high):
+    if not any(high) or "kl" not in history.series:  # PPO's objective/kl is a sum over a whole answer
         return None
     first = kl.steps[high.index(True)]
     early = history.planned is not None and first <= max(0.1 * history.planned, 3)
@@ -67,7 +70,7 @@ def _worse_than_start(history: History, dev: Dev) -> Finding | None:
     if len(rewards) < 2 * history.patience("reward"):
         return None
     rise = Rise(rewards, SMOOTH)
-    halved = rise.down and rise.start > 0 and rise.now < 0.5 * rise.start
+    halved = rise.down and -rise.change > _much(history, rise.start)
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:.1f} standard errors)"]
     if dev.known:
         said.append(str(dev))
@@ -80,6 +83,15 @@ def _worse_than_start(history: History, dev: Dev) -> Finding | None:
     if halved:
         return finding("divergence", _fall(rewards, rise), "warning", 0.6, said + signs)
     return None
+
+
+def _much(history: History, level: float) -> float:
+    """How far a reward must fall from `level` to have lost what it stood for: half of it where rewards count from 0,
+    else the spread of the rewards within a group. A reward has no scale of its own."""
+    rewards, spread = history.get("reward"), history.get("reward_std")
+    if min(rewards.values) >= 0 and level > 0:
+        return 0.5 * level
+    return spread.start(SMOOTH) if len(spread) else 4 * rewards.noise()
 
 
 def _instability(history: History) -> list[str]:
@@ -125,7 +137,9 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     if run < history.patience("entropy") or len(rewards) < 2 * history.patience("reward"):
         return None
     rise = Rise(rewards, SMOOTH)
-    if rise.up or dev.up or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
+    dead = history.get("zero_std")
+    solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
+    if rise.up or dev.up or solved or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
         return None
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
@@ -134,28 +148,50 @@ def entropy_collapse(watch: Watched) -> Finding | None:
 
 
 def length_runaway(watch: Watched) -> Finding | None:
-    """Answers grow to the limit. Growth with a growing score is reasoning, not a runaway."""
+    """Answers grow to the limit. Growth with a growing score is reasoning, not a runaway.
+
+    Where no development score tells the two apart, the reward does: if it follows the length from row to row, length is
+    what it pays for, and its rise proves nothing.
+    """
     history, dev = watch.history, Dev(watch)
-    lengths, clipped = history.get("length"), history.get("clipped")
+    lengths, clipped, rewards = history.get("length"), history.get("clipped"), history.get("reward")
     if len(lengths) < 2 * 3:
         return None
     first, now = lengths.start(3), lengths.now(3)
     cut_first, cut = (clipped.start(3), clipped.now(3)) if len(clipped) >= 6 else (0.0, 0.0)
     longer, cutting = now > 2 * first, cut > 0.25 and cut > cut_first + 0.15
     if not (longer or cutting):
-        return None
+        return _always_cut(history)
     at = next((s for s, v in zip(lengths.steps, lengths.values, strict=True) if v > (first + now) / 2), 0)
     said = [f"mean length {first:.1f} -> {now:.1f} tokens"]
     if len(clipped):
         said.append(f"truncated {cut_first:.0%} -> {cut:.0%}")
     if dev.known:
         said.append(str(dev))
-    if dev.up:
-        return finding("length_runaway", at, "warning", 0.4, said) if cutting else None
+    paid = follow(rewards, lengths)
+    if paid > 0.9:
+        said.append(f"the reward follows the length from row to row (correlation {paid:.2f})")
+    rise = Rise(rewards, SMOOTH)
+    gains = dev.up or (not dev.known and rise.up and paid <= 0.9)
     severe = cut > max(0.5, cut_first + 0.25)
-    if severe or (cutting and (longer or dev.known)) or dev.down:
+    if gains and not severe:
+        return finding("length_runaway", at, "warning", 0.4, said) if cutting else None
+    lasts = len(lengths) >= 2 * history.patience("length")
+    if dev.up:
+        return finding("length_runaway", at, "warning", 0.5, said)
+    if severe or (cutting and (longer or dev.known)) or dev.down or (paid > 0.9 and longer and lasts):
         return finding("length_runaway", at, "failing", 0.9 if severe else 0.75, said, hopeless=cut > 0.9)
     return finding("length_runaway", at, "warning", 0.5, said)
+
+
+def _always_cut(history: History) -> Finding | None:
+    """Most completions reach the limit from the first row on: what is rewarded is mostly unfinished."""
+    clipped, rewards = history.get("clipped"), history.get("reward")
+    if len(clipped) < SMOOTH or min(clipped.start(3), clipped.now(SMOOTH)) < 0.5:
+        return None
+    said = [f"truncated {clipped.start(3):.0%} at the start, {clipped.now(SMOOTH):.0%} now: the limit is too short"]
+    hurt = clipped.now(SMOOTH) > 0.9 and history.progress > 0.5 and not Rise(rewards, SMOOTH).up
+    return finding("length_runaway", clipped.steps[0], "failing" if hurt else "warning", 0.5, said)
 
 
 def reward_hacking(watch: Watched) -> Finding | None:
@@ -215,53 +251,92 @@ def reward_collapse(watch: Watched) -> Finding | None:
     at = means.index(best)
     error = rewards.noise() * (2 / window) ** 0.5
     fall = best - means[-1]
-    if best <= 0 or fall <= 0.5 * best or fall <= 4 * error or at + window >= len(means):
+    lost = (
+        0.5 * best
+        if min(rewards.values) >= 0
+        else max(_much(watch.history, best), 0.75 * (best - min(means[: at + 1])))
+    )
+    if fall <= lost or fall <= 4 * error or at + window >= len(means):
         return None
     said = [f"reward {best:.3g} around step {rewards.steps[at]}, now {means[-1]:.3g}, noise {error:.2g}"]
     dev = Dev(watch)
     if dev.known:
         said.append(str(dev))
     after = rewards.values[at + window :]
-    half = next((i for i, v in enumerate(after) if v < best / 2), 0)
+    half = next((i for i, v in enumerate(after) if v < best - lost), 0)
     steps = rewards.steps[at + window :]
     return finding("reward_collapse", steps[half], "failing", 0.85, said, hopeless=dev.far_down)
 
 
-def kl_over_optimisation(watch: Watched) -> Finding | None:
-    """The distance from the base keeps growing after the reward, or the score, has passed its best."""
+def over_optimisation(watch: Watched) -> Finding | None:
+    """The distance from the base keeps growing after the reward, or the score, has passed its best (2210.10760)."""
     kl, rewards, dev = watch.history.get("kl"), watch.history.get("reward"), Dev(watch)
-    if len(kl) < 3 * SMOOTH or len(rewards) != len(kl):
+    window = min(SMOOTH, max(len(kl) // 4, 2))
+    if len(kl) < 8 or len(rewards) != len(kl):
         return None
-    means = [rewards.mean(i, i + SMOOTH) for i in range(len(rewards) - SMOOTH + 1)]
-    at = means.index(max(means)) + SMOOTH // 2
-    then, now = kl.values[at], kl.now(SMOOTH)
-    error = rewards.noise() * (2 / SMOOTH) ** 0.5
+    now = kl.now(window)
+    if now < 0.05:
+        return None
+    spent = _past_the_best(kl, dev, now)
+    if spent:
+        return spent
+    means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
+    at = means.index(max(means)) + window // 2
+    then = kl.values[at]
+    error = rewards.noise() * (2 / window) ** 0.5
     lost = max(means) - means[-1] > 3 * error
-    score_lost = dev.known and dev.best - dev.now > 2 * dev.error
-    if now < max(2 * then, 0.05) or not (lost or score_lost):
+    if now < 2 * then or not lost:
         return None
     said = [f"kl {then:.3g} at the best reward (step {kl.steps[at]}), now {now:.3g}"]
     said.append(f"reward {max(means):.3g} -> {means[-1]:.3g}")
     if dev.known:
-        said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
-    severity = "failing" if dev.down or (lost and score_lost) else "warning"
-    return finding("kl_over_optimisation", kl.steps[at], severity, 0.7, said)
+        said.append(str(dev))
+    grave = dev.down or (not dev.known and max(means) - means[-1] > max(_much(watch.history, max(means)), 5 * error))
+    return finding("over_optimisation", kl.steps[at], "failing" if grave else "warning", 0.7, said)
+
+
+def _past_the_best(kl: Series, dev: Dev, now: float) -> Finding | None:
+    """The score fell from its best while the distance at least doubled."""
+    if not dev.known or len(dev.values) < 3 or max(dev.values[-2:]) > dev.best - 2.5 * dev.error:
+        return None
+    best_step = dev.steps[dev.values.index(dev.best)]
+    at = next((i for i, step in enumerate(kl.steps) if step >= best_step), len(kl) - 1)
+    then = kl.values[at]
+    if now < max(2 * abs(then), 0.05):
+        return None
+    said = [f"kl {then:.3g} at the best score (step {best_step}), now {now:.3g}"]
+    said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
+    return finding("over_optimisation", best_step, "failing" if dev.down else "warning", 0.8, said)
 
 
 def plateau(watch: Watched) -> Finding | None:
-    """There is a signal and it changes nothing."""
+    """There is a signal and it changes nothing. Failing where even the policy has stayed as it was."""
     history, dev = watch.history, Dev(watch)
-    rewards, dead = history.get("reward"), history.get("zero_std")
-    if history.progress < 0.6 or len(rewards) < 2 * SMOOTH or dev.up:
+    rewards, dead, spread = history.get("reward"), history.get("zero_std"), history.get("reward_std")
+    if history.progress < 0.6 or len(rewards) < 8 or dev.up:
         return None
     rise = Rise(rewards, len(rewards) // 3)
     if abs(rise.errors) > 2 or (len(dead) and dead.now(SMOOTH) > 0.8):
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
-    return finding("plateau", rewards.steps[len(rewards) // 2], "warning", 0.6, said)
+    scale = spread.now(SMOOTH) if len(spread) else 0.0
+    still = scale > 0 and abs(rise.change) + 2 * rise.error < 0.25 * scale and _unmoved(history)
+    if still:
+        said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
+    at = rewards.steps[len(rewards) // 2]
+    return finding("plateau", at, "failing" if still else "warning", 0.85 if still else 0.6, said)
+
+
+def _unmoved(history: History) -> bool:
+    """Nothing says that the policy has changed: its entropy, its answers' length and its KL."""
+    entropy, kl, lengths = history.get("entropy"), history.get("kl"), history.get("length")
+    if len(entropy) < 8 or (len(kl) and abs(kl.now(5)) > 1e-4):
+        return False
+    moves = [Rise(series, len(series) // 3) for series in (entropy, lengths) if len(series) >= 8]
+    return all(abs(m.change) < 0.03 * abs(m.start) and abs(m.errors) < 3 for m in moves)
 
 
 REINFORCED = (
     no_learning_signal, divergence, entropy_collapse, length_runaway, reward_hacking, reward_collapse,
-    kl_over_optimisation, plateau,
+    over_optimisation, plateau,
 )  # fmt: skip

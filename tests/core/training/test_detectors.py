@@ -131,7 +131,7 @@ FAILING_GRPO = {
         "reward": lambda t: 0.3 + t if t < 0.3 else 0.1 * math.exp(-3 * t),
         "dev": lambda t: 0.3 + t if t < 0.3 else 0.1,
     },
-    "kl_over_optimisation": {
+    "over_optimisation": {
         "reward": lambda t: 0.3 + 0.8 * t if t < 0.4 else 0.62 - 0.5 * (t - 0.4), "kl": lambda t: 0.05 + 2 * t * t,
         "dev": lambda t: 0.45 if t < 0.4 else 0.15,
     },
@@ -182,13 +182,13 @@ def test_a_loss_that_climbs_and_stays_is_divergence(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_eval_loss_that_turns_while_the_loss_falls_is_overfitting(seed: int) -> None:
     found = sft(seed, lambda t: 1.5 * math.exp(-4 * t), held=lambda t: 1.4 - 1.2 * t if t < 0.4 else 0.92 + (t - 0.4))
-    assert failing(found) == {"overfitting"}
-    assert found["overfitting"].first_step == 40
+    assert failing(found) == {"over_fitting"}
+    assert found["over_fitting"].first_step == 40
 
 
 def test_a_development_score_that_falls_while_the_loss_falls_is_overfitting() -> None:
     found = sft(0, lambda t: 1.5 * math.exp(-4 * t), dev=lambda t: 0.6 - 0.4 * t)
-    assert failing(found) == {"overfitting"}
+    assert failing(found) == {"over_fitting"}
 
 
 def test_nothing_moves_is_a_plateau() -> None:
@@ -204,14 +204,16 @@ def test_masked_labels_are_no_learning_signal() -> None:
     assert watch.findings[0].hopeless
 
 
-def test_slowness_is_told_but_is_no_failure() -> None:
-    assert "throughput_drop" in grpo(0, time=lambda t: 1 if t < 0.5 else 3)
-    assert "data_starvation" in grpo(0, wait=lambda t: 0.15)
+def test_slowness_is_told_and_is_a_failure_only_where_it_is_great_and_lasts() -> None:
+    assert "throughput_drop" in grpo(0, time=lambda t: 1 if t < 0.5 else 2.5)
+    assert failing(grpo(0, time=lambda t: 1 if t < 0.5 else 2.5)) == set()
+    assert failing(grpo(0, time=lambda t: 5 if 0.5 < t < 0.55 else 1)) == set()
+    assert failing(grpo(0, time=lambda t: 1 if t < 0.5 else 4)) == {"throughput_drop"}
+    assert failing(grpo(0, wait=lambda t: 0.15)) == {"data_starvation"}
     watch = Watch("sft", 1000, time_limit_s=100)
     for step in range(1, 8):
         watch.feed(step, {"loss": 1.0, "step_time": 0.5})
     assert [f.kind for f in watch.findings] == ["slow"]
-    assert failing(grpo(0, time=lambda t: 1 if t < 0.5 else 3)) == set()
 
 
 def test_non_finite_values_are_named_at_their_step_and_one_overflow_is_forgiven() -> None:

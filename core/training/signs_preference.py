@@ -1,0 +1,70 @@
+"""Signs of trouble in preference training (DPO and its kin), beside those of any training that minimises a loss.
+
+DPO starts at a loss of ln 2, where the model equals the reference: a loss that stays above means that the model has become
+worse than the reference at telling the better answer from the worse one.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+from core.training.devscore import Dev, Watched
+from core.training.diagnosis import Finding, finding
+from core.training.signs_supervised import SUPERVISED
+
+LN_2 = log(2)
+
+
+def divergence_preference(watch: Watched) -> Finding | None:
+    """The loss of a sigmoid DPO lies far above ln 2 for good."""
+    history = watch.history
+    loss = history.get("loss")
+    window = history.patience("loss")
+    if len(loss) < 2 * window or not _starts_at_ln2(loss.values[0]):
+        return None
+    above = loss.streak([v > 1.5 * LN_2 for v in loss.values])
+    now = loss.now(window)
+    if above < window or (history.planned and history.progress < 0.15 and now < 3 * LN_2):
+        return None
+    falling = now < 0.8 * loss.values[-above]
+    said = [f"loss {now:.3g}, above ln 2 = 0.693 (the reference model itself) for {above} rows"]
+    said += _accuracy(watch)
+    severity = "warning" if falling and now < 3 * LN_2 else "failing"
+    return finding("divergence", loss.steps[-above], severity, 0.85, said, hopeless=now > 5 * LN_2)
+
+
+def _starts_at_ln2(first: float) -> bool:
+    """True for the sigmoid loss; a first row that averages over some steps is already somewhat lower or higher."""
+    return 0.3 < first < 1.2
+
+
+def _accuracy(watch: Watched) -> list[str]:
+    right = watch.history.get("rewards/accuracies")
+    return [f"rewards/accuracies {right.start(3):.2f} -> {right.now():.2f}"] if len(right) else []
+
+
+def over_optimisation(watch: Watched) -> Finding | None:
+    """The margin grows because both answers lose their likelihood, the chosen one too: DPO past its use (2402.13228).
+
+    Some loss is normal; here the chosen answers have lost as much as they had, or the development score falls with them.
+    """
+    history, dev = watch.history, Dev(watch)
+    chosen, margins = history.get("logps/chosen"), history.get("rewards/margins")
+    window = history.patience("logps/chosen")
+    if len(chosen) < 3 * window:
+        return None
+    start, now = chosen.start(window), chosen.now(window)
+    fallen = (start - now) / max(abs(start), 1e-9)
+    if fallen < 0.5 or (len(margins) and margins.now(window) <= 0):
+        return None
+    said = [f"log-likelihood of the chosen answers {start:.3g} -> {now:.3g}"]
+    if len(margins):
+        said.append(f"margin {margins.start(window):.3g} -> {margins.now(window):.3g}")
+    if dev.known:
+        said.append(str(dev))
+    at = next((s for s, v in zip(chosen.steps, chosen.values, strict=True) if v < (start + now) / 2), 0)
+    grave = dev.down or (fallen > 2.0 and not dev.up and not dev.known)
+    return finding("over_optimisation", at, "failing" if grave else "warning", 0.8 if grave else 0.5, said)
+
+
+PREFERENCE = (divergence_preference, over_optimisation, *SUPERVISED)
