@@ -79,9 +79,10 @@ class Series:
         part = self.values[first:last]
         return sum(part) / len(part)
 
-    def noise(self) -> float:
+    def noise(self, until: int | None = None) -> float:
         """Standard deviation of one value around the trend, from successive differences; in the metric's unit."""
-        differences = [abs(b - a) for a, b in zip(self.values, self.values[1:], strict=False)]
+        values = self.values[:until]
+        differences = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
         if not differences:
             return 0.0
         # for normal noise the median of |difference of two| is 0.6745 * sqrt(2) * sigma

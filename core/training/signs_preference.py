@@ -10,7 +10,7 @@ from math import log
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
-from core.training.signs_supervised import SUPERVISED
+from core.training.signs_supervised import SUPERVISED, divergence_loss
 
 LN_2 = log(2)
 
@@ -67,4 +67,18 @@ def over_optimisation(watch: Watched) -> Finding | None:
     return finding("over_optimisation", at, "failing" if grave else "warning", 0.8 if grave else 0.5, said)
 
 
-PREFERENCE = (divergence_preference, over_optimisation, *SUPERVISED)
+def divergence_climb(watch: Watched) -> Finding | None:
+    """A loss that climbs away from its best; below ln 2 it only says that the pairs got harder."""
+    loss = watch.history.get("loss")
+    window = watch.history.patience("loss")
+    if len(loss) < window or (_starts_at_ln2(loss.values[0]) and loss.now(window) < 1.2 * LN_2):
+        return None
+    return divergence_loss(watch)
+
+
+PREFERENCE = (
+    divergence_preference,
+    divergence_climb,
+    over_optimisation,
+    *(rule for rule in SUPERVISED if rule is not divergence_loss),
+)

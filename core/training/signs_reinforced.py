@@ -24,7 +24,8 @@ def no_learning_signal(watch: Watched) -> Finding | None:
         return None
     run = dead.streak([v >= 0.95 for v in dead.values])
     level = rewards.now(min(run, SMOOTH) or 1)
-    if run == len(dead) and run >= patience:
+    # a hard task has rows without any signal too; they are not all of them
+    if run == len(dead) and run >= (patience if min(dead.values) >= 0.999 else 3 * patience):
         said = [f"all groups of equal reward in each of the first {run} rows", f"reward {level:.3g} throughout"]
         gradients = history.get("grad_norm")
         if len(gradients) and max(gradients.values) == 0:
@@ -218,7 +219,7 @@ def reward_hacking(watch: Watched) -> Finding | None:
     if shares and not dev.up and len(dev.values) >= 3 and opened > 0.15 and rise.now - dev.now > 0.2 + 2 * dev.error:
         said.append(f"the reward is {rise.now - dev.now:.2f} above the score, {opened:.2f} more than at the start")
         return finding("reward_hacking", at, "failing", 0.75, said)
-    flat = not dev.up and len(dev.values) >= 4 and rise.change > 0.5 * max(abs(rise.start), 0.1)
+    flat = not dev.up and len(dev.values) >= 4 and rise.change > max(0.5 * max(abs(rise.start), 0.1), 5 * dev.change)
     return finding("reward_hacking", at, "warning", 0.4, said) if flat else None
 
 

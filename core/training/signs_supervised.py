@@ -22,11 +22,12 @@ def divergence_loss(watch: Watched) -> Finding | None:
     at = medians.index(best)
     if at < window or len(loss) - at <= window:
         return None  # a bump of the first updates is `divergence_start`'s
-    noise = 1.253 * loss.noise() / window**0.5  # standard error of a median of `window` values
+    # standard error of a median of `window` values, by the noise there was before anything went wrong
+    noise = 1.253 * loss.noise(until=at + window) / window**0.5
     start = loss.start(min(3, window))
     # from 12 to 0.2 and back to 2 is as broken as from 1 to 2: what counts is where the loss usually was
     usual = min(abs(start), 3 * median(medians))
-    margin = max(8 * min(noise, 0.1 * abs(start)), 0.3 * usual, min(best, 0.5 * usual))
+    margin = max(8 * min(noise, 0.2 * abs(start)), 0.3 * usual, min(best, 0.5 * usual))
     over = [m > best + margin for m in medians]
     run = loss.streak(over)
     if run == 0:
@@ -144,7 +145,9 @@ def plateau(watch: Watched) -> Finding | None:
     said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
     if dev.known:
         said.append(str(dev))
-    certain = abs(rise.change) + 2 * rise.error < 0.02 * level and _first(loss) < 1.02 * rise.now and not _fits(history)
+    rates = history.get("learning_rate")
+    tiny = len(rates) > 0 and max(rates.values) <= 1e-7  # below any rate in use
+    certain = abs(rise.change) + 2 * rise.error < (0.03 if tiny else 0.01) * level and _first(loss) < 1.02 * rise.now and not _fits(history)
     at = loss.steps[len(loss) // 2]
     return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
 
