@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 
 ALIASES = {
@@ -82,7 +83,7 @@ class Series:
     def noise(self, until: int | None = None) -> float:
         """Standard deviation of one value around the trend, from successive differences; in the metric's unit."""
         values = self.values[:until]
-        differences = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+        differences = [abs(b - a) for a, b in pairwise(values)]
         if not differences:
             return 0.0
         # for normal noise the median of |difference of two| is 0.6745 * sqrt(2) * sigma

@@ -147,7 +147,11 @@ def plateau(watch: Watched) -> Finding | None:
         said.append(str(dev))
     rates = history.get("learning_rate")
     tiny = len(rates) > 0 and max(rates.values) <= 1e-7  # below any rate in use
-    certain = abs(rise.change) + 2 * rise.error < (0.03 if tiny else 0.01) * level and _first(loss) < 1.02 * rise.now and not _fits(history)
+    certain = (
+        abs(rise.change) + 2 * rise.error < (0.03 if tiny else 0.01) * level
+        and _first(loss) < 1.02 * rise.now
+        and not _fits(history)
+    )
     at = loss.steps[len(loss) // 2]
     return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
 

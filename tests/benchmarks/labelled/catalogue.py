@@ -126,5 +126,7 @@ def plans(seed: int) -> Iterator[Plan]:
     rng = random.Random(seed)
     for index, plan in enumerate(_healthy(rng) + _failing(rng)):
         size = ("small", "large")[(index + seed) % 2]
-        slower = (0.25 if plan.method == "grpo" and not plan.labels else 0.5) if size == "large" else 1.0  # the larger model wants the smaller rate
+        slower = (
+            (0.25 if plan.method == "grpo" and not plan.labels else 0.5) if size == "large" else 1.0
+        )  # the larger model wants the smaller rate
         yield replace(plan, seed=seed, size=size, lr=plan.lr * slower)

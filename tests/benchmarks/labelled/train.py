@@ -116,7 +116,7 @@ def _sft(plan: Plan, model: Any, tok: Any, rng: random.Random, folder: str) -> A
     def rows(pairs: list[tuple[str, str]]) -> Dataset:
         pairs = rng.sample(pairs, min(plan.rows, len(pairs)))
         ids = [tok(p).input_ids for p, _ in pairs]
-        ends = [tok(_target(plan, a, rng)).input_ids + [tok.eos_token_id] for _, a in pairs]
+        ends = [[*tok(_target(plan, a, rng)).input_ids, tok.eos_token_id] for _, a in pairs]
         labels = [[-100] * len(i) + ([-100] * len(e) if plan.mask_all else e) for i, e in zip(ids, ends, strict=True)]
         return Dataset.from_dict({"input_ids": [i + e for i, e in zip(ids, ends, strict=True)], "labels": labels})
 
