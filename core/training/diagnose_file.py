@@ -58,7 +58,8 @@ def locate(named: str) -> Path:
 
 
 def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
-    ended = log.ended or crashed(log.tail)
+    finished = any("train_runtime" in values for _, values in log.rows)
+    ended = log.ended or (crashed(log.tail) and not finished)
     if not log.rows and not ended and not log.name:
         raise UsageError("no train step in it", where=str(source), next="Give a log with `step` and metrics.")
     if log.rows and not ended and not any(name.startswith(_KNOWN) for _, values in log.rows for name in values):

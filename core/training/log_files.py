@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from core.errors import NotFound, UsageError
 from core.training.log_rows import Entry, Row, entry, last_training, number, with_step_times, with_steps
+from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
 
 TAIL = 20_000
 READABLE = "Give JSON lines, trainer_state.json, a console log, a Trackio .db or project, a job folder or a run."
@@ -182,7 +183,7 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
         return _read_list(text, source)
     entries: list[Entry] = []
     planned: int | None = None
-    said: list[tuple[int, str]] = []
+    said: list[tuple[int, str]] = []  # other lines since the last row, with their numbers
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     for at, line in enumerate(lines, 1):
         if not line:
@@ -199,6 +200,7 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
         row = entry(raw)
         if row is not None:
             entries.append(row)
+            said.clear()  # what was survived is no end
         elif any(isinstance(raw.get(n), str) for n in ("error", "exception", "traceback")):
             said.append((at, next(str(raw[n]) for n in ("traceback", "error", "exception") if raw.get(n))))
     tail = "\n".join(line for _, line in said)[-TAIL:]
@@ -207,16 +209,9 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
     return _finished(Log([], planned, tail=tail), entries)
 
 
-CRASH = re.compile(
-    r"Traceback \(most recent call last\)|^Killed$|Segmentation fault|core dumped|ChildFailedError", re.M
-)
-
-
 def crashed(tail: str) -> bool:
     """The text says by itself that the process died."""
-    from core.training.signs_speed import MEMORY_SIGNS
-
-    return CRASH.search(tail) is not None or MEMORY_SIGNS.search(tail) is not None
+    return any(sign.search(tail) for sign in (DIED, KILLED, MEMORY_SIGNS))
 
 
 def _read_list(text: str, source: Path) -> Log:

@@ -22,6 +22,9 @@ def divergence_preference(watch: Watched) -> Finding | None:
     window = history.patience("loss")
     if len(loss) < 2 * window or not _starts_at_ln2(loss.values[0]):
         return None
+    lost = _left_for_nothing(watch, loss.now(window), window)
+    if lost:
+        return lost
     above = loss.streak([v > 1.5 * LN_2 for v in loss.values])
     now = loss.now(window)
     if above < window or (history.planned and history.progress < 0.15 and now < 3 * LN_2):
@@ -31,6 +34,20 @@ def divergence_preference(watch: Watched) -> Finding | None:
     said += _accuracy(watch)
     severity = "warning" if falling and now < 3 * LN_2 else "failing"
     return finding("divergence", loss.steps[-above], severity, 0.85, said, hopeless=now > 5 * LN_2)
+
+
+def _left_for_nothing(watch: Watched, loss: float, window: int) -> Finding | None:
+    """The answers lost their likelihood and the better one is still not preferred: the updates destroyed the model."""
+    chosen, right = watch.history.get("logps/chosen"), watch.history.get("rewards/accuracies")
+    if len(chosen) < 2 * window or loss < 0.9 * LN_2:
+        return None
+    start = chosen.values[0]
+    lost = [v < 3 * start - 3 for v in chosen.values]  # log-likelihoods are negative; 3 nats for very short answers
+    if chosen.streak(lost) < window or (len(right) and right.now(window) > 0.65):
+        return None
+    at = chosen.steps[-chosen.streak(lost)]
+    said = [f"log-likelihood of the chosen answers {start:.3g} -> {chosen.now(window):.3g}", f"loss {loss:.3g}"]
+    return finding("divergence", at, "failing", 0.9, said + _accuracy(watch), hopeless=True)
 
 
 def _starts_at_ln2(first: float) -> bool:

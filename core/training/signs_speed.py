@@ -15,13 +15,20 @@ MEMORY_SIGNS = re.compile(
     re.IGNORECASE,
 )
 
-DIED = re.compile(r"Segmentation fault|core dumped|ChildFailedError|NCCL.*(timeout|error)", re.IGNORECASE)
+DIED = re.compile(
+    r"Traceback \(most recent call last\)|^\s*File \"[^\"]+\", line \d+, in |Segmentation fault|core dumped"
+    r"|ChildFailedError|Watchdog caught collective operation timeout",
+    re.MULTILINE,
+)
+KILLED = re.compile(r"^Killed$", re.MULTILINE)
+"""What a shell prints for SIGKILL: as a rule the system's own answer to a lack of memory."""
 
 
 def throughput_drop(watch: Watched) -> Finding | None:
     """Train steps take twice as long as they did, and not because answers grew.
 
-    Failing where they take three times as long for a quarter of the rows: a busy moment of the machine passes.
+    Failing where they take four times as long, row after row, for a quarter of the log: another program on the machine makes
+    steps slower too, but not evenly, and it passes.
     """
     times, lengths = watch.history.get("step_time"), watch.history.get("length")
     if len(times) < 12:
@@ -31,8 +38,10 @@ def throughput_drop(watch: Watched) -> Finding | None:
     usual = before * max(growth, 1.0)
     if now < 2 * usual:
         return None
-    slow_rows = times.streak([v > 2.5 * usual for v in times.values])
-    lasting = now > 3 * usual and slow_rows >= max(8, len(times) // 4)
+    slow_rows = times.streak([v > 3 * usual for v in times.values])
+    # times reckoned from when rows were written hold all that the machine did between them
+    much = 10 if len(watch.history.get("silence")) else 4
+    lasting = now > much * usual and slow_rows >= max(10, len(times) // 4)
     at = times.steps[-max(times.streak([v > 1.5 * usual for v in times.values]), 1)]
     said = [f"a train step took {before:.3g} s, now {now:.3g} s"]
     return finding("throughput_drop", at, "failing" if lasting else "warning", 0.8 if lasting else 0.6, said)
@@ -96,11 +105,10 @@ def ending(history: History, code: int | None, tail: str, saved: bool | None) ->
         said = [f"exit code {code}", *memory[-1:]]
         certain = 0.95 if memory or code == 5 else 0.6
         return finding("out_of_memory", history.last_step, "failing", certain, said, hopeless=True)
-    killed = re.search(r"^Killed$", tail, re.MULTILINE)
-    if killed and code is None:
+    if code is None and KILLED.search(tail):
         said = ["the log ends with `Killed`: as a rule the system was out of memory"]
         return finding("out_of_memory", history.last_step, "failing", 0.6, said, hopeless=True)
-    if code is not None or "Traceback (most recent call last)" in tail or DIED.search(tail):
+    if code is not None or DIED.search(tail):
         said = ([f"exit code {code}"] if code is not None else []) + _named_error(last)
         return finding("crash", history.last_step, "failing", 0.99, said, hopeless=True)
     return None

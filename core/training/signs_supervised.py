@@ -80,6 +80,10 @@ def score_lost(watch: Watched) -> Finding | None:
     return finding("divergence", dev.steps[1], "failing", 0.8, said)
 
 
+TINY_RATE = 1e-8
+"""Far below any learning rate in use, for adapters and for the largest models."""
+
+
 def no_learning_signal(watch: Watched) -> Finding | None:
     """No gradient at all: every label is masked, the pairs are equal, or nothing is trainable."""
     if watch.history.without_rate():
@@ -135,30 +139,26 @@ def plateau(watch: Watched) -> Finding | None:
     """Nothing was learnt by the greater part of the plan; failing where that is certain and not for lack of anything to
     learn."""
     history, dev = watch.history, Dev(watch)
-    loss = history.get("loss")
-    if history.progress < 0.6 or len(loss) < 8 or dev.up:
+    loss, rates = history.get("loss"), history.get("learning_rate")
+    tiny = len(rates) >= 8 and max(rates.values) <= TINY_RATE
+    if history.progress < (0.2 if tiny else 0.6) or len(loss) < 8 or dev.up:
         return None
     rise = Rise(loss, len(loss) // 3)
     level = abs(rise.start)
+    if tiny and abs(rise.change) < max(0.02 * level, 2.5 * rise.error):
+        said = [f"learning rate at most {max(rates.values):.1g}", f"loss {rise.start:.4g} -> {rise.now:.4g}"]
+        return finding("plateau", loss.steps[0], "failing", 0.9, said)
+    if history.progress < 0.6:
+        return None
     if level < 0.05 or abs(rise.change) > 0.02 * level:
         return _stuck_high(history)
     said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
     if dev.known:
         said.append(str(dev))
-    rates = history.get("learning_rate")
-    tiny = len(rates) > 0 and max(rates.values) <= 1e-7  # below any rate in use
-    certain = (
-        abs(rise.change) + 2 * rise.error < (0.03 if tiny else 0.01) * level
-        and _first(loss) < 1.02 * rise.now
-        and not _fits(history)
-    )
+    from_the_start = loss.values[0] < 1.02 * rise.now  # else a quick fall came before the flat stretch
+    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.01 * level and not _fits(history)
     at = loss.steps[len(loss) // 2]
     return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
-
-
-def _first(loss: Series) -> float:
-    """The loss of the first row: higher than the rest where a quick fall came before the flat stretch."""
-    return loss.values[0]
 
 
 def _fits(history: History) -> bool:

@@ -72,12 +72,12 @@ def _healthy(rng: random.Random) -> list[Plan]:
         Plan("healthy", "dpo", lr=rng.choice((1e-5, 2e-5, 4e-5)), beta=rng.choice((0.1, 0.3)), log_every=rng.choice((1, 2, 5)),
              eval_loss=rng.random() < 0.7, dev_key=rng.choice(("", "", "dev_score")), **any_of()),
         Plan("healthy-sparse", "dpo", lr=2e-5, beta=0.1, log_every=10, steps=120, eval_loss=True, **any_of()),
-        Plan("healthy", "grpo", lr=rng.choice((2e-4, 4e-4, 6e-4)), batch=64, scheduler="constant", steps=60,
+        Plan("healthy", "grpo", lr=rng.choice((2e-4, 3e-4, 4e-4)), batch=128, scheduler="constant", steps=80,
              dev_key=rng.choice(DEV_KEYS), beta=rng.choice((0.0, 0.0, 0.04))),
-        Plan("healthy-scaled", "grpo", lr=5e-4, batch=64, steps=60, scale=rng.choice((10.0, 100.0)), **any_of()),
-        Plan("healthy-negative", "grpo", lr=5e-4, batch=64, steps=60, reward="near", watch_exact=True,
+        Plan("healthy-scaled", "grpo", lr=3e-4, batch=128, steps=80, scale=rng.choice((10.0, 100.0)), **any_of()),
+        Plan("healthy-negative", "grpo", lr=3e-4, batch=128, steps=80, reward="near", watch_exact=True,
              beta=rng.choice((0.0, 0.02)), **any_of()),
-        Plan("healthy-sparse", "grpo", lr=4e-4, batch=64, steps=100, log_every=rng.choice((5, 10)), **any_of()),
+        Plan("healthy-sparse", "grpo", lr=3e-4, batch=128, steps=100, log_every=rng.choice((5, 10)), **any_of()),
     ]  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _failing(rng: random.Random) -> list[Plan]:
         Plan("pays-length", labels=("length_runaway",), reward="length", lr=6e-4, room=2, dev_key=rng.choice((dev, "")), **grpo),
         Plan("pays-brackets", labels=("reward_hacking",), reward="brackets", lr=6e-4, dev_key=dev, **grpo),
         Plan("pays-brackets-watched", labels=("reward_hacking",), reward="brackets", lr=6e-4, watch_exact=True, **grpo),
-        Plan("pays-substring", labels=("reward_hacking",), reward="contains", lr=8e-4, dev_key=dev, room=2, beta=1e-4, **grpo),
+        Plan("pays-substring", labels=("reward_hacking", "divergence", "over_optimisation"), reward="contains", lr=8e-4, dev_key=dev, room=2, beta=1e-4, **grpo),
         Plan("over-optimised", labels=("over_optimisation", "reward_hacking"), reward="digits", lr=1e-3, dev_key=dev, beta=1e-3, **grpo),
         Plan("reward-raises", labels=("crash",), trouble="raise", lr=2e-4, **grpo),
         Plan("reward-memory", labels=("out_of_memory",), trouble="memory", lr=2e-4, **grpo),
@@ -127,6 +127,6 @@ def plans(seed: int) -> Iterator[Plan]:
     for index, plan in enumerate(_healthy(rng) + _failing(rng)):
         size = ("small", "large")[(index + seed) % 2]
         slower = (
-            (0.25 if plan.method == "grpo" and not plan.labels else 0.5) if size == "large" else 1.0
+            (0.4 if plan.method == "grpo" and not plan.labels else 0.5) if size == "large" else 1.0
         )  # the larger model wants the smaller rate
         yield replace(plan, seed=seed, size=size, lr=plan.lr * slower)

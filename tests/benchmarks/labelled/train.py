@@ -57,7 +57,7 @@ def run(plan: Plan, bases: Path) -> dict[str, Any]:
     return {
         "name": plan.name, "labels": list(plan.labels), "method": plan.method, "size": plan.size, "seed": plan.seed,
         "scheduler": plan.scheduler, "log_every": plan.log_every, "max_steps": planned, "steps": steps,
-        "accuracy": [round(before, 4), round(after, 4)], "exit_code": code, "tail": tail[-1500:], "log": rows,
+        "accuracy": [round(before, 4), round(after, 4)], "exit_code": code, "tail": tail[:40] + "  ...\n" + tail[-1500:] if tail else "", "log": rows,
     }  # fmt: skip
 
 
@@ -175,9 +175,9 @@ def _troubled(reward: Reward, plan: Plan) -> Reward:
     def given(**columns: Any) -> list[float]:
         nonlocal calls
         calls += 1
-        if plan.trouble == "raise" and calls > plan.steps // 2:
+        if plan.trouble == "raise" and calls > plan.steps // 5:
             raise KeyError("answer")
-        if plan.trouble == "memory" and calls > plan.steps // 3:
+        if plan.trouble == "memory" and calls > plan.steps // 5:
             torch.empty(1 << 46)
         if plan.trouble == "sleep" and calls > plan.steps // 2:
             time.sleep(plan.sleep_s)
@@ -194,9 +194,9 @@ def _hindered(trainer: Any, plan: Plan) -> Any:
     def given(rows: list[Any]) -> Any:
         nonlocal calls
         calls += 1
-        if plan.trouble == "raise" and calls > plan.steps // 2:
+        if plan.trouble == "raise" and calls > plan.steps // 5:
             raise ValueError("row 17 has no answer")
-        if plan.trouble == "memory" and calls > plan.steps // 3:
+        if plan.trouble == "memory" and calls > plan.steps // 5:
             torch.empty(1 << 46)
         if plan.trouble == "sleep" and calls > plan.steps // 2:
             time.sleep(plan.sleep_s)
