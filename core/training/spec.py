@@ -84,6 +84,9 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     rewards: tuple[RewardSpec, ...] = ()
     """GRPO; empty: `verifier` alone."""
+    check_rewards: bool = True
+    """GRPO: before the training, see on answers of the base how often each reward fires; one that never or always fires
+    teaches nothing and is refused."""
     num_generations: int = 8
     max_completion_length: int = 512
     temperature: float = 1.0

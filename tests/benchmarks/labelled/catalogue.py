@@ -105,8 +105,6 @@ def _failing(rng: random.Random) -> list[Plan]:
              eval_loss=True, scheduler=rng.choice(("constant", "cosine"))),
         Plan("masked", "sft", ("no_learning_signal", "non_finite"), mask_all=True, log_every=rng.choice((1, 5))),
         Plan("rate-nothing", "sft", ("plateau", "no_learning_signal"), lr=1e-9, log_every=rng.choice((1, 2, 5))),
-        Plan("random-labels", "sft", ("plateau",), lr=1e-3, random_labels=True, batch=64, steps=160, log_every=rng.choice((1, 5)),
-             eval_loss=True),
         Plan("poisoned", "sft", ("non_finite",), poison=True, log_every=rng.choice((1, 10))),
         Plan("collator-raises", "sft", ("crash",), trouble="raise"),
         Plan("collator-memory", "sft", ("out_of_memory",), trouble="memory"),
@@ -115,8 +113,6 @@ def _failing(rng: random.Random) -> list[Plan]:
              log_every=rng.choice((1, 5))),
         Plan("same-pairs", "dpo", ("no_learning_signal", "plateau"), same_pairs=True, lr=1e-4, log_every=rng.choice((1, 5))),
         Plan("rate-nothing", "dpo", ("plateau", "no_learning_signal"), lr=1e-10, log_every=rng.choice((1, 5))),
-        Plan("random-pairs", "dpo", ("plateau", "over_fitting"), random_labels=True, lr=2e-5, batch=64, log_every=rng.choice((1, 5)),
-             eval_loss=True),
         Plan("poisoned", "dpo", ("non_finite",), poison=True),
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
-from core.errors import UsageError
+from core.errors import JobError, UsageError
 from core.evaluation.verify import VerifierSpec
 from core.training.diagnose_file import diagnose_file
 from core.training.spec import LoraSpec, RewardSpec, TrainSpec, write_spec
@@ -100,7 +100,7 @@ def test_a_reward_that_never_fires_is_hopeless_at_once(lab: Lab, tmp_path: Path)
     never = tmp_path / "never.py"
     never.write_text("def reward(prompt, completion, answer):\n    return 0.0\n")
     reward = RewardSpec(kind="python", function=f"{never}:reward")
-    spec = spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8)
+    spec = spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8, check_rewards=False)
     (found,) = diagnose_file(run_here(tmp_path / "g", spec)).findings
     assert (found.kind, found.severity, found.first_step, found.hopeless) == ("no_learning_signal", "failing", 1, True)
 
@@ -280,3 +280,20 @@ def test_pairs_without_a_rejected_answer_are_an_error_that_names_the_line(lab: L
 def test_qlora_without_a_gpu_says_so(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="QLoRA needs a GPU"):
         run_here(tmp_path / "q", spec_for(lab, lora=LoraSpec(quantize="nf4"), device="cpu"))
+
+
+@pytest.mark.parametrize(("value", "why"), [("0.0", "never fires"), ("1.0", "always fires")])
+def test_a_reward_that_never_or_always_fires_is_refused_before_the_training(
+    lab: Lab, tmp_path: Path, value: str, why: str
+) -> None:
+    flat = tmp_path / "flat.py"
+    flat.write_text(f"def reward(prompt, completion, answer):\n    return {value}\n")
+    reward = RewardSpec(kind="python", function=f"{flat}:reward")
+    with pytest.raises(JobError, match=why):
+        run_here(tmp_path / "g", spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8))
+
+
+def test_how_often_a_reward_fires_on_the_base_is_noted(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(lab, kind="grpo", lr=1e-5, batch_size=32, num_generations=8, max_steps=2)
+    notes = [r["text"] for r in read_stream(run_here(tmp_path / "g", spec)) if r["kind"] == "note"]
+    assert any("rewards on the base: verifier: fires on" in text for text in notes)
