@@ -36,7 +36,8 @@ def no_learning_signal(watch: Watched) -> Finding | None:
         return None
     said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
     solved = level >= 0.8 * max(rewards.values) and level > rewards.start(3)
-    lost = abs(level) < 0.05 or level < 0.5 * rewards.start(3)
+    never = abs(level) < 0.05 and long >= 2 * SMOOTH and not Rise(rewards, SMOOTH).up
+    lost = never or level < 0.5 * rewards.start(3)
     said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
     at = dead.steps[-long]
     return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
@@ -224,16 +225,38 @@ def reward_hacking(watch: Watched) -> Finding | None:
 
 
 def _one_reward_eats_another(history: History, said: list[str], at: int) -> Finding | None:
-    """Without a development score: one reward function pays for the loss of another."""
+    """Without a development score: one reward function pays for the loss of another.
+
+    One that is only watched (weight 0, a habit of careful users) is a score of its own: it need not fall far.
+    """
     for name, series in history.series.items():
         parts = re.fullmatch(r"rewards/(.+)/mean", name)
-        if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * SMOOTH:
+        if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * history.patience(name):
             continue
-        part = Rise(series, SMOOTH)
-        if part.down and 0.05 < part.start <= 1 and part.now < 0.5 * part.start:
-            said = [*said, f"{parts[1]} {part.start:.3g} -> {part.now:.3g}"]
-            return finding("reward_hacking", at, "failing", 0.7, said)
+        first, tail = series.mean(0, 3), min(SMOOTH, len(series) // 2)
+        now = series.mean(len(series) - tail, len(series))
+        error = series.noise(until=max(len(series) // 2, 6)) * (1 / 3 + 1 / tail) ** 0.5
+        watched = _only_watched(history, name)
+        lost = now < 0.5 * first and (first - now > 3 * error or (watched and max(series.values[:3]) > 0.05 > now))
+        if lost and (first > 0.05 or watched) and min(series.values) >= 0:
+            said = [
+                *said,
+                f"{parts[1]} {max(series.values[:3]):.3g} -> {now:.3g}"
+                + (" (not part of the reward)" if watched else ""),
+            ]
+            return finding("reward_hacking", at, "failing", 0.85 if watched else 0.7, said)
     return None
+
+
+def _only_watched(history: History, name: str) -> bool:
+    """The reward is made of the other reward functions alone: the rows say so by themselves."""
+    rewards = history.get("reward")
+    others = [s for n, s in history.series.items() if re.fullmatch(r"rewards/.+/mean", n) and n != name]
+    if not others or any(len(s) != len(rewards) for s in others):
+        return False
+    sums = [sum(column) for column in zip(*(s.values for s in others), strict=True)]
+    scale = max(rewards.values, key=abs) / (max(sums, key=abs) or 1.0)
+    return all(abs(r - scale * t) < 1e-3 * max(abs(r), 1e-3) for r, t in zip(rewards.values, sums, strict=True))
 
 
 def _half_way(series: Series, rise: Rise) -> int:

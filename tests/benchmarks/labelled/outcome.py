@@ -15,8 +15,10 @@ def doubt(record: dict[str, Any]) -> str | None:
     name, labels = record["name"], record["labels"]
     if not labels:
         return f"accuracy fell, {before} -> {after}" if after < before - 2 * error else None
+    if name == "pays-substring" and not lost:
+        return f"the model is as good as before, {before} -> {after}"
     if labels[0] in ("divergence", "reward_hacking", "over_optimisation", "length_runaway") and not lost:
         return f"the model is as good as before, {before} -> {after}"
-    if name == "random-labels" and not lost:
-        return "it learnt something"
+    if name.startswith("random-"):
+        return "learning noise looks like learning little: its log alone cannot tell"
     return None
