@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import msgspec
+
 from core.errors import NotFound, UsageError
 from core.training.log_rows import Entry, Row, entry, last_training, number, with_step_times, with_steps
 from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
@@ -136,7 +138,7 @@ def read_run(folder: Path) -> list[Log]:
         for event in source.events(1, None):
             if event.type not in wanted:
                 continue
-            payload = cast(dict[str, Any], event.payload)
+            payload = msgspec.json.decode(event.payload, type=dict[str, Any])
             job = str(payload.get("job"))
             if event.type == "job_launched" and payload.get("kind") == "training":
                 config = cast(dict[str, Any], payload.get("config") or {})

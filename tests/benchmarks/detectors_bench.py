@@ -93,7 +93,9 @@ def main() -> None:
                     print(f"FALSE ALARM {name} {record['accuracy']}: {said}")
                 continue
             kind = record["labels"][0]
-            labels = record["labels"] + (["divergence", "over_optimisation"] if record["name"] == "pays-substring" else [])
+            labels = record["labels"] + (
+                ["divergence", "over_optimisation"] if record["name"] == "pays-substring" else []
+            )
             hit = any(f.kind in labels for f in seen.findings)
             found[kind].append(hit)
             failing[kind].append(seen.verdict == "failing")

@@ -274,3 +274,71 @@ def test_a_relative_change_multiplies_the_learning_rate_in_use() -> None:
     spec = TrainSpec(kind="sft", model="m", data="d")
     assert changed(spec, {"lr": "*0.3"}).learning_rate == pytest.approx(6e-6)
     assert changed(spec, {"max_steps": "*0.5"}).max_steps == 100
+
+
+def dpo(seed: int, loss, chosen=lambda t: -20.0, right=lambda t: 0.5 + 0.4 * t) -> dict[str, Finding]:
+    """A DPO training; log-likelihoods of the chosen answers in nats."""
+    rng, watch = random.Random(seed), Watch("dpo", 100)
+    for step in range(1, 101):
+        t = step / 100
+        watch.feed(step, {
+            "loss": loss(t) + rng.gauss(0, 0.03), "grad_norm": rng.lognormvariate(0, 0.3), "learning_rate": 1e-6 * (1 - t),
+            "logps/chosen": chosen(t) + rng.gauss(0, 1), "rewards/margins": 2 * t + rng.gauss(0, 0.1),
+            "rewards/accuracies": right(t) + rng.gauss(0, 0.05),
+        })  # fmt: skip
+    return {f.kind: f for f in diagnosis(watch.findings).findings}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_preference_training_healthy_and_not(seed: int) -> None:
+    assert failing(dpo(seed, lambda t: 0.69 - 0.4 * t)) == set()
+    assert failing(dpo(seed, lambda t: 0.69 - 0.4 * t, chosen=lambda t: -20 - 5 * t)) == set()  # some loss is normal
+    assert failing(dpo(seed, lambda t: 0.69 + min(8 * t, 2.0), right=lambda t: 0.5)) == {"divergence"}
+    lost = dpo(seed, lambda t: 0.69, chosen=lambda t: -20 - 200 * min(3 * t, 1), right=lambda t: 0.5)
+    assert "divergence" in failing(lost)
+    assert "over_optimisation" in failing(dpo(seed, lambda t: 0.69 - 0.6 * t, chosen=lambda t: -20 - 120 * t))
+
+
+def test_a_rate_of_zero_or_next_to_nothing_is_named() -> None:
+    for method, rate, kind in (
+        ("sft", 0.0, "no_learning_signal"),
+        ("dpo", 1e-10, "plateau"),
+        ("grpo", 0.0, "no_learning_signal"),
+    ):
+        rng, watch = random.Random(1), Watch(method, 40)
+        for step in range(1, 41):
+            watch.feed(step, {
+                "loss": 0.7 + rng.gauss(0, 0.02), "reward": 0.3 + rng.gauss(0, 0.05), "grad_norm": 1.0, "learning_rate": rate,
+                "frac_reward_zero_std": 0.2,
+            })  # fmt: skip
+        assert kind in {f.kind for f in watch.findings if f.severity == "failing"}, method
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_rewards_of_any_scale_and_sign_are_understood(seed: int, scale: float) -> None:
+    def run(reward) -> set[str]:
+        rng, watch = random.Random(seed), Watch("grpo", 100)
+        for step in range(1, 101):
+            t = step / 100
+            watch.feed(step, {
+                "reward": scale * (reward(t) + rng.gauss(0, 0.08)), "reward_std": scale * 0.4, "grad_norm": 1.0,
+                "frac_reward_zero_std": 0.1, "entropy": 0.8 - 0.2 * t + rng.gauss(0, 0.02),
+                "completions/mean_length": 20 + rng.gauss(0, 1), "completions/clipped_ratio": 0.0,
+            })  # fmt: skip
+        return failing({f.kind: f for f in diagnosis(watch.findings).findings})
+
+    assert run(lambda t: -2 + t) == set()
+    assert run(lambda t: -0.5 + t) == set()
+    assert "reward_collapse" in run(lambda t: -2 + 4 * t if t < 0.3 else -4)
+
+
+def test_a_watched_reward_of_weight_zero_shows_hacking() -> None:
+    rng, watch = random.Random(0), Watch("grpo", 60)
+    for step in range(1, 61):
+        brackets = min(0.2 + 0.05 * step, 1.0) + rng.gauss(0, 0.02)
+        exact = max(0.2 * math.exp(-step / 5) + rng.gauss(0, 0.01), 0.0)
+        watch.feed(step, {"reward": 2 * brackets, "rewards/brackets/mean": brackets, "rewards/exact/mean": exact,
+                          "frac_reward_zero_std": 0.1, "entropy": 0.8})  # fmt: skip
+    found = next(f for f in watch.findings if f.kind == "reward_hacking")
+    assert (found.severity, "not part of the reward" in found.evidence[-1]) == ("failing", True)
