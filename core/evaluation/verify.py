@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -154,7 +154,8 @@ def _fits_schema(spec: VerifierSpec, completion: str, answer: str) -> bool:
     given, gold = parse_json(completion), parse_json(answer)
     if given is msgspec.UNSET:
         return False
-    if isinstance(gold, (dict, list)) and _canonical(given) != _canonical(gold):
+    has_gold = isinstance(gold, (dict, list))
+    if has_gold and _canonical(given) != _canonical(cast(object, gold)):
         return False
     try:
         from jsonschema import Draft202012Validator

@@ -13,6 +13,7 @@ from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
 from core.tools.toolbox import array, integer, mapping, number, text, tool
+from core.training.preflight import check_light
 from core.training.spec import KINDS, TrainSpec, check_train_spec
 
 METHODS = KINDS
@@ -103,6 +104,8 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     try:
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
+        if not desk.gpus:  # on a GPU the job's own pre-flight knows the device's memory
+            check_light(spec)
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec

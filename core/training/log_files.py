@@ -156,9 +156,10 @@ def read_run(folder: Path) -> list[Log]:
                     logs[job] = logs[job]._replace(ended=True, exit_code=0)
     finally:
         source.close()
-    if not logs:
-        raise UsageError("no training in this run yet", where=str(folder), next="See intern state.")
-    return [_finished(log, kept.get(job, [])) for job, log in logs.items()]
+    told = {job: log for job, log in logs.items() if kept.get(job) or (log.ended and log.exit_code != 0)}
+    if not told:
+        raise UsageError("no train step in this run yet", where=str(folder), next="See intern state.")
+    return [_finished(log, kept.get(job, [])) for job, log in told.items()]
 
 
 # --------------------------------------------------------------------------------------------------------------- files
