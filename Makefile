@@ -34,6 +34,8 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.store_bench
+	$(BIN)/python -m tests.benchmarks.detectors_bench
+	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
 	$(BIN)/intern bench
 
 clean:

@@ -23,6 +23,8 @@ _TIMES = ("ts", "timestamp", "_timestamp", "time", "wall_time", "created_at")
 _NOT_METRICS = frozenset((*_STEPS, *_TIMES, "kind", "_runtime", "run_id", "run"))
 _NESTS = ("values", "metrics", "logs", "log", "data")
 _HELD = re.compile(r"^(eval|val|valid|validation|dev|test)/")
+_OTHER_LINES = ("plan", "checkpoint", "note", "result")
+"""Lines of our own stream that hold no metrics."""
 LEARNS = ("loss", "reward", "rewards/chosen", "rewards/margins")
 """Metrics that a row about train steps holds; evaluation rows do not."""
 
@@ -61,9 +63,13 @@ def entry(raw: Any) -> Entry | None:
     if not isinstance(raw, dict):
         return None
     fields = cast(dict[str, Any], raw)
-    kind = fields.get("kind") or fields.get("type")
-    if isinstance(kind, str) and kind not in ("metric", "metrics", "metric_logged", "log", "train", "eval", "history"):
+    if fields.get("kind") in _OTHER_LINES:
         return None
+    payload = fields.get("payload")
+    if isinstance(payload, dict):  # an event of ours, as `intern events --json` prints it
+        if fields.get("type") != "metric_logged":
+            return None
+        fields = cast(dict[str, Any], payload)
     metrics = _metrics(fields)
     values: dict[str, float] = {}
     for name, value in metrics.items():

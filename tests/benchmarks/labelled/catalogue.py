@@ -41,7 +41,7 @@ class Plan:
     same_pairs: bool = False
     poison: bool = False
     trouble: str = ""
-    sleep_s: float = 0.5
+    sleep_s: float = 2.0
     beta: float = 0.0
     reward: str = "exact"
     scale: float = 1.0

@@ -217,3 +217,16 @@ def test_a_long_log_is_read_in_seconds(tmp_path: Path) -> None:
         watch.feed(step, {"loss": 1.0 + 1.0 / step, "grad_norm": 1.0})
     assert len(watch.history.get("loss")) < MOST
     assert watch.findings == [] or all(f.severity == "warning" for f in watch.findings)
+
+
+def test_rows_of_other_writers_are_read_whatever_they_call_themselves(tmp_path: Path) -> None:
+    tagged = [
+        {"type": "train_step", "logs": {k: v for k, v in r.items() if k != "step"}, "step": r["step"]} for r in DEAD
+    ]
+    events = [
+        {"type": "metric_logged", "seq": i, "payload": {"job": "j", "step": r["step"], "values": r, "nonfinite": []}}
+        for i, r in enumerate(DEAD)
+    ]
+    for name, rows in (("tagged.jsonl", tagged), ("events.jsonl", events)):
+        (found,) = diagnose_file(write(tmp_path, name, lines(rows))).findings
+        assert (found.kind, found.first_step) == ("no_learning_signal", 1), name
