@@ -34,7 +34,7 @@ class Watched:
         self.tail = MetricTail(folder / "metrics.jsonl")
         self.skip = job.metric_rows
         """Metric rows a host before this one has recorded already; the detectors still see them."""
-        self.watch = Watch(job.method, planned_steps=job.planned_steps)
+        self.watch = Watch(job.method, planned_steps=job.planned_steps, live=True)
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from core.training.devscore import Watched
 from core.training.diagnosis import Finding, finding, gravity
 from core.training.history import History
@@ -49,11 +51,15 @@ def _rules(method: str) -> tuple[Callable[[Watched], Finding | None], ...]:
     return PREFERENCE if method in _PREFERENCE_METHODS else SUPERVISED
 
 
+ABOUT_SPEED = ("slow", "throughput_drop", "data_starvation")
+
+
 class Watch:
     """The detectors over one training.
 
     `method`: "grpo", "sft", "dpo" or "reward"; `planned_steps`: train steps of the plan, if known; `base_dev_score`:
-    the base model's score on the same development samples, if it is not in the stream; `time_limit_s`: for `slow`.
+    the base model's score on the same development samples, if it is not in the stream; `time_limit_s`: for `slow`;
+    `live`: a running job, whose slowness is no reason to discard what it learns.
     """
 
     def __init__(
@@ -63,11 +69,13 @@ class Watch:
         base_dev_score: float | None = None,
         *,
         time_limit_s: float | None = None,
+        live: bool = False,
     ) -> None:
         self.method = method
         self.history = History(planned_steps)
         self.base_dev_score = base_dev_score
         self.time_limit_s = time_limit_s
+        self.live = live
         self.findings: list[Finding] = []
         self._rules = _rules(method) + SPEED
         self._gravity: dict[str, int] = {}
@@ -117,6 +125,8 @@ class Watch:
         for one in found:
             if one is None:
                 continue
+            if self.live and one.kind in ABOUT_SPEED:
+                one = msgspec.structs.replace(one, severity="warning")
             if gravity(one) > self._gravity.get(one.kind, 0):
                 self._gravity[one.kind] = gravity(one)
                 fresh.append(one)

@@ -210,6 +210,8 @@ def test_slowness_is_told_and_is_a_failure_only_where_it_is_great_and_lasts() ->
     assert failing(grpo(0, time=lambda t: 5 if 0.5 < t < 0.55 else 1)) == set()
     assert failing(grpo(0, time=lambda t: 1 if t < 0.5 else 4)) == {"throughput_drop"}
     assert failing(grpo(0, wait=lambda t: 0.15)) == {"data_starvation"}
+    # in a run that goes on, what is learnt slowly is not discarded
+    assert failing(grpo(0, Watch("grpo", 100, live=True), wait=lambda t: 0.15)) == set()
     watch = Watch("sft", 1000, time_limit_s=100)
     for step in range(1, 8):
         watch.feed(step, {"loss": 1.0, "step_time": 0.5})
