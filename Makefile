@@ -35,6 +35,8 @@ soak: setup
 bench: setup
 	$(BIN)/python -m tests.benchmarks.store_bench
 	$(BIN)/python -m tests.benchmarks.ui_bench
+	$(BIN)/python -m tests.benchmarks.detectors_bench
+	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
 	$(BIN)/intern bench
 
 clean:

@@ -38,7 +38,7 @@ class Watched:
         self.rows = 0
         """Rows read so far: a row keeps its number over every host, so what is said of it is said once."""
         self.started_ts = job.started_ts
-        self.watch = Watch(job.method, planned_steps=job.planned_steps)
+        self.watch = Watch(job.method, planned_steps=job.planned_steps, live=True)
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}

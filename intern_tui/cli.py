@@ -191,6 +191,8 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("file", metavar="FILE")
     p.add_argument("--trainer", choices=["grpo", "sft", "dpo", "reward"])
     p.add_argument("--json", action="store_true")
+    p = _add(commands, "solve", "solve:solve", "a PostTrainBench task, from PROMPT and the current folder alone")
+    p.add_argument("--json", action="store_true", help="one final JSON object on one line")
     p = _add(commands, "recipes", "tools:recipes", "search the recipe library")
     p.add_argument("query", nargs="*")
     p.add_argument("--json", action="store_true")

@@ -24,6 +24,9 @@ from core.training.spec import check_inputs, read_train_spec
 KINDS = {
     "sft": "core.training.sft",
     "grpo": "core.training.grpo",
+    "dpo": "core.training.dpo",
+    "reward": "core.training.reward",
+    "rejection": "core.training.rejection",
     "export": "core.training.export",
     "sample": "core.evaluation.sampler",
     "inspect": "core.data.job",
@@ -31,7 +34,7 @@ KINDS = {
 }
 """The module whose `main(spec_path)` runs a kind of job."""
 
-TRAININGS = ("sft", "grpo")
+TRAININGS = ("sft", "grpo", "dpo", "reward", "rejection")
 OUT_OF_MEMORY = 5
 _MEMORY_SIGNS = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 

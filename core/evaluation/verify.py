@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
-Kind = Literal["exact", "numeric", "choice", "regex", "json", "contains"]
+from core.errors import NotFound
+
+Kind = Literal["exact", "numeric", "choice", "regex", "json", "contains", "schema", "code", "reasoning_gym"]
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])\)?(?![A-Za-z0-9])")
@@ -30,6 +32,11 @@ class VerifierSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Regex: where the answer stands in the completion; group 1 if there is one, else the whole match. The last
     match counts. Without a pattern the gold answer itself is the pattern and must match the whole completion."""
     ignore_case: bool = False
+    schema: dict[str, Any] | None = None
+    """Schema: the JSON Schema (draft 2020-12) that a completion has to satisfy, such as a tool call's; where a row's gold
+    answer is JSON itself, its values have to agree too."""
+    dataset: str | None = None
+    """reasoning_gym: the name of the generator whose scorer judges; the gold answer is its entry as JSON."""
     reason: str = ""
     """Why this kind was chosen, for the report."""
 
@@ -46,6 +53,14 @@ def check(spec: VerifierSpec, completion: str, answer: str) -> bool:
         return _regex(spec, completion, answer)
     if spec.kind == "json":
         return _same_json(completion, answer)
+    if spec.kind == "schema":
+        return _fits_schema(spec, completion, answer)
+    if spec.kind == "code":
+        from core.evaluation.code_check import passes
+
+        return passes(completion, answer)
+    if spec.kind == "reasoning_gym":
+        return gym_score(spec.dataset or "", completion, answer) >= 1.0
     if spec.kind == "contains":
         return bool(answer.strip()) and answer.strip() in completion
     return completion.strip() == answer.strip()
@@ -55,8 +70,11 @@ def score(spec: VerifierSpec, completion: str, answer: str) -> float:
     """A graded score in [0, 1]: 1 exactly when `check` is true.
 
     Only JSON has parts that are right or wrong by themselves; a wrong object earns at most one half for the share of
-    its members that agree. All other kinds are 0 or 1: a smooth reward for text invites rewards without answers.
+    its members that agree. reasoning-gym's scorers grade by themselves. All other kinds are 0 or 1: a smooth reward for
+    text invites rewards without answers.
     """
+    if spec.kind == "reasoning_gym":
+        return gym_score(spec.dataset or "", completion, answer)
     if check(spec, completion, answer):
         return 1.0
     if spec.kind != "json":
@@ -129,6 +147,40 @@ def _regex(spec: VerifierSpec, completion: str, answer: str) -> bool:
 def _same_json(completion: str, answer: str) -> bool:
     given, gold = parse_json(completion), parse_json(answer)
     return gold is not msgspec.UNSET and _canonical(given) == _canonical(gold)
+
+
+def _fits_schema(spec: VerifierSpec, completion: str, answer: str) -> bool:
+    """The completion is JSON that the schema allows and, where there is a gold object, agrees with it."""
+    given, gold = parse_json(completion), parse_json(answer)
+    if given is msgspec.UNSET:
+        return False
+    has_gold = isinstance(gold, (dict, list))
+    if has_gold and _canonical(given) != _canonical(cast(object, gold)):
+        return False
+    try:
+        from jsonschema import Draft202012Validator
+    except ImportError as error:
+        raise NotFound(
+            "the verifier `schema` needs jsonschema", where="verifier", next="pip install jsonschema"
+        ) from error
+    validator: Any = Draft202012Validator(spec.schema or {})
+    return bool(validator.is_valid(given))
+
+
+def gym_score(dataset: str, completion: str, entry: str) -> float:
+    """reasoning-gym's own score of an answer to an entry (its `score_answer`), in [0, 1]."""
+    try:
+        import reasoning_gym  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise NotFound(
+            "the verifier `reasoning_gym` needs reasoning-gym", where="verifier", next="pip install reasoning-gym"
+        ) from error
+    gym: Any = reasoning_gym
+    scorer = _GYMS.get(dataset) or _GYMS.setdefault(dataset, gym.create_dataset(dataset, size=1, seed=0))
+    return float(scorer.score_answer(completion.strip(), msgspec.json.decode(entry.encode())))
+
+
+_GYMS: dict[str, Any] = {}
 
 
 def _canonical(value: object) -> str:

@@ -13,9 +13,10 @@ from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
 from core.tools.toolbox import array, integer, mapping, number, text, tool
-from core.training.spec import TrainSpec, check_train_spec, read_train_spec
+from core.training.preflight import check_light
+from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_spec
 
-METHODS = ("sft", "grpo")
+METHODS = KINDS
 
 OWNED = frozenset(
     {"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"}
@@ -27,7 +28,7 @@ SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
 
 @tool(
     {
-        "method": text("sft or grpo"),
+        "method": text("sft, grpo, dpo (pairs), reward (pairs) or rejection (sample, verify, fine-tune)"),
         "data": text("Name of prepared data"),
         "model": text("Start from: base, final, a job's id, or a path"),
         "title": text("A few words that say what this job is"),
@@ -110,6 +111,8 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     try:
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
+        if not desk.gpus:  # on a GPU the job's own pre-flight knows the device's memory
+            check_light(spec)
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec

@@ -24,6 +24,11 @@ class Dev:
         sizes = watch.history.get("dev_n")
         self.values = list(series.values)
         self.steps = list(series.steps)
+        if self.values and max(self.values) > 1.5:
+            # percent, or a score of another kind: only what lies in [0, 100] can be read as a share
+            readable = min(self.values) >= 0 and max(self.values) <= 100
+            self.values = [v / 100 for v in self.values] if readable else []
+            self.steps = self.steps if readable else []
         if watch.base_dev_score is not None and (not self.steps or self.steps[0] > 0):
             self.values.insert(0, watch.base_dev_score)
             self.steps.insert(0, 0)
@@ -39,7 +44,7 @@ class Dev:
 
     @property
     def down(self) -> bool:
-        return self.known and self.change < -2 * self.error
+        return self.known and self.change < -2.5 * self.error
 
     @property
     def far_down(self) -> bool:

@@ -17,8 +17,8 @@ Kind = Literal[
     "length_runaway",
     "reward_hacking",
     "reward_collapse",
-    "kl_over_optimisation",
-    "overfitting",
+    "over_optimisation",
+    "over_fitting",
     "plateau",
     "non_finite",
     "stalled",
@@ -56,6 +56,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedies: tuple[Remedy, ...] = ()
     hopeless: bool = False
     """Going on is a waste: stop the job early."""
+    job: str = ""
+    """Which training of a run, or which run of a Trackio project; "" where there is only one."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +74,11 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 def diagnosis(findings: list[Finding], **about: Any) -> Diagnosis:
     """Failing if any finding is. One finding a kind: the gravest, then the earliest."""
-    best: dict[str, Finding] = {}
+    best: dict[tuple[str, str], Finding] = {}
     for finding in findings:
-        known = best.get(finding.kind)
+        known = best.get((finding.job, finding.kind))
         if known is None or gravity(finding) > gravity(known):
-            best[finding.kind] = finding
+            best[finding.job, finding.kind] = finding
     kept = tuple(sorted(best.values(), key=lambda f: (f.severity != "failing", f.first_step)))
     return Diagnosis(
         verdict="failing" if any(f.severity == "failing" for f in kept) else "healthy", findings=kept, **about
@@ -158,11 +160,11 @@ KNOWLEDGE: dict[str, tuple[tuple[str, ...], tuple[Remedy, ...]]] = {
          _try("go back to the best checkpoint and go on from there", None),
          _try("bound the update of bad samples (delta 4)", "2505.07291")),
     ),
-    "kl_over_optimisation": (
+    "over_optimisation": (
         ("the policy moves away from the base without gaining: over-optimisation of a proxy reward",),
         (_try("a KL term ten times stronger", "2210.10760", beta="*10"), _STOP_EARLIER, _LOWER_LR),
     ),
-    "overfitting": (
+    "over_fitting": (
         ("more passes over the data than it can bear", "too few or too similar rows",
          "labels or format that differ from what the evaluation wants"),
         (_STOP_EARLIER,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,20 @@ class Row(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class Pair(msgspec.Struct, frozen=True):
+    """A line of train.jsonl for DPO and reward models; the better answer is `chosen` (or `answer`)."""
+
+    prompt: str
+    rejected: str
+    chosen: str = ""
+    answer: str = ""
+    id: str = ""
+
+    @property
+    def better(self) -> str:
+        return self.chosen or self.answer
+
+
 class Ending(NamedTuple):
     """What the model is taught to write after an answer."""
 
@@ -40,11 +54,20 @@ class Ending(NamedTuple):
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a prepared file, in order. A line that is no such row is an error with its number."""
+    return _read(path, Row)
+
+
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """The preference pairs of a prepared file. A file without the columns is an error that says which are missing."""
+    return _read(path, Pair)
+
+
+def _read(path: Path, kind: type) -> Iterator[Any]:
     try:
         lines = path.open("rb")
     except FileNotFoundError as error:
         raise NotFound("no prepared data", where=str(path), next="Prepare the data first.") from error
-    decoder = msgspec.json.Decoder(Row)
+    decoder = msgspec.json.Decoder(kind)
     with lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
@@ -126,6 +149,35 @@ def encode_sft(tokenizer, prompting: Prompting, rows: list[Row], max_length: int
             f"none of {len(rows)} rows fits in {max_length} tokens", where="train.jsonl", next="Raise max_length."
         )
     return Encoded(input_ids, labels, len(rows) - len(input_ids), stop.note)
+
+
+class EncodedPairs(NamedTuple):
+    """Preference examples as token ids, under the names of TRL's collators."""
+
+    prompt_ids: list[list[int]]
+    chosen_ids: list[list[int]]
+    rejected_ids: list[list[int]]
+    too_long: int
+    note: str
+
+
+def encode_pairs(tokenizer, prompting: Prompting, pairs: list[Pair], max_length: int) -> EncodedPairs:
+    """Prompt, chosen and rejected of each pair as ids; both answers end as in SFT. Pairs above `max_length` are left out."""
+    stop, space = ending(tokenizer, prompting), lead(tokenizer, prompting)
+    prompts = _ids(tokenizer, [render(tokenizer, prompting, pair.prompt) for pair in pairs])
+    better = _ids(tokenizer, [space + pair.better for pair in pairs])
+    worse = _ids(tokenizer, [space + pair.rejected for pair in pairs])
+    kept = [
+        (p, c + stop.ids, r + stop.ids)
+        for p, c, r in zip(prompts, better, worse, strict=True)
+        if len(p) + max(len(c), len(r)) + len(stop.ids) <= max_length
+    ]
+    if not kept:
+        raise UsageError(
+            f"none of {len(pairs)} pairs fits in {max_length} tokens", where="train.jsonl", next="Raise max_length."
+        )
+    ids = [list(column) for column in zip(*kept, strict=True)]
+    return EncodedPairs(ids[0], ids[1], ids[2], len(pairs) - len(kept), stop.note)
 
 
 def _ids(tokenizer, texts: list[str]) -> list[list[int]]:

@@ -24,6 +24,7 @@ from core.evaluation.prompting import render
 from core.training.examples import read_rows
 from core.training.model_files import lora_config
 from core.training.recipe import Bench, common_settings, make_callback, run, set_up
+from core.training.reward_trial import try_rewards
 from core.training.rewards import build_rewards
 from core.training.spec import TrainSpec, read_train_spec
 
@@ -44,6 +45,8 @@ def main(spec_path: str) -> None:
     callback = make_callback(bench)
     functions: list[Any]
     functions, weights = build_rewards(spec)
+    if spec.check_rewards and not spec.resume_from:
+        try_rewards(bench, functions, weights)
     trainer = RenderedPrompts(
         model=bench.model,
         args=settings(spec, bench, weights),

@@ -7,18 +7,38 @@ reward to the next.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 
 ALIASES = {
-    "dev_score": ("dev_score", "eval_accuracy", "eval_score", "eval_exact_match", "eval_pass@1"),
+    "dev_score": ("dev_score",),
     "length": ("completions/mean_length", "completion_length"),
     "clipped": ("completions/clipped_ratio",),
     "zero_std": ("frac_reward_zero_std",),
     "kl": ("kl", "objective/kl"),
+    "reward": ("reward", "objective/scores", "objective/rlhf_reward"),
+    "data_time": ("data_time", "data_loading_time", "dataloader_time", "data_wait_time"),
+    "step_time": ("step_time", "train_step_time", "seconds_per_step"),
     "entropy": ("entropy", "objective/entropy"),
 }
 """Our short names and the keys under which trainers log them; the first that is there counts."""
+
+_SCORE = re.compile(
+    r"(eval|val|valid|validation|dev|test|held_?out|heldout)[_/](.*[_/])?"
+    r"(accuracy|acc|score|exact_match|em|f1|pass@1|pass_at_1|success_rate|pass_rate|correct)(/mean)?"
+)
+_NO_SCORE = re.compile(r"token|rewards?[_/]|margin|logp|loss")
+"""Token accuracy is the loss in other words, and a reward on held-out prompts is still the reward."""
+
+MOST = 512
+"""Values kept of a series; a longer one is halved by averaging neighbours, so that a long log is read in bounded time."""
+
+
+def is_score(name: str) -> bool:
+    """The metric is a score on samples that the training does not see, under any of its usual names."""
+    return _SCORE.fullmatch(name) is not None and _NO_SCORE.search(name) is None
 
 
 class Series:
@@ -27,13 +47,26 @@ class Series:
     def __init__(self) -> None:
         self.steps: list[int] = []
         self.values: list[float] = []
+        self._stride = 1
+        self._waiting: list[float] = []
 
     def __len__(self) -> int:
         return len(self.values)
 
     def add(self, step: int, value: float) -> None:
+        self._waiting.append(value)
+        if len(self._waiting) < self._stride:
+            return
         self.steps.append(step)
-        self.values.append(value)
+        self.values.append(sum(self._waiting) / len(self._waiting))
+        self._waiting.clear()
+        if len(self.values) >= MOST:
+            self._halve()
+
+    def _halve(self) -> None:
+        self.values = [(a + b) / 2 for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
+        self.steps = self.steps[1::2]
+        self._stride *= 2
 
     def start(self, k: int = 5) -> float:
         """Median of the first `k` values."""
@@ -47,9 +80,10 @@ class Series:
         part = self.values[first:last]
         return sum(part) / len(part)
 
-    def noise(self) -> float:
+    def noise(self, until: int | None = None) -> float:
         """Standard deviation of one value around the trend, from successive differences; in the metric's unit."""
-        differences = [abs(b - a) for a, b in zip(self.values, self.values[1:], strict=False)]
+        values = self.values[:until]
+        differences = [abs(b - a) for a, b in pairwise(values)]
         if not differences:
             return 0.0
         # for normal noise the median of |difference of two| is 0.6745 * sqrt(2) * sigma
@@ -91,12 +125,19 @@ class History:
         for key in ALIASES.get(name, (name,)):
             if key in self.series:
                 return self.series[key]
+        if name == "dev_score":
+            return next((series for key, series in self.series.items() if is_score(key)), Series())
         return Series()
 
     @property
     def progress(self) -> float:
         """Share of the plan that is done; 0 where the plan is not known."""
         return self.last_step / self.planned if self.planned else 0.0
+
+    def without_rate(self) -> bool:
+        """The learning rate has been 0 in every row (a warm-up starts at 0 and leaves it at once)."""
+        rates = self.get("learning_rate")
+        return len(rates) >= 5 and max(rates.values) == 0
 
     def patience(self, name: str = "loss") -> int:
         """Rows a sign must last before it counts: a twentieth of the plan, between 3 and 10."""
@@ -107,6 +148,22 @@ class History:
         return min(max(round(self.planned / stride / 20), 3), 10)
 
 
+def follow(a: Series, b: Series) -> float:
+    """Correlation of the changes of two series of the same rows from row to row; 0 where it cannot be said.
+
+    Trends correlate by chance; changes do only if one thing makes the other.
+    """
+    if len(a) != len(b) or len(a) < 8:
+        return 0.0
+    x = [q - p for p, q in zip(a.values, a.values[1:], strict=False)]
+    y = [q - p for p, q in zip(b.values, b.values[1:], strict=False)]
+    mx, my = sum(x) / len(x), sum(y) / len(y)
+    xx, yy = sum((v - mx) ** 2 for v in x), sum((v - my) ** 2 for v in y)
+    if xx <= 0 or yy <= 0:
+        return 0.0
+    return sum((v - mx) * (w - my) for v, w in zip(x, y, strict=True)) / math.sqrt(xx * yy)
+
+
 class Rise:
     """Change of a noisy series from its first rows to its last ones, in its unit and in standard errors."""
 
@@ -114,12 +171,12 @@ class Rise:
         head, tail = min(window, len(series) // 2), min(window, len(series) // 2)
         self.known = head >= 2
         if not self.known:
-            self.start = self.now = self.change = self.errors = 0.0
+            self.start = self.now = self.change = self.errors = self.error = 0.0
             return
         self.start = series.mean(0, head)
         self.now = series.mean(len(series) - tail, len(series))
         self.change = self.now - self.start
-        error = series.noise() * math.sqrt(1 / head + 1 / tail)
+        self.error = error = series.noise() * math.sqrt(1 / head + 1 / tail)
         self.errors = self.change / error if error > 0 else math.copysign(math.inf, self.change) if self.change else 0.0
 
     @property
@@ -133,5 +190,6 @@ class Rise:
 
 def score_error(p: float, n: float) -> float:
     """Standard error of a share, kept above 0 at the ends (Agresti-Coull: two successes and two failures added)."""
+    p = min(max(p, 0.0), 1.0)
     adjusted = (p * n + 2) / (n + 4)
     return math.sqrt(adjusted * (1 - adjusted) / (n + 4))

@@ -62,7 +62,12 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise NotFound(f"no usable tokenizer: {error}", where=str(folder), next="Put tokenizer.json there.") from error
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    quantized = {"quantization_config": quantization(spec.lora, device)} if spec.lora and spec.lora.quantize else {}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **quantized)
+    if quantized:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     rows = int(model.get_input_embeddings().weight.shape[0])  # pyright: ignore
     if len(tokenizer) > rows:
         raise UsageError(
@@ -80,6 +85,35 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
         if tokenizer.eos_token_id is None:
             tokenizer.eos_token_id = stops[0]
     return model, tokenizer
+
+
+def quantization(lora: LoraSpec, device: str) -> Any:
+    """QLoRA's settings (2305.14314, section 3). Raises UsageError where bitsandbytes cannot run."""
+    import importlib.util
+
+    if device != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
+        what = "QLoRA needs a GPU and bitsandbytes"
+        raise UsageError(what, where="lora.quantize", next="pip install bitsandbytes, or leave `quantize` out.")
+    from transformers import BitsAndBytesConfig
+
+    if lora.quantize == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def merged_into_full_weights(base: Path, adapter: Path, generation_config: Any) -> Any:
+    """The adapter over the base's own weights: merging into quantised ones would keep their rounding."""
+    from peft import PeftModel
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.generation_config = generation_config
+    return merged
 
 
 def lora_config(lora: LoraSpec | None) -> Any:

@@ -1,7 +1,7 @@
 # pyright: basic
 """What every recipe shares: settings for TRL from a `TrainSpec`, the callback, and the end of a job.
 
-Kept apart so that sft.py and grpo.py show only what is theirs: the data, the trainer, its own settings.
+Kept apart so that sft.py, dpo.py, grpo.py and reward.py show only what is theirs: the data, the trainer, its own settings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import torch
 
 from core.training.callback import Clock, InternCallback
-from core.training.model_files import load_for_training, pick_device, resolve_model, save_model
+from core.training.model_files import (
+    load_for_training,
+    merged_into_full_weights,
+    pick_device,
+    resolve_model,
+    save_model,
+)
 from core.training.scoring import load_dev, score_dev
 from core.training.spec import TrainSpec, check_inputs
 from core.training.stream import Stream
@@ -51,14 +57,14 @@ def set_up(spec: TrainSpec, folder: Path) -> Bench:
 def common_settings(bench: Bench) -> dict[str, Any]:
     """Keyword arguments that SFTConfig and GRPOConfig have in common."""
     spec, gpu = bench.spec, bench.device == "cuda"
-    every = {"sft": max(spec.max_steps // LINES, 1), "grpo": 1}[spec.kind]
+    every = 1 if spec.kind == "grpo" else max(spec.max_steps // LINES, 1)
     return {
         "output_dir": str(bench.folder / "checkpoints"),
         "max_steps": spec.max_steps,
         "per_device_train_batch_size": spec.batch_size,
         "gradient_accumulation_steps": spec.grad_accum,
         "learning_rate": spec.learning_rate,
-        "lr_scheduler_type": spec.scheduler or {"sft": "linear", "grpo": "constant"}[spec.kind],
+        "lr_scheduler_type": spec.scheduler or ("constant" if spec.kind == "grpo" else "linear"),
         "warmup_steps": round(spec.warmup_ratio * spec.max_steps),
         "weight_decay": spec.weight_decay,
         "max_grad_norm": spec.max_grad_norm,
@@ -114,6 +120,8 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")
+        if bench.spec.lora.quantize:
+            model = merged_into_full_weights(bench.base, bench.folder / "adapter", model.generation_config)
     output = Path(bench.spec.output or bench.folder / "model")
     save_model(model, bench.base, output, bench.spec.prompting)
     last = callback.last

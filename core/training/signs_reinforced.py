@@ -6,7 +6,8 @@ import re
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
-from core.training.history import History, Rise, Series
+from core.training.history import History, Rise, Series, follow
+from core.training.signs_supervised import rate_is_zero
 
 SMOOTH = 10
 """Rows averaged before a reward is read: single steps are mostly noise."""
@@ -15,13 +16,16 @@ SMOOTH = 10
 def no_learning_signal(watch: Watched) -> Finding | None:
     """All completions of a prompt get the same reward: the advantage, and with it the gradient, is zero."""
     history = watch.history
+    if history.without_rate():
+        return rate_is_zero(history)
     dead, rewards = history.get("zero_std"), history.get("reward")
     patience = history.patience("zero_std")
     if len(dead) < patience or len(rewards) < patience:
         return None
     run = dead.streak([v >= 0.95 for v in dead.values])
     level = rewards.now(min(run, SMOOTH) or 1)
-    if run == len(dead) and run >= patience:
+    # a hard task has rows without any signal too; they are not all of them
+    if run == len(dead) and run >= (patience if min(dead.values) >= 0.999 else 3 * patience):
         said = [f"all groups of equal reward in each of the first {run} rows", f"reward {level:.3g} throughout"]
         gradients = history.get("grad_norm")
         if len(gradients) and max(gradients.values) == 0:
@@ -32,7 +36,8 @@ def no_learning_signal(watch: Watched) -> Finding | None:
         return None
     said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
     solved = level >= 0.8 * max(rewards.values) and level > rewards.start(3)
-    lost = abs(level) < 0.05 or level < 0.5 * rewards.start(3)
+    never = abs(level) < 0.05 and long >= 2 * SMOOTH and not Rise(rewards, SMOOTH).up
+    lost = never or level < 0.5 * rewards.start(3)
     said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
     at = dead.steps[-long]
     return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
@@ -49,7 +54,7 @@ def _kl_jump(history: History) -> Finding | None:
     if len(kl) < 2:
         return None
     high = [v > 0.5 for v in kl.values]
-    if not any(high):
+    if not any(high) or "kl" not in history.series:  # PPO's objective/kl is a sum over a whole answer
         return None
     first = kl.steps[high.index(True)]
     early = history.planned is not None and first <= max(0.1 * history.planned, 3)
@@ -67,7 +72,7 @@ def _worse_than_start(history: History, dev: Dev) -> Finding | None:
     if len(rewards) < 2 * history.patience("reward"):
         return None
     rise = Rise(rewards, SMOOTH)
-    halved = rise.down and rise.start > 0 and rise.now < 0.5 * rise.start
+    halved = rise.down and -rise.change > _much(history, rise.start)
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:.1f} standard errors)"]
     if dev.known:
         said.append(str(dev))
@@ -80,6 +85,15 @@ def _worse_than_start(history: History, dev: Dev) -> Finding | None:
     if halved:
         return finding("divergence", _fall(rewards, rise), "warning", 0.6, said + signs)
     return None
+
+
+def _much(history: History, level: float) -> float:
+    """How far a reward must fall from `level` to have lost what it stood for: half of it where rewards count from 0,
+    else the spread of the rewards within a group. A reward has no scale of its own."""
+    rewards, spread = history.get("reward"), history.get("reward_std")
+    if min(rewards.values) >= 0 and level > 0:
+        return 0.5 * level
+    return spread.start(SMOOTH) if len(spread) else 4 * rewards.noise()
 
 
 def _instability(history: History) -> list[str]:
@@ -125,7 +139,9 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     if run < history.patience("entropy") or len(rewards) < 2 * history.patience("reward"):
         return None
     rise = Rise(rewards, SMOOTH)
-    if rise.up or dev.up or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
+    dead = history.get("zero_std")
+    solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
+    if rise.up or dev.up or solved or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
         return None
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
@@ -134,28 +150,50 @@ def entropy_collapse(watch: Watched) -> Finding | None:
 
 
 def length_runaway(watch: Watched) -> Finding | None:
-    """Answers grow to the limit. Growth with a growing score is reasoning, not a runaway."""
+    """Answers grow to the limit. Growth with a growing score is reasoning, not a runaway.
+
+    Where no development score tells the two apart, the reward does: if it follows the length from row to row, length is
+    what it pays for, and its rise proves nothing.
+    """
     history, dev = watch.history, Dev(watch)
-    lengths, clipped = history.get("length"), history.get("clipped")
+    lengths, clipped, rewards = history.get("length"), history.get("clipped"), history.get("reward")
     if len(lengths) < 2 * 3:
         return None
     first, now = lengths.start(3), lengths.now(3)
     cut_first, cut = (clipped.start(3), clipped.now(3)) if len(clipped) >= 6 else (0.0, 0.0)
     longer, cutting = now > 2 * first, cut > 0.25 and cut > cut_first + 0.15
     if not (longer or cutting):
-        return None
+        return _always_cut(history)
     at = next((s for s, v in zip(lengths.steps, lengths.values, strict=True) if v > (first + now) / 2), 0)
     said = [f"mean length {first:.1f} -> {now:.1f} tokens"]
     if len(clipped):
         said.append(f"truncated {cut_first:.0%} -> {cut:.0%}")
     if dev.known:
         said.append(str(dev))
-    if dev.up:
-        return finding("length_runaway", at, "warning", 0.4, said) if cutting else None
+    paid = follow(rewards, lengths)
+    if paid > 0.9:
+        said.append(f"the reward follows the length from row to row (correlation {paid:.2f})")
+    rise = Rise(rewards, SMOOTH)
+    gains = dev.up or (not dev.known and rise.up and paid <= 0.9)
     severe = cut > max(0.5, cut_first + 0.25)
-    if severe or (cutting and (longer or dev.known)) or dev.down:
+    if gains and not severe:
+        return finding("length_runaway", at, "warning", 0.4, said) if cutting else None
+    lasts = len(lengths) >= 2 * history.patience("length")
+    if dev.up:
+        return finding("length_runaway", at, "warning", 0.5, said)
+    if severe or (cutting and (longer or dev.known)) or dev.down or (paid > 0.9 and longer and lasts):
         return finding("length_runaway", at, "failing", 0.9 if severe else 0.75, said, hopeless=cut > 0.9)
     return finding("length_runaway", at, "warning", 0.5, said)
+
+
+def _always_cut(history: History) -> Finding | None:
+    """Most completions reach the limit from the first row on: what is rewarded is mostly unfinished."""
+    clipped, rewards = history.get("clipped"), history.get("reward")
+    if len(clipped) < SMOOTH or min(clipped.start(3), clipped.now(SMOOTH)) < 0.5:
+        return None
+    said = [f"truncated {clipped.start(3):.0%} at the start, {clipped.now(SMOOTH):.0%} now: the limit is too short"]
+    hurt = clipped.now(SMOOTH) > 0.9 and history.progress > 0.5 and not Rise(rewards, SMOOTH).up
+    return finding("length_runaway", clipped.steps[0], "failing" if hurt else "warning", 0.5, said)
 
 
 def reward_hacking(watch: Watched) -> Finding | None:
@@ -182,21 +220,43 @@ def reward_hacking(watch: Watched) -> Finding | None:
     if shares and not dev.up and len(dev.values) >= 3 and opened > 0.15 and rise.now - dev.now > 0.2 + 2 * dev.error:
         said.append(f"the reward is {rise.now - dev.now:.2f} above the score, {opened:.2f} more than at the start")
         return finding("reward_hacking", at, "failing", 0.75, said)
-    flat = not dev.up and len(dev.values) >= 4 and rise.change > 0.5 * max(abs(rise.start), 0.1)
+    flat = not dev.up and len(dev.values) >= 4 and rise.change > max(0.5 * max(abs(rise.start), 0.1), 5 * dev.change)
     return finding("reward_hacking", at, "warning", 0.4, said) if flat else None
 
 
 def _one_reward_eats_another(history: History, said: list[str], at: int) -> Finding | None:
-    """Without a development score: one reward function pays for the loss of another."""
+    """Without a development score: one reward function pays for the loss of another.
+
+    One that is only watched (weight 0, a habit of careful users) is a score of its own: it need not fall far.
+    """
     for name, series in history.series.items():
         parts = re.fullmatch(r"rewards/(.+)/mean", name)
-        if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * SMOOTH:
+        if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * history.patience(name):
             continue
-        part = Rise(series, SMOOTH)
-        if part.down and 0.05 < part.start <= 1 and part.now < 0.5 * part.start:
-            said = [*said, f"{parts[1]} {part.start:.3g} -> {part.now:.3g}"]
-            return finding("reward_hacking", at, "failing", 0.7, said)
+        first, tail = series.mean(0, 3), min(SMOOTH, len(series) // 2)
+        now = series.mean(len(series) - tail, len(series))
+        error = series.noise(until=max(len(series) // 2, 6)) * (1 / 3 + 1 / tail) ** 0.5
+        watched = _only_watched(history, name)
+        lost = now < 0.5 * first and (first - now > 3 * error or (watched and max(series.values[:3]) > 0.05 > now))
+        if lost and (first > 0.05 or watched) and min(series.values) >= 0:
+            said = [
+                *said,
+                f"{parts[1]} {max(series.values[:3]):.3g} -> {now:.3g}"
+                + (" (not part of the reward)" if watched else ""),
+            ]
+            return finding("reward_hacking", at, "failing", 0.85 if watched else 0.7, said)
     return None
+
+
+def _only_watched(history: History, name: str) -> bool:
+    """The reward is made of the other reward functions alone: the rows say so by themselves."""
+    rewards = history.get("reward")
+    others = [s for n, s in history.series.items() if re.fullmatch(r"rewards/.+/mean", n) and n != name]
+    if not others or any(len(s) != len(rewards) for s in others):
+        return False
+    sums = [sum(column) for column in zip(*(s.values for s in others), strict=True)]
+    scale = max(rewards.values, key=abs) / (max(sums, key=abs) or 1.0)
+    return all(abs(r - scale * t) < 1e-3 * max(abs(r), 1e-3) for r, t in zip(rewards.values, sums, strict=True))
 
 
 def _half_way(series: Series, rise: Rise) -> int:
@@ -215,53 +275,92 @@ def reward_collapse(watch: Watched) -> Finding | None:
     at = means.index(best)
     error = rewards.noise() * (2 / window) ** 0.5
     fall = best - means[-1]
-    if best <= 0 or fall <= 0.5 * best or fall <= 4 * error or at + window >= len(means):
+    lost = (
+        0.5 * best
+        if min(rewards.values) >= 0
+        else max(_much(watch.history, best), 0.75 * (best - min(means[: at + 1])))
+    )
+    if fall <= lost or fall <= 4 * error or at + window >= len(means):
         return None
     said = [f"reward {best:.3g} around step {rewards.steps[at]}, now {means[-1]:.3g}, noise {error:.2g}"]
     dev = Dev(watch)
     if dev.known:
         said.append(str(dev))
     after = rewards.values[at + window :]
-    half = next((i for i, v in enumerate(after) if v < best / 2), 0)
+    half = next((i for i, v in enumerate(after) if v < best - lost), 0)
     steps = rewards.steps[at + window :]
     return finding("reward_collapse", steps[half], "failing", 0.85, said, hopeless=dev.far_down)
 
 
-def kl_over_optimisation(watch: Watched) -> Finding | None:
-    """The distance from the base keeps growing after the reward, or the score, has passed its best."""
+def over_optimisation(watch: Watched) -> Finding | None:
+    """The distance from the base keeps growing after the reward, or the score, has passed its best (2210.10760)."""
     kl, rewards, dev = watch.history.get("kl"), watch.history.get("reward"), Dev(watch)
-    if len(kl) < 3 * SMOOTH or len(rewards) != len(kl):
+    window = min(SMOOTH, max(len(kl) // 4, 2))
+    if len(kl) < 8 or len(rewards) != len(kl):
         return None
-    means = [rewards.mean(i, i + SMOOTH) for i in range(len(rewards) - SMOOTH + 1)]
-    at = means.index(max(means)) + SMOOTH // 2
-    then, now = kl.values[at], kl.now(SMOOTH)
-    error = rewards.noise() * (2 / SMOOTH) ** 0.5
+    now = kl.now(window)
+    if now < 0.05:
+        return None
+    spent = _past_the_best(kl, dev, now)
+    if spent:
+        return spent
+    means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
+    at = means.index(max(means)) + window // 2
+    then = kl.values[at]
+    error = rewards.noise() * (2 / window) ** 0.5
     lost = max(means) - means[-1] > 3 * error
-    score_lost = dev.known and dev.best - dev.now > 2 * dev.error
-    if now < max(2 * then, 0.05) or not (lost or score_lost):
+    if now < 2 * then or not lost:
         return None
     said = [f"kl {then:.3g} at the best reward (step {kl.steps[at]}), now {now:.3g}"]
     said.append(f"reward {max(means):.3g} -> {means[-1]:.3g}")
     if dev.known:
-        said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
-    severity = "failing" if dev.down or (lost and score_lost) else "warning"
-    return finding("kl_over_optimisation", kl.steps[at], severity, 0.7, said)
+        said.append(str(dev))
+    grave = dev.down or (not dev.known and max(means) - means[-1] > max(_much(watch.history, max(means)), 5 * error))
+    return finding("over_optimisation", kl.steps[at], "failing" if grave else "warning", 0.7, said)
+
+
+def _past_the_best(kl: Series, dev: Dev, now: float) -> Finding | None:
+    """The score fell from its best while the distance at least doubled."""
+    if not dev.known or len(dev.values) < 3 or max(dev.values[-2:]) > dev.best - 2.5 * dev.error:
+        return None
+    best_step = dev.steps[dev.values.index(dev.best)]
+    at = next((i for i, step in enumerate(kl.steps) if step >= best_step), len(kl) - 1)
+    then = kl.values[at]
+    if now < max(2 * abs(then), 0.05):
+        return None
+    said = [f"kl {then:.3g} at the best score (step {best_step}), now {now:.3g}"]
+    said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
+    return finding("over_optimisation", best_step, "failing" if dev.down else "warning", 0.8, said)
 
 
 def plateau(watch: Watched) -> Finding | None:
-    """There is a signal and it changes nothing."""
+    """There is a signal and it changes nothing. Failing where even the policy has stayed as it was."""
     history, dev = watch.history, Dev(watch)
-    rewards, dead = history.get("reward"), history.get("zero_std")
-    if history.progress < 0.6 or len(rewards) < 2 * SMOOTH or dev.up:
+    rewards, dead, spread = history.get("reward"), history.get("zero_std"), history.get("reward_std")
+    if history.progress < 0.6 or len(rewards) < 8 or dev.up:
         return None
     rise = Rise(rewards, len(rewards) // 3)
     if abs(rise.errors) > 2 or (len(dead) and dead.now(SMOOTH) > 0.8):
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
-    return finding("plateau", rewards.steps[len(rewards) // 2], "warning", 0.6, said)
+    scale = spread.now(SMOOTH) if len(spread) else 0.0
+    still = scale > 0 and abs(rise.change) + 2 * rise.error < 0.25 * scale and _unmoved(history)
+    if still:
+        said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
+    at = rewards.steps[len(rewards) // 2]
+    return finding("plateau", at, "failing" if still else "warning", 0.85 if still else 0.6, said)
+
+
+def _unmoved(history: History) -> bool:
+    """Nothing says that the policy has changed: its entropy, its answers' length and its KL."""
+    entropy, kl, lengths = history.get("entropy"), history.get("kl"), history.get("length")
+    if len(entropy) < 8 or (len(kl) and abs(kl.now(5)) > 1e-4):
+        return False
+    moves = [Rise(series, len(series) // 3) for series in (entropy, lengths) if len(series) >= 8]
+    return all(abs(m.change) < 0.03 * abs(m.start) and abs(m.errors) < 3 for m in moves)
 
 
 REINFORCED = (
     no_learning_signal, divergence, entropy_collapse, length_runaway, reward_hacking, reward_collapse,
-    kl_over_optimisation, plateau,
+    over_optimisation, plateau,
 )  # fmt: skip

@@ -9,32 +9,72 @@ from core.training.devscore import Watched
 from core.training.diagnosis import Finding, finding
 from core.training.history import History
 
-MEMORY_SIGNS = re.compile(r"can't allocate memory|out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory")
+MEMORY_SIGNS = re.compile(
+    r"can't allocate memory|out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory|oom[-_ ]?kill"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|std::bad_alloc",
+    re.IGNORECASE,
+)
+
+DIED = re.compile(
+    r"Traceback \(most recent call last\)|^\s*File \"[^\"]+\", line \d+, in |Segmentation fault|core dumped"
+    r"|ChildFailedError|Watchdog caught collective operation timeout",
+    re.MULTILINE,
+)
+KILLED = re.compile(r"^Killed$", re.MULTILINE)
+"""What a shell prints for SIGKILL: as a rule the system's own answer to a lack of memory."""
 
 
 def throughput_drop(watch: Watched) -> Finding | None:
-    """Train steps take twice as long as they did, and not because answers grew."""
+    """Train steps take twice as long as they did, and not because answers grew.
+
+    Failing where they take four times as long, row after row, for a quarter of the log: another program on the machine makes
+    steps slower too, but not evenly, and it passes.
+    """
     times, lengths = watch.history.get("step_time"), watch.history.get("length")
-    if len(times) < 15:
+    if len(times) < 12:
         return None
-    before, now = median(times.values[2:10]), times.now(5)
-    growth = lengths.now(5) / max(median(lengths.values[2:10]), 1e-9) if len(lengths) >= 15 else 1.0
-    if now < 2 * before * max(growth, 1.0):
+    before, now = median(times.values[2:8]), times.now(5)
+    growth = lengths.now(5) / max(median(lengths.values[2:8]), 1e-9) if len(lengths) >= 12 else 1.0
+    usual = before * max(growth, 1.0)
+    if now < 2 * usual:
         return None
+    slow_rows = times.streak([v > 3 * usual for v in times.values])
+    # times reckoned from when rows were written hold all that the machine did between them
+    much = 10 if len(watch.history.get("silence")) else 4
+    lasting = now > much * usual and slow_rows >= max(10, len(times) // 4)
+    at = times.steps[-max(times.streak([v > 1.5 * usual for v in times.values]), 1)]
     said = [f"a train step took {before:.3g} s, now {now:.3g} s"]
-    return finding("throughput_drop", times.steps[-5], "warning", 0.6, said)
+    return finding("throughput_drop", at, "failing" if lasting else "warning", 0.8 if lasting else 0.6, said)
 
 
 def data_starvation(watch: Watched) -> Finding | None:
-    """The model waits for its rows."""
+    """The model waits for its rows; failing where it waits longer than it computes."""
     waits, times = watch.history.get("data_time"), watch.history.get("step_time")
     if len(waits) < 6 or len(times) < 6:
         return None
-    share = waits.now(5) / max(times.now(5), 1e-9)
+    recent = list(zip(waits.values[-10:], times.values[-10:], strict=False))
+    shares = [wait / max(time, 1e-9) for wait, time in recent]
+    share = median(shares)
     if share < 0.3:
         return None
     said = [f"{share:.0%} of each train step ({times.now(5):.3g} s) is waiting for data"]
-    return finding("data_starvation", waits.steps[-5], "warning", 0.8, said)
+    grave = share > 0.5 and len(shares) >= 8
+    at = waits.steps[-min(len(recent), len(waits))]
+    return finding("data_starvation", at, "failing" if grave else "warning", 0.8, said)
+
+
+def gap(watch: Watched) -> Finding | None:
+    """A long silence in the middle of a log that says when its rows were written."""
+    silences = watch.history.get("silence")
+    if len(silences) < 6:
+        return None
+    longest = max(silences.values)
+    patience = max(60.0, 20 * median(silences.values))
+    if longest < patience:
+        return None
+    at = silences.steps[silences.values.index(longest)]
+    said = [f"{longest:.0f} s without a row before step {at}, {median(silences.values):.3g} s are usual"]
+    return finding("stalled", at, "warning", 0.6, said)
 
 
 def slow(watch: Watched) -> Finding | None:
@@ -49,7 +89,8 @@ def slow(watch: Watched) -> Finding | None:
     said = [
         f"{history.planned} steps of {times.now(5):.3g} s take {needed:.0f} s, the limit is {watch.time_limit_s:.0f} s"
     ]
-    return finding("slow", times.steps[0], "warning", 0.9, said)
+    grave = needed > 1.5 * watch.time_limit_s and len(times) >= 8
+    return finding("slow", times.steps[0], "failing" if grave else "warning", 0.9, said)
 
 
 def ending(history: History, code: int | None, tail: str, saved: bool | None) -> Finding | None:
@@ -64,10 +105,19 @@ def ending(history: History, code: int | None, tail: str, saved: bool | None) ->
         said = [f"exit code {code}", *memory[-1:]]
         certain = 0.95 if memory or code == 5 else 0.6
         return finding("out_of_memory", history.last_step, "failing", certain, said, hopeless=True)
-    if code is not None or "Traceback (most recent call last)" in tail:
-        said = ([f"exit code {code}"] if code is not None else []) + last[-1:]
+    if code is None and KILLED.search(tail):
+        said = ["the log ends with `Killed`: as a rule the system was out of memory"]
+        return finding("out_of_memory", history.last_step, "failing", 0.6, said, hopeless=True)
+    if code is not None or DIED.search(tail):
+        said = ([f"exit code {code}"] if code is not None else []) + _named_error(last)
         return finding("crash", history.last_step, "failing", 0.99, said, hopeless=True)
     return None
 
 
-SPEED = (throughput_drop, data_starvation, slow)
+def _named_error(lines: list[str]) -> list[str]:
+    """The line that names the error: the last one that looks like an exception, else the last."""
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
+    return (named or lines)[-1:]
+
+
+SPEED = (throughput_drop, data_starvation, gap, slow)

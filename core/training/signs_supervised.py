@@ -7,7 +7,7 @@ from statistics import median
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
-from core.training.history import Rise, Series, score_error
+from core.training.history import History, Rise, Series, score_error
 
 
 def divergence_loss(watch: Watched) -> Finding | None:
@@ -22,9 +22,12 @@ def divergence_loss(watch: Watched) -> Finding | None:
     at = medians.index(best)
     if at < window or len(loss) - at <= window:
         return None  # a bump of the first updates is `divergence_start`'s
-    noise = 1.253 * loss.noise() / window**0.5  # standard error of a median of `window` values
+    # standard error of a median of `window` values, by the noise there was before anything went wrong
+    noise = 1.253 * loss.noise(until=at + window) / window**0.5
     start = loss.start(min(3, window))
-    margin = max(8 * min(noise, 0.1 * abs(start)), 0.3 * abs(start))
+    # from 12 to 0.2 and back to 2 is as broken as from 1 to 2: what counts is where the loss usually was
+    usual = min(abs(start), 3 * median(medians))
+    margin = max(8 * min(noise, 0.2 * abs(start)), 0.3 * usual, min(best, 0.5 * usual))
     over = [m > best + margin for m in medians]
     run = loss.streak(over)
     if run == 0:
@@ -77,16 +80,29 @@ def score_lost(watch: Watched) -> Finding | None:
     return finding("divergence", dev.steps[1], "failing", 0.8, said)
 
 
+TINY_RATE = 1e-8
+"""Far below any learning rate in use, for adapters and for the largest models."""
+
+
 def no_learning_signal(watch: Watched) -> Finding | None:
-    """No gradient at all: every label is masked, or nothing is trainable."""
+    """No gradient at all: every label is masked, the pairs are equal, or nothing is trainable."""
+    if watch.history.without_rate():
+        return rate_is_zero(watch.history)
     gradients = watch.history.get("grad_norm")
-    if len(gradients) < 3 or max(gradients.values) > 1e-8:
+    if len(gradients) < 3 or max(gradients.values) > 1e-6:
         return None
-    said = [f"grad_norm 0 in each of the first {len(gradients)} rows"]
+    said = [f"grad_norm at most {max(gradients.values):.1g} in each of the first {len(gradients)} rows"]
     return finding("no_learning_signal", gradients.steps[0], "failing", 0.98, said, hopeless=True)
 
 
-def overfitting(watch: Watched) -> Finding | None:
+def rate_is_zero(history: History) -> Finding:
+    """Whatever the gradients are, nothing is learnt from them."""
+    rates = history.get("learning_rate")
+    said = [f"learning_rate 0 in each of the first {len(rates)} rows"]
+    return finding("no_learning_signal", rates.steps[0], "failing", 0.98, said, hopeless=True)
+
+
+def over_fitting(watch: Watched) -> Finding | None:
     """Better on what it saw, worse on what it did not."""
     history, dev = watch.history, Dev(watch)
     loss, held = history.get("loss"), history.get("eval_loss")
@@ -100,16 +116,16 @@ def overfitting(watch: Watched) -> Finding | None:
         if at < len(held) - 2 and recent > 1.1 * least and recent - least > 2 * _shake(held, at):
             said = [trained, f"eval loss {least:.3g} at step {held.steps[at]}, now {held.values[-1]:.3g}"]
             grave = recent > 1.25 * least and not dev.up
-            return finding("overfitting", held.steps[at], "failing" if grave else "warning", 0.8, said)
+            return finding("over_fitting", held.steps[at], "failing" if grave else "warning", 0.8, said)
     if dev.twice_down:
         said = [trained, str(dev)]
         grave = dev.change < -3 * dev.error and not dev.recovering and history.progress >= 0.25
-        return finding("overfitting", dev.steps[1], "failing" if grave else "warning", 0.8, said)
+        return finding("over_fitting", dev.steps[1], "failing" if grave else "warning", 0.8, said)
     peak_error = hypot(score_error(dev.best, dev.n), score_error(dev.now, dev.n)) if dev.known else 1.0
     if dev.known and len(dev.values) >= 4 and dev.best - max(dev.values[-2:]) > 3 * peak_error:
         at = dev.steps[dev.values.index(dev.best)]
         said = [trained, f"development score {dev.best:.3f} at step {at}, now {dev.now:.3f}"]
-        return finding("overfitting", at, "warning", 0.6, said)
+        return finding("over_fitting", at, "warning", 0.6, said)
     return None
 
 
@@ -120,19 +136,51 @@ def _shake(series: Series, until: int) -> float:
 
 
 def plateau(watch: Watched) -> Finding | None:
-    """Nothing was learnt by the greater part of the plan."""
+    """Nothing was learnt by the greater part of the plan; failing where that is certain and not for lack of anything to
+    learn."""
     history, dev = watch.history, Dev(watch)
-    loss = history.get("loss")
-    if history.progress < 0.6 or len(loss) < 10 or dev.up:
+    loss, rates = history.get("loss"), history.get("learning_rate")
+    tiny = len(rates) >= 8 and max(rates.values) <= TINY_RATE
+    if history.progress < (0.2 if tiny else 0.6) or len(loss) < 8 or dev.up:
         return None
     rise = Rise(loss, len(loss) // 3)
-    moved = abs(rise.change) > 0.02 * abs(rise.start)
-    if moved or abs(rise.start) < 0.05:
+    level = abs(rise.start)
+    if tiny and abs(rise.change) < max(0.02 * level, 2.5 * rise.error):
+        said = [f"learning rate at most {max(rates.values):.1g}", f"loss {rise.start:.4g} -> {rise.now:.4g}"]
+        return finding("plateau", loss.steps[0], "failing", 0.9, said)
+    if history.progress < 0.6:
         return None
+    if level < 0.05 or abs(rise.change) > 0.02 * level:
+        return _stuck_high(history)
     said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
     if dev.known:
         said.append(str(dev))
-    return finding("plateau", loss.steps[len(loss) // 2], "warning", 0.7, said)
+    from_the_start = loss.values[0] < 1.02 * rise.now  # else a quick fall came before the flat stretch
+    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.01 * level and not _fits(history)
+    at = loss.steps[len(loss) // 2]
+    return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
 
 
-SUPERVISED = (no_learning_signal, divergence_loss, divergence_start, score_lost, overfitting, plateau)
+def _fits(history: History) -> bool:
+    """The model predicts nearly all tokens already: a flat loss is an end, not a failure."""
+    right = history.get("mean_token_accuracy")
+    return len(right) > 0 and right.now() > 0.9
+
+
+def _stuck_high(history: History) -> Finding | None:
+    """A quick fall at the start, then nothing, with the loss still at more than half of what it was."""
+    loss = history.get("loss")
+    half = len(loss) // 2
+    if half < 5:
+        return None
+    late = Series()
+    for step, value in zip(loss.steps[half // 2 :], loss.values[half // 2 :], strict=True):
+        late.add(step, value)
+    rise = Rise(late, len(late) // 3)
+    if rise.now < 0.5 * loss.values[0] or abs(rise.change) + rise.error > 0.02 * abs(rise.start):
+        return None
+    said = [f"loss {loss.values[0]:.3g} at the start, {rise.start:.4g} -> {rise.now:.4g} since step {late.steps[0]}"]
+    return finding("plateau", late.steps[0], "warning", 0.5, said)
+
+
+SUPERVISED = (no_learning_signal, divergence_loss, divergence_start, score_lost, over_fitting, plateau)

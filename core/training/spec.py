@@ -15,10 +15,12 @@ from core.errors import NotFound, UsageError
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec
 
-Kind = Literal["sft", "grpo"]
+Kind = Literal["sft", "grpo", "dpo", "reward", "rejection"]
+"""rejection: sample from the model, keep what the verifier accepts, fine-tune on it (2308.01825)."""
+KINDS: tuple[Kind, ...] = ("sft", "grpo", "dpo", "reward", "rejection")
 Device = Literal["auto", "cpu", "cuda"]
 
-DEFAULT_LR: dict[str, float] = {"sft": 2e-5, "grpo": 1e-6}
+DEFAULT_LR: dict[str, float] = {"sft": 2e-5, "grpo": 1e-6, "dpo": 1e-6, "reward": 1e-4, "rejection": 2e-5}
 """TRL's defaults for full weights."""
 LORA_LR_FACTOR = 10.0
 """LoRA's best learning rate is about ten times that of full weights (TRL's guide "LoRA without regret")."""
@@ -31,6 +33,9 @@ class LoraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     alpha: int = 32
     dropout: float = 0.05
     targets: str | tuple[str, ...] = "all-linear"
+    quantize: Literal["nf4", "int8"] | None = None
+    """QLoRA (2305.14314): the frozen base in 4 bits (nf4, double quantisation, bfloat16 arithmetic) or 8; needs a GPU and
+    bitsandbytes. The adapter is merged into the base's full weights, loaded again in bfloat16."""
 
 
 class RewardSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +71,7 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     lr: float | None = None
     """Peak learning rate; None: `DEFAULT_LR`, times `LORA_LR_FACTOR` with LoRA."""
     scheduler: Literal["linear", "constant", "cosine", "constant_with_warmup"] | None = None
-    """None: linear for SFT (transformers' default), constant for GRPO (DAPO 2503.14476)."""
+    """None: constant for GRPO (DAPO 2503.14476), else linear (transformers' default)."""
     warmup_ratio: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -79,11 +84,19 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     rewards: tuple[RewardSpec, ...] = ()
     """GRPO; empty: `verifier` alone."""
+    check_rewards: bool = True
+    """GRPO: before the training, see on answers of the base how often each reward fires; one that never or always fires
+    teaches nothing and is refused."""
     num_generations: int = 8
     max_completion_length: int = 512
     temperature: float = 1.0
     beta: float = 0.0
-    """Weight of the KL term. 0, as in DAPO, saves the reference model; above 0 the stream carries `kl`."""
+    """GRPO: weight of the KL term. 0, as in DAPO, saves the reference model; above 0 the stream carries `kl`. DPO: its beta;
+    0 stands for TRL's 0.1."""
+    dpo_loss: str = "sigmoid"
+    """A loss_type of TRL's DPOConfig: sigmoid, ipo, robust, ..."""
+    keep_a_prompt: int = 2
+    """rejection: at most this many different accepted answers of one prompt, so that easy prompts do not fill the data."""
     epsilon: float = 0.2
     epsilon_high: float | None = None
     """DAPO's clip-higher is 0.28 (2503.14476)."""
@@ -143,6 +156,9 @@ def check_train_spec(spec: TrainSpec) -> None:
         raise UsageError(f"time_limit_s is {spec.time_limit_s}", where="spec", next="Give seconds above 0.")
     if spec.kind == "grpo":
         _check_grpo(spec)
+    if spec.kind == "rejection" and (spec.num_generations < 1 or spec.keep_a_prompt < 1 or spec.temperature <= 0):
+        what = "rejection sampling needs num_generations and keep_a_prompt of at least 1 and a temperature above 0"
+        raise UsageError(what, where="spec", next="Give num_generations 8, keep_a_prompt 2, temperature 1.")
 
 
 def _check_grpo(spec: TrainSpec) -> None:

@@ -122,3 +122,111 @@ def test_a_job_that_died_before_its_first_step_is_a_crash(tmp_path: Path) -> Non
     write(tmp_path, "log.txt", "Traceback (most recent call last):\nKeyError: 'answer'\n")
     (found,) = diagnose_file(tmp_path).findings
     assert (found.kind, found.evidence[-1]) == ("crash", "KeyError: 'answer'")
+
+
+def test_numbers_printed_as_strings_count(tmp_path: Path) -> None:
+    """Newer transformers print their rows so."""
+    rows = [{"loss": "2.5e+00", "grad_norm": "1.2", "learning_rate": "1e-04", "epoch": "0.1"}] * 3
+    text = "".join(f"{row}\n" for row in [*rows, {"loss": "nan", "grad_norm": "nan", "epoch": "0.2"}])
+    (found,) = diagnose_file(write(tmp_path, "console.log", text)).findings
+    assert (found.kind, found.first_step) == ("non_finite", 4)
+
+
+def test_a_traceback_at_the_end_is_a_crash_and_one_that_was_survived_is_not(tmp_path: Path) -> None:
+    trace = "Traceback (most recent call last):\n  File \"a.py\", line 3, in run\nKeyError: 'answer'\n"
+    (found,) = diagnose_file(write(tmp_path, "dead.log", lines(GOOD) + trace)).findings
+    assert (found.kind, found.evidence) == ("crash", ("KeyError: 'answer'",))
+    assert diagnose_file(write(tmp_path, "alive.log", lines(GOOD[:9]) + trace + lines(GOOD[9:]))).verdict == "healthy"
+    (memory,) = diagnose_file(
+        write(tmp_path, "oom.log", lines(GOOD) + trace + "torch.OutOfMemoryError: CUDA out of memory.\n")
+    ).findings
+    assert memory.kind == "out_of_memory"
+
+
+def test_of_a_resumed_training_the_later_rows_count(tmp_path: Path) -> None:
+    broken = [r | {"loss": 50.0 + r["step"]} for r in GOOD[20:]]
+    assert diagnose_file(write(tmp_path, "a.jsonl", lines(GOOD[:20] + broken))).verdict == "failing"
+    found = diagnose_file(write(tmp_path, "b.jsonl", lines(GOOD[:20] + broken + GOOD[15:])))
+    assert (found.verdict, found.steps) == ("healthy", 30)
+
+
+def test_of_two_trainings_in_one_file_the_last_is_diagnosed(tmp_path: Path) -> None:
+    assert diagnose_file(write(tmp_path, "a.jsonl", lines(DEAD + GOOD))).verdict == "healthy"
+
+
+def test_the_plan_is_read_off_a_progress_bar_or_a_linear_schedule(tmp_path: Path) -> None:
+    from core.training.log_files import read_logs
+
+    falling = [{"step": i, "loss": 1.0, "learning_rate": 1e-4 * (1 - i / 200)} for i in range(1, 60)]
+    assert read_logs(write(tmp_path, "a.jsonl", lines(falling)))[0].planned == pytest.approx(200, abs=2)
+    console = "  0%|          | 0/120 [00:00<?, ?it/s]\n" + "".join(
+        f"{ {'loss': 1.0, 'epoch': i / 10} }\n" for i in range(1, 9)
+    )
+    assert read_logs(write(tmp_path, "b.log", console))[0].planned == 120
+
+
+def test_a_trackio_project_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio_db(tmp_path / "my-project.db", DEAD)
+    assert diagnose_file("my-project").verdict == "failing"
+    with pytest.raises(NotFound, match="Trackio project or run"):
+        diagnose_file("no-project")
+
+
+def test_a_run_of_ours_is_diagnosed_from_its_events(tmp_path: Path) -> None:
+    from core import events as e
+    from core.tables import TABLES
+    from store.log import EventLog
+
+    def job(name: str, rows: list[dict]) -> list[e.Payload]:
+        launched = e.JobLaunched(
+            job=name, kind="training", method="grpo", title="", effect_id=name, folder="", planned_steps=12
+        )
+        told = [
+            e.MetricLogged(job=name, step=r["step"], values={k: v for k, v in r.items() if k != "step"}) for r in rows
+        ]
+        return [launched, *told, e.JobFinished(job=name, seconds=1.0)]
+
+    fine = [{"step": i, "reward": 0.2 + i / 30, "frac_reward_zero_std": 0.1, "grad_norm": 1.0} for i in range(1, 13)]
+    with EventLog.create(tmp_path / "run", TABLES) as log:
+        log.append([e.new(payload, actor="host") for payload in job("job-1", fine) + job("job-2", DEAD)])
+    found = diagnose_file(tmp_path / "run")
+    assert found.verdict == "failing"
+    assert [(f.kind, f.job) for f in found.findings if f.severity == "failing"] == [("no_learning_signal", "job-2")]
+
+
+def test_a_job_that_fell_silent_is_stalled(tmp_path: Path) -> None:
+    import os
+    import time
+
+    write(tmp_path, "metrics.jsonl", lines(GOOD))
+    beat = write(tmp_path, "heartbeat", "30 1.0")
+    assert diagnose_file(tmp_path).verdict == "healthy"
+    os.utime(beat, (time.time() - 4000, time.time() - 4000))
+    (found,) = diagnose_file(tmp_path).findings
+    assert (found.kind, found.severity) == ("stalled", "failing")
+
+
+def test_a_long_log_is_read_in_seconds(tmp_path: Path) -> None:
+    """Bounded work, not a timing: the series are thinned, so the rules see at most some hundred values."""
+    from core.training.detectors import Watch
+    from core.training.history import MOST
+
+    watch = Watch("sft", 20_000)
+    for step in range(1, 20_001):
+        watch.feed(step, {"loss": 1.0 + 1.0 / step, "grad_norm": 1.0})
+    assert len(watch.history.get("loss")) < MOST
+    assert watch.findings == [] or all(f.severity == "warning" for f in watch.findings)
+
+
+def test_rows_of_other_writers_are_read_whatever_they_call_themselves(tmp_path: Path) -> None:
+    tagged = [
+        {"type": "train_step", "logs": {k: v for k, v in r.items() if k != "step"}, "step": r["step"]} for r in DEAD
+    ]
+    events = [
+        {"type": "metric_logged", "seq": i, "payload": {"job": "j", "step": r["step"], "values": r, "nonfinite": []}}
+        for i, r in enumerate(DEAD)
+    ]
+    for name, rows in (("tagged.jsonl", tagged), ("events.jsonl", events)):
+        (found,) = diagnose_file(write(tmp_path, name, lines(rows))).findings
+        assert (found.kind, found.first_step) == ("no_learning_signal", 1), name

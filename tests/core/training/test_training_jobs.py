@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
+from core.errors import JobError, UsageError
 from core.evaluation.verify import VerifierSpec
 from core.training.diagnose_file import diagnose_file
 from core.training.spec import LoraSpec, RewardSpec, TrainSpec, write_spec
@@ -31,10 +33,8 @@ def spec_for(lab: Lab, **values: object) -> TrainSpec:
 
 def run_here(folder: Path, spec: TrainSpec) -> Path:
     """Run a job in this process: it spares the imports."""
-    from core.training import grpo, sft
-
     path = write_spec(folder, spec)
-    {"sft": sft, "grpo": grpo}[spec.kind].main(str(path))
+    importlib.import_module(f"core.training.{spec.kind}").main(str(path))
     return folder
 
 
@@ -100,7 +100,7 @@ def test_a_reward_that_never_fires_is_hopeless_at_once(lab: Lab, tmp_path: Path)
     never = tmp_path / "never.py"
     never.write_text("def reward(prompt, completion, answer):\n    return 0.0\n")
     reward = RewardSpec(kind="python", function=f"{never}:reward")
-    spec = spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8)
+    spec = spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8, check_rewards=False)
     (found,) = diagnose_file(run_here(tmp_path / "g", spec)).findings
     assert (found.kind, found.severity, found.first_step, found.hopeless) == ("no_learning_signal", "failing", 1, True)
 
@@ -225,3 +225,76 @@ def test_a_script_of_ones_own_runs_under_the_same_contract(tmp_path: Path) -> No
     job = [sys.executable, "-P", str(ROOT / "intern_tui" / "job.py"), str(tmp_path / "spec.json")]
     done = subprocess.run(job, capture_output=True, text=True, timeout=60, cwd="/")
     assert done.stdout.split() == [str(tmp_path / "spec.json"), str(tmp_path)]
+
+
+def pairs_of(lab: Lab, folder: Path) -> Path:
+    """The lab's sums as pairs: the right answer against one that is off by one."""
+    folder.mkdir()
+    for name in ("train", "dev"):
+        rows = [json.loads(line) for line in (lab.data / f"{name}.jsonl").read_text().splitlines()]
+        lines = [json.dumps(r | {"chosen": r["answer"], "rejected": str(int(r["answer"]) + 1)}) for r in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_dpo_learns_to_prefer_the_better_answer(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(
+        lab, kind="dpo", lr=6e-4, data=str(pairs_of(lab, tmp_path / "pairs")), max_steps=25, eval_samples=20
+    )
+    folder = run_here(tmp_path / "d", spec)
+    assert series(folder, "loss")[0] == pytest.approx(math.log(2), abs=0.02)
+    assert series(folder, "rewards/margins")[0] == pytest.approx(0, abs=1e-3)
+    assert sum(series(folder, "rewards/margins")[-10:]) / 10 > 0.01  # a row alone is noise
+    assert len(series(folder, "dev_score")) >= 2
+    assert (folder / "model" / "model.safetensors").is_file()
+    found = diagnose_file(folder)
+    assert (found.trainer, found.verdict) == ("dpo", "healthy"), found
+
+
+def test_a_reward_model_orders_held_out_pairs(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(
+        lab, kind="reward", lr=3e-3, data=str(pairs_of(lab, tmp_path / "pairs")), max_steps=40, eval_samples=60
+    )
+    folder = run_here(tmp_path / "r", spec)
+    config = json.loads((folder / "model" / "config.json").read_text())
+    assert config["architectures"] == ["Qwen3ForSequenceClassification"]
+    assert series(folder, "loss")[-1] < series(folder, "loss")[0]
+    assert len(series(folder, "dev_score")) >= 2
+
+
+def test_rejection_sampling_keeps_only_what_the_verifier_accepts(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(lab, kind="rejection", num_generations=4, lr=1e-4, keep_a_prompt=1, eval_samples=10)
+    folder = run_here(tmp_path / "x", spec)
+    gold = {r["prompt"]: r["answer"] for r in map(json.loads, (lab.data / "train.jsonl").read_text().splitlines())}
+    kept = [json.loads(line) for line in (folder / "accepted" / "train.jsonl").read_text().splitlines()]
+    assert kept
+    assert all(gold[row["prompt"]] == row["answer"] for row in kept)
+    assert len({row["prompt"] for row in kept}) == len(kept)
+    assert any("wrong" in r["text"] and "accepted" in r["text"] for r in read_stream(folder) if r["kind"] == "note")
+
+
+def test_pairs_without_a_rejected_answer_are_an_error_that_names_the_line(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"line 1.*rejected"):
+        run_here(tmp_path / "d", spec_for(lab, kind="dpo"))
+
+
+def test_qlora_without_a_gpu_says_so(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="QLoRA needs a GPU"):
+        run_here(tmp_path / "q", spec_for(lab, lora=LoraSpec(quantize="nf4"), device="cpu"))
+
+
+@pytest.mark.parametrize(("value", "why"), [("0.0", "never fires"), ("1.0", "always fires")])
+def test_a_reward_that_never_or_always_fires_is_refused_before_the_training(
+    lab: Lab, tmp_path: Path, value: str, why: str
+) -> None:
+    flat = tmp_path / "flat.py"
+    flat.write_text(f"def reward(prompt, completion, answer):\n    return {value}\n")
+    reward = RewardSpec(kind="python", function=f"{flat}:reward")
+    with pytest.raises(JobError, match=why):
+        run_here(tmp_path / "g", spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8))
+
+
+def test_how_often_a_reward_fires_on_the_base_is_noted(lab: Lab, tmp_path: Path) -> None:
+    spec = spec_for(lab, kind="grpo", lr=1e-5, batch_size=32, num_generations=8, max_steps=2)
+    notes = [r["text"] for r in read_stream(run_here(tmp_path / "g", spec)) if r["kind"] == "note"]
+    assert any("rewards on the base: verifier: fires on" in text for text in notes)

@@ -1,0 +1,196 @@
+"""`intern solve`: one PostTrainBench task, unattended, from the first second to the last.
+
+Whatever moment the process is ended at, `final_model/` in the task's folder is whole and no worse than the best model
+measured so far: the base is put there before anything else is done, each better model replaces it in one step, and nothing is
+ever written into it. When a run ends with time left, another one begins with another seed; its models count only where they
+score above the best on the same development samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from core.contract import Contract, brain_for
+from core.errors import InternError
+from core.evaluation import guard as guards
+from core.evaluation.models import check_model
+from core.home import living_host, run_info
+from core.launch import Request, create_run, start_host
+from core.session import last_state
+from core.submission import Submission, base_folder
+from core.tasks import load_task
+
+EARLY_S = 300.0
+"""Ended this long before the limit at the latest: some runners kill exactly at it."""
+EARLY_SHARE = 0.03
+WORTH_S = 1800.0
+"""With less than this left no further round begins (the issue of a run that stops early: 2603.08640)."""
+WORTH_SHARE = 0.05
+POLL_S = 0.5
+FRUITLESS = 3
+"""Rounds in a row that end before half of their time without a gain, after which nothing is worth trying."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How it ended."""
+
+    final_model: str
+    runs: tuple[str, ...]
+    baseline: float | None
+    best: float | None
+    seconds: float
+    reason: str
+    problems: tuple[str, ...]
+
+
+class Solver:
+    """Works on one task folder. `say` takes one line for the log of the agent."""
+
+    def __init__(self, contract: Contract, environment: dict[str, str], say: Callable[[str], None]) -> None:
+        self.contract, self.say = contract, say
+        self.brain, note = brain_for(contract.agent, environment)
+        self.began = time.monotonic()
+        limit = contract.hours * 3600
+        self.limit_s = limit - min(EARLY_S, EARLY_SHARE * limit)
+        self.ending = threading.Event()
+        self.runs: list[Path] = []
+        self.baseline: float | None = None
+        self.best: float | None = None
+        self.note = note
+        self.submission: Submission | None = None
+
+    @property
+    def left_s(self) -> float:
+        return self.limit_s - (time.monotonic() - self.began)
+
+    def solve(self) -> Outcome:
+        """Until the time is over, nothing is worth trying any more, or a signal says so."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._told_to_end)
+        for line in (*self.contract.notes, self.note):
+            if line:
+                self.say(line)
+        folder = Path(self.contract.folder)
+        base = base_folder(self.contract.model)
+        self.submission = Submission(folder / "final_model", base)
+        self.submission.offer(base, why="the base itself, so that there is a model from now on")
+        self.say(f"final_model holds the base after {time.monotonic() - self.began:.0f} s")
+        guard = guards.record(load_task(str(folder)), tempfile.mkdtemp(prefix="evaluation-"))
+        reason = self._rounds(base)
+        with contextlib.suppress(OSError):
+            changes = guards.changed(guard)
+            if changes:
+                guards.restore(guard)
+                self.say("the evaluation was changed and has been put back: " + ", ".join(changes))
+        return Outcome(
+            final_model=str(self.submission.target), runs=tuple(r.name for r in self.runs), baseline=self.baseline,
+            best=self.best, seconds=round(time.monotonic() - self.began, 1), reason=reason,
+            problems=tuple(check_model(str(self.submission.target)).problems),
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------------------------------------------------- rounds
+
+    def _rounds(self, base: Path) -> str:
+        fruitless = seed = 0
+        while not self.ending.is_set():
+            worth = min(WORTH_S, WORTH_SHARE * self.contract.hours * 3600)
+            if self.left_s < max(worth, 20.0):
+                return "the time is over"
+            before, budget, began = self.best, self.left_s, time.monotonic()
+            try:
+                run = self._start(base, seed, budget)
+            except InternError as error:
+                self.say(f"no run could start: {error}")
+                return f"no run could start: {error}"
+            self._follow(run)
+            gained = self.best is not None and (before is None or self.best > before)
+            early = time.monotonic() - began < 0.5 * budget
+            fruitless = fruitless + 1 if early and not (gained and seed) else 0
+            if fruitless >= FRUITLESS:
+                return "nothing is left that seems worth trying"
+            seed += 1
+        return "told to end"
+
+    def _start(self, base: Path, seed: int, budget_s: float) -> Path:
+        contract = self.contract
+        goal = f"Improve {Path(contract.model).name} on {contract.benchmark or 'the benchmark of evaluate.py'}."
+        if self.brain != "playbook":
+            goal += "\nThe rules, word for word:\n" + contract.prompt
+        run = create_run(
+            Request(
+                goal=goal, task=contract.folder, model=str(base), brain=self.brain, hours=budget_s / 3600,
+                autonomy="network", seed=seed, unattended=True,
+            )
+        )  # fmt: skip
+        self.runs.append(run)
+        start_host(run)
+        self.say(f"round {len(self.runs)}: run {run.name}, {budget_s / 60:.0f} minutes, brain {self.brain}")
+        return run
+
+    def _follow(self, run: Path) -> None:
+        """Until the run's host is gone: take over each model it promotes."""
+        told = False
+        seen: tuple[int, int] | None = None
+        while True:
+            alive = living_host(run) is not None
+            seen = self._take(run, seen)
+            if not alive:
+                return
+            if (self.ending.is_set() or self.left_s <= 0) and not told:
+                told = True
+                self._end(run)
+            time.sleep(POLL_S)
+
+    def _take(self, run: Path, seen: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Offer the run's final_model if it is a new one and better than what is there."""
+        model = run / "final_model"
+        try:
+            now = model.stat()
+        except FileNotFoundError:
+            return seen
+        mark = (now.st_ino, now.st_mtime_ns)
+        if mark == seen:
+            return seen
+        baseline, best = _scores(run)
+        if best is None:
+            return seen  # promoted, its score is not in the log yet
+        self.baseline = baseline if self.baseline is None else self.baseline
+        if self.best is not None and best <= self.best:
+            return mark
+        assert self.submission is not None
+        try:
+            self.submission.offer(model, why=f"development score {best:.3f}")
+        except (InternError, OSError) as error:
+            self.say(f"the new model was not taken over ({error}); trying again")
+            return seen  # most likely it was exchanged while it was copied
+        self.best = best
+        self.say(f"final_model: development score {best:.3f} after {(time.monotonic() - self.began) / 60:.1f} minutes")
+        return mark
+
+    def _end(self, run: Path) -> None:
+        host = living_host(run)
+        if host is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(host.pid, signal.SIGTERM)
+
+    def _told_to_end(self, number: int, frame: FrameType | None) -> None:
+        self.ending.set()
+
+
+def _scores(run: Path) -> tuple[float | None, float | None]:
+    """(baseline, best) on development samples."""
+    try:
+        scores = last_state(run).scores
+    except InternError:
+        return run_info(run).summary.baseline, run_info(run).summary.best
+    return scores.baseline, scores.best

@@ -1,0 +1,165 @@
+# pyright: basic
+"""Before a long job: everything that can be wrong is made to go wrong now.
+
+    python -P core/training/preflight.py <folder>/spec.json
+
+Light checks (`check_light`, also used by the host): columns against the method, memory against the machine. Heavy ones, in
+this process: the configuration objects really built against the installed TRL, the chat template against the evaluation's,
+then a smoke test: the recipe itself for two train steps in a folder that is thrown away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import msgspec
+import psutil
+
+from core.errors import InternError, UsageError
+from core.training.memory import GB, Memory, estimate
+from core.training.spec import TrainSpec, check_inputs, read_train_spec, write_spec
+
+COLUMNS = {
+    "sft": (("prompt",), ("answer",)),
+    "grpo": (("prompt",), ("answer",)),
+    "rejection": (("prompt",), ("answer",)),
+    "dpo": (("prompt",), ("chosen", "answer"), ("rejected",)),
+    "reward": (("prompt",), ("chosen", "answer"), ("rejected",)),
+}
+"""What a row must hold, by method; of several names one is enough."""
+
+
+class Light(msgspec.Struct, frozen=True, kw_only=True):
+    """What the light checks found."""
+
+    memory: Memory | None
+    available: int
+    """Bytes of memory the training may take."""
+    notes: tuple[str, ...] = ()
+
+
+def check_light(spec: TrainSpec, gpu_bytes: int | None = None) -> Light:
+    """Raises UsageError for rows that do not suit the method and for a training that cannot fit the memory.
+
+    `gpu_bytes`: free memory of the GPU it will use; None for a CPU.
+    """
+    check_inputs(spec)
+    check_columns(spec)
+    memory = estimate(spec, gpu=gpu_bytes is not None)
+    available = gpu_bytes if gpu_bytes is not None else psutil.virtual_memory().available
+    if memory is None:
+        return Light(memory=None, available=available, notes=("the memory cannot be estimated: no local weights",))
+    if memory.total > 1.5 * available:
+        raise UsageError(
+            f"it needs {memory}, {available / GB:.1f} GB are free",
+            where="memory",
+            next=_smaller(memory),
+        )
+    tight = (f"tight: it needs {memory}, {available / GB:.1f} GB are free",) if memory.total > available else ()
+    return Light(memory=memory, available=available, notes=tight)
+
+
+def _smaller(memory: Memory) -> str:
+    largest = next(iter(memory.terms))
+    return {
+        "optimiser (AdamW)": "Train an adapter (lora), or a smaller model.",
+        "gradients": "Train an adapter (lora), or a smaller model.",
+        "weights": "Quantise the base (lora.quantize), or take a smaller model.",
+        "reference model": "Train an adapter: it needs no second copy of the model.",
+    }.get(largest, "Use a smaller batch_size with more grad_accum, shorter rows, or gradient_checkpointing.")
+
+
+def check_columns(spec: TrainSpec, rows: int = 50) -> None:
+    """Raises UsageError naming the missing column and its line."""
+    path = Path(spec.data) / "train.jsonl"
+    with path.open("rb") as lines:
+        for number, line in zip(range(1, rows + 1), lines, strict=False):
+            if not line.strip():
+                continue
+            try:
+                row: Any = json.loads(line)
+            except ValueError as error:
+                raise UsageError(
+                    f"line {number} is no JSON: {error}", where=str(path), next="Prepare it again."
+                ) from error
+            for names in COLUMNS[spec.kind]:
+                if not any(isinstance(row.get(name), str) and row[name] for name in names):
+                    what = (
+                        f"line {number} has no {' or '.join(names)}, which {spec.kind} needs (it has {', '.join(row)})"
+                    )
+                    raise UsageError(what, where=str(path), next="Prepare the data in the format of the method.")
+
+
+def check_heavy(spec: TrainSpec, folder: Path) -> list[str]:
+    """Build TRL's configuration, compare templates, run two train steps. Returns what was seen."""
+    seen: list[str] = []
+    recipe = importlib.import_module(f"core.training.{spec.kind}")
+    steps = min(spec.max_steps, 2)
+    small = msgspec.structs.replace(
+        spec, max_steps=steps, eval_samples=min(spec.eval_samples, 8), eval_every=0, output=str(folder / "model"),
+        save_every=None, trackio_project=None, time_limit_s=None,
+    )  # fmt: skip
+    seen.append(compare_templates(spec))
+    recipe.main(str(write_spec(folder, small)))
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    times = [r["values"]["step_time"] for r in rows if r["kind"] == "metric" and "step_time" in r["values"]]
+    if times:
+        whole = times[-1] * spec.max_steps
+        seen.append(f"{times[-1]:.3g} s a train step: {spec.max_steps} steps take about {whole / 60:.1f} minutes")
+        if spec.time_limit_s and whole > spec.time_limit_s:
+            raise UsageError(
+                f"{spec.max_steps} steps take about {whole:.0f} s, the limit is {spec.time_limit_s:.0f} s",
+                where="time", next=f"Plan at most {int(spec.time_limit_s / times[-1])} steps.",
+            )  # fmt: skip
+    return seen
+
+
+def compare_templates(spec: TrainSpec) -> str:
+    """The template of the training is the evaluation's by construction; the tokenizer's own may be another one."""
+    path = spec.prompting.template_path
+    own = Path(spec.model).expanduser() / "chat_template.jinja"
+    if spec.prompting.format == "text":
+        return "prompts are plain text"
+    if not path or not own.is_file():
+        return "the tokenizer's own chat template is used"
+    same = Path(path).read_bytes() == own.read_bytes()
+    return (
+        "the evaluation's template is the tokenizer's own"
+        if same
+        else f"the evaluation's template ({path}) replaces the tokenizer's own"
+    )
+
+
+def main(spec_path: str) -> None:
+    """All checks of the spec at `spec_path`, a line each; raises what is wrong."""
+    spec = read_train_spec(spec_path)
+    light = check_light(spec, _gpu_bytes())
+    for line in (str(light.memory or ""), *light.notes):
+        if line:
+            print(line)
+    with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
+        for line in check_heavy(spec, Path(folder)):
+            print(line)
+    print("ready")
+
+
+def _gpu_bytes() -> int | None:
+    import torch
+
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except InternError as error:
+        print(f"not ready: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
