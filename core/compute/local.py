@@ -77,6 +77,9 @@ class LocalCompute:
             with (folder / "launch.json").open("xb") as file:
                 file.write(msgspec.json.encode(launch))
         except FileExistsError as error:
+            known = self.find_by_effect(spec.effect_id)
+            if known is not None:  # somebody submitted the same effect while we looked
+                return known
             raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
         supervisor = subprocess.Popen(
             [self.python, "-P", str(_ROOT / "intern_tui" / "supervisor.py"), str(folder)],
@@ -123,6 +126,7 @@ class LocalCompute:
 
     def cancel(self, job: str, grace_s: float = 10.0) -> JobStatus:
         """Ask the job to stop (it saves its model); SIGTERM after `grace_s`, then SIGKILL. Blocks until it is over."""
+        self.inspect(job)  # says so where there is no such job
         folder = self._folder(job)
         (folder / "cancel").touch()
         (folder / "control").write_text("stop\n", encoding="utf-8")
