@@ -23,7 +23,8 @@ from core.agent.control import Control
 from core.agent.desk import Desk, Settings
 from core.agent.loop import research
 from core.clock import Clock
-from core.compute.local import LocalCompute
+from core.compute.choice import open_compute
+from core.compute.confinement import probe
 from core.compute.telemetry import GpuSample, Telemetry
 from core.errors import InternError, Refused
 from core.evaluation import guard as guards
@@ -139,6 +140,9 @@ class _Host:
 
     def _begin(self) -> None:
         state, journal = self.journal.state, self.journal
+        sandbox = probe()
+        if state.sandbox != sandbox.level:
+            journal.emit(e.SandboxProbed(level=sandbox.level, reason=sandbox.reason))
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
@@ -245,7 +249,7 @@ def _desk(folder: Path, journal: Journal, state: RunState, used_s: float) -> Des
         task=task,
         card=card,
         journal=journal,
-        compute=LocalCompute(folder / "jobs"),
+        compute=open_compute(state.compute or "local", folder / "jobs", run=state.run, task=Path(task.path)),
         literature=Literature(cache_dir()),
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 POLL_S = 0.1
+BEAT_S = 2.0
+"""How often the supervisor of a scheduler's job says that it lives: the file is the truth where the scheduler's is not."""
 STOP_GRACE_S = 20.0
 """After the time limit: seconds for the job to end by itself (it saves its model) before SIGTERM."""
 TERM_GRACE_S = 5.0
@@ -129,7 +131,11 @@ def wait(folder: Path, child: subprocess.Popen[bytes], launch: dict[str, Any], b
         else []
     )
     ours = None
+    beat = 0.0
     while True:
+        if (folder / "claim").exists() and time.monotonic() - beat > BEAT_S:
+            beat = time.monotonic()
+            (folder / "beat").touch()
         try:
             child.wait(timeout=POLL_S)
             return ours
@@ -139,7 +145,9 @@ def wait(folder: Path, child: subprocess.Popen[bytes], launch: dict[str, Any], b
             ours = why_asked(folder)
             (folder / "control").write_text("stop\n")
             now = time.time() - began
-            steps = [(now + STOP_GRACE_S, signal.SIGTERM), (now + STOP_GRACE_S + TERM_GRACE_S, signal.SIGKILL)]
+            cancelled = (folder / "cancel").exists()  # then it was asked before
+            grace, last = (0.0, 2.0) if cancelled else (STOP_GRACE_S, TERM_GRACE_S)
+            steps = [(now + grace, signal.SIGTERM), (now + grace + last, signal.SIGKILL)]
         if steps and time.time() - began > float(steps[0][0] or 0):
             _, action = steps.pop(0)
             ours = ours or "time_limit"

@@ -29,6 +29,9 @@ SETTLE_S = 10.0
 RETRY_S = 2.0
 """A scheduler that does not answer is asked again after this."""
 
+BEAT_S = 20.0
+"""A supervisor touches its heartbeat every two seconds; one that is older is a dead one."""
+
 ANSWER_S = 0.5
 """A scheduler's word is used that long: watchers look five times a second, squeue is not made for that."""
 
@@ -63,8 +66,8 @@ class Engine(Protocol):
         """The scheduler's name of the job of an effect id: for a submission whose answer was lost."""
         ...
 
-    def word(self, handle: str, folder: Path) -> Word:
-        """What it says of the job now."""
+    def word(self, handle: str, launch: Launch) -> Word:
+        """What it says of the job now. Ids are used again after a lost state: the effect id must fit too."""
         ...
 
     def stop(self, handle: str, folder: Path) -> None:
@@ -139,7 +142,7 @@ class ClusterCompute:
             if handle is None:
                 handle = self._hand_over(spec or _no_spec(folder), launch)
             self.engine.pull(handle.name, folder)
-            word = self._word(handle.name, folder)
+            word = self._word(handle.name, launch)
         except Unreachable as error:
             self._heard_nothing(error)
             return self._status(launch, folder, "unknown", handle, reason=self._silence)
@@ -216,10 +219,10 @@ class ClusterCompute:
             write_json(folder / "handle.json", handle)
             return handle
 
-    def _word(self, handle: str, folder: Path) -> Word:
+    def _word(self, handle: str, launch: Launch) -> Word:
         asked, word = self._words.get(handle, (-ANSWER_S, None))
         if word is None or time.monotonic() - asked >= ANSWER_S:
-            word = self.engine.word(handle, folder)
+            word = self.engine.word(handle, launch)
             self._words[handle] = (time.monotonic(), word)
         return word
 
@@ -230,13 +233,26 @@ class ClusterCompute:
         end = read(folder / "exit.json", JobExit)  # it may have come while we asked
         if end is not None:
             return self._status(launch, folder, _ended(end), handle, end=end)
+        asked = (folder / "cancel").exists()
+        if _beats(folder, BEAT_S / 4 if asked else BEAT_S):
+            return self._status(
+                launch, folder, "running", handle, reason=f"{word.says or 'forgotten'}, but its heartbeat goes on"
+            )
         marker = folder / "over"
         if not marker.exists():
             marker.touch()
-        if time.time() - marker.stat().st_mtime < SETTLE_S:
+        if time.time() - marker.stat().st_mtime < (SETTLE_S / 4 if asked else SETTLE_S):
             return self._status(launch, folder, "unknown", handle, reason=f"{word.says}; its exit.json is not here yet")
-        if (folder / "cancel").exists():
+        if asked:
             return self._end(launch, folder, handle, JobExit(reason="cancelled"))
+        if word.state == "gone" and not (folder / "claim").exists():
+            # Accepted and forgotten before it began (a controller that lost its state). Handing it over again is safe:
+            # should both turn up after all, the first to claim the folder runs and the other ends at once.
+            (folder / "handle.json").unlink(missing_ok=True)
+            marker.unlink(missing_ok=True)
+            return self._status(
+                launch, folder, "unknown", None, reason=f"{self.engine.name} forgot it; handed over again"
+            )
         if word.exit is not None:
             return self._end(launch, folder, handle, word.exit)
         says = word.says or f"{self.engine.name} has no record of it"
@@ -275,6 +291,17 @@ def read(path: Path, kind: type[T]) -> T | None:
         return None
     except msgspec.DecodeError as error:
         raise JobError(f"a damaged file: {error}", where=str(path), next="Look at the job's folder.") from error
+
+
+def _beats(folder: Path, within_s: float) -> bool:
+    """Whether the job's supervisor lives, by the clock of the file system on which both files lie."""
+    try:
+        beat = (folder / "beat").stat().st_mtime
+    except FileNotFoundError:
+        return False
+    now = folder / "now"
+    now.touch()
+    return now.stat().st_mtime - beat < within_s
 
 
 def same_effect(found: JobStatus | None, folder: Path, error: FileExistsError) -> JobStatus:

@@ -37,7 +37,8 @@ class RayEngine:
     def start(self, spec: JobSpec, launch: Launch) -> str:
         """Submit; a submission id that Ray knows already is the same job."""
         name = submission_id(spec.effect_id)
-        command = shlex.join([self.python, "-P", str(SUPERVISOR), spec.folder, name])
+        # The claim names this execution, not the submission: after a lost head the same id may be submitted anew.
+        command = shlex.join([self.python, "-P", str(SUPERVISOR), spec.folder]) + " ray-$$-$(date +%s%N)"
         body: dict[str, Any] = {
             "entrypoint": f"exec {command}",
             "submission_id": name,
@@ -82,7 +83,7 @@ class RayEngine:
         name = submission_id(effect_id)
         return name if self._info(name) is not None else None
 
-    def word(self, handle: str, folder: Path) -> Word:
+    def word(self, handle: str, launch: Launch) -> Word:
         """What Ray says. FAILED without an exit file of ours is no end that is known: its word can be wrong."""
         info = self._info(handle)
         if info is None:

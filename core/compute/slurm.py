@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,7 +21,8 @@ from core.compute.clustered import Word
 from core.compute.launcher import SUPERVISOR
 from core.compute.local import Launch
 from core.compute.spec import JobExit, JobSpec
-from core.errors import JobError, NotFound, Unreachable
+from core.errors import JobError, NotFound, Unreachable, UsageError
+from core.home import home
 
 WARN_S = 120
 """Seconds before the time limit at which the job is told to save and stop."""
@@ -36,7 +39,7 @@ _NO_ANSWER = (
 )  # fmt: skip
 
 
-class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True):
+class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How this site wants its jobs: `[slurm]` of task.toml or of INTERN_HOME/slurm.toml."""
 
     partition: str = ""
@@ -53,6 +56,22 @@ class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Shell lines before the job: module load, source .../activate."""
     extra: tuple[str, ...] = ()
     """Further options of sbatch."""
+
+
+def read_profile(task: Path | None = None, partition: str = "") -> SlurmProfile:
+    """INTERN_HOME/slurm.toml, overlaid by the table [slurm] of the task's task.toml. Raises UsageError where one is wrong."""
+    fields: dict[str, Any] = {"partition": partition} if partition else {}
+    for path, table in ((home() / "slurm.toml", ""), (task / "task.toml" if task else None, "slurm")):
+        if path is None or not path.is_file():
+            continue
+        try:
+            read = tomllib.loads(path.read_text(encoding="utf-8"))
+            found = read.get(table, {}) if table else read
+            msgspec.convert(found, SlurmProfile, strict=True)
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise UsageError(f"a Slurm profile that cannot be used: {error}", where=str(path), next="See docs/deployment.md") from error
+        fields = found | fields
+    return msgspec.convert(fields, SlurmProfile)
 
 
 class SlurmEngine:
@@ -121,16 +140,21 @@ class SlurmEngine:
                 return handle
         return None
 
-    def word(self, handle: str, folder: Path) -> Word:
+    def word(self, handle: str, launch: Launch) -> Word:
         """squeue while it lives, scontrol for some minutes after; then Slurm has forgotten it."""
         try:
             shown = self._run("scontrol", "--oneliner", "show", "job", handle)
         except JobError:  # Invalid job id specified
             return Word(state="gone")
         fields = {name: value for name, _, value in (part.partition("=") for part in shown.split())}
+        comment = fields.get("Comment", "")
+        if not comment or not launch.effect_id.startswith(comment):
+            return Word(state="gone", says=f"job {handle} is another one now")
         state, reason = fields.get("JobState", ""), fields.get("Reason", "None")
         says = state if reason in ("None", "") else f"{state} ({reason})"
         if state in _WAITING:
+            if reason == "launch_failed_requeued_held":  # a node refused it once; Slurm then holds it for ever
+                self._run("scontrol", "release", handle, allow=("Job is pending", "already"))
             return Word(state="queued", says=says)
         if state in _RUNNING:
             return Word(state="running", says=says)

@@ -100,7 +100,6 @@ class Slurm:
 SlurmctldHost=localhost(127.0.0.1)
 AuthType=auth/munge
 AuthInfo=socket={self.folder}/munge/socket
-CryptoType=crypto/munge
 CredType=cred/munge
 SlurmUser=root
 SlurmdUser=root
@@ -122,11 +121,12 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobRequeue=1
 KillWait=30
+MessageTimeout=5
 MpiDefault=none
 SlurmdParameters=config_overrides
 NodeName=localhost NodeAddr=127.0.0.1 CPUs={self.cpus} Sockets={self.cpus} CoresPerSocket=1 ThreadsPerCore=1 State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
-""".replace("CryptoType=crypto/munge\n", "")
+"""
         )
 
 

@@ -29,7 +29,7 @@ class Place:
 
     def spec(self, code: str, job: str = "job-1", **more: object) -> JobSpec:
         """A job that runs `code` in its folder, with `say(step)`, `asked()` and `save(step)` at hand."""
-        values = {"effect_id": f"effect-{self.name}-{self.folder.name}-{job}", "slots": 1} | more
+        values = {"effect_id": f"{self.name}-{self.folder.parent.name}:{job}", "slots": 1} | more
         argv = (sys.executable, "-c", textwrap.dedent(PRELUDE) + textwrap.dedent(code))
         return JobSpec(job=job, kind="script", folder=str(self.folder / job), argv=argv, env=self.env, **values)  # type: ignore[arg-type]
 
