@@ -54,7 +54,9 @@ def check_choice(text: str) -> Choice:
     return choice
 
 
-def open_compute(text: str, jobs_folder: Path, *, run: str, machine: Machine | None = None, task: Path | None = None) -> Compute:
+def open_compute(
+    text: str, jobs_folder: Path, *, run: str, machine: Machine | None = None, task: Path | None = None
+) -> Compute:
     """The backend of a run. Nothing is asked of a scheduler yet. `task`: the task's folder, for its [slurm] profile."""
     choice = parse_choice(text)
     if choice.kind == "local":
@@ -67,6 +69,6 @@ def open_compute(text: str, jobs_folder: Path, *, run: str, machine: Machine | N
         from core.compute.ray_jobs import RayEngine
 
         return ClusterCompute(jobs_folder, RayEngine(choice.detail, python=sys.executable))
-    from core.compute.hub_jobs import HubEngine, token_of
+    from core.compute.hub_jobs import HubCompute, HubEngine, token_of
 
-    return ClusterCompute(jobs_folder, HubEngine(token=token_of(), flavor=choice.detail, run=run))
+    return HubCompute(jobs_folder, HubEngine(token=token_of(), flavor=choice.detail, run=run))

@@ -142,6 +142,9 @@ class ClusterCompute:
             if handle is None:
                 handle = self._hand_over(spec or _no_spec(folder), launch)
             self.engine.pull(handle.name, folder)
+            end = read(folder / "exit.json", JobExit)
+            if end is not None:  # it has just come
+                return self._status(launch, folder, _ended(end), handle, end=end)
             word = self._word(handle.name, launch)
         except Unreachable as error:
             self._heard_nothing(error)

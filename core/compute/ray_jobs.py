@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from core.compute.clustered import Word
@@ -32,7 +32,7 @@ class RayEngine:
     def __init__(self, address: str, *, python: str) -> None:
         self.url = dashboard_url(address)
         self.python = python
-        self._client = httpx.Client(base_url=self.url, timeout=ANSWER_S)
+        self._client = httpx2.Client(base_url=self.url, timeout=ANSWER_S)
 
     def start(self, spec: JobSpec, launch: Launch) -> str:
         """Submit; a submission id that Ray knows already is the same job."""
@@ -120,10 +120,10 @@ class RayEngine:
             raise Unreachable(f"Ray answers {answer.status_code}: {_last_line(answer.text)}", where=self.url)
         return msgspec.json.decode(answer.content, type=_Info)
 
-    def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
         try:
             answer = self._client.request(method, path, **more)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise Unreachable(f"Ray does not answer: {error}", where=self.url, next="intern doctor --compute ray://HOST:8265") from error  # fmt: skip
         if answer.status_code in (502, 503, 504):
             raise Unreachable(f"Ray answers {answer.status_code}", where=self.url, next="Ask again")

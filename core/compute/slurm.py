@@ -69,7 +69,9 @@ def read_profile(task: Path | None = None, partition: str = "") -> SlurmProfile:
             found = read.get(table, {}) if table else read
             msgspec.convert(found, SlurmProfile, strict=True)
         except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise UsageError(f"a Slurm profile that cannot be used: {error}", where=str(path), next="See docs/deployment.md") from error
+            raise UsageError(
+                f"a Slurm profile that cannot be used: {error}", where=str(path), next="See docs/deployment.md"
+            ) from error
         fields = found | fields
     return msgspec.convert(fields, SlurmProfile)
 

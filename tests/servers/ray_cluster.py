@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 START_S = 90.0
@@ -61,9 +61,9 @@ class RayCluster:
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             try:
-                if httpx.get(f"http://127.0.0.1:{self.port}/api/jobs/", timeout=2).status_code == 200:
+                if httpx2.get(f"http://127.0.0.1:{self.port}/api/jobs/", timeout=2).status_code == 200:
                     break
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 time.sleep(0.2)
         else:
             self.kill()

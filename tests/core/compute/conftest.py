@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.compute.clustered import ClusterCompute
+from core.compute.hub_jobs import HubCompute, HubEngine
 from core.compute.local import LocalCompute
 from core.compute.queued import QueuedLocal
 from core.compute.ray_jobs import RayEngine
@@ -18,6 +19,7 @@ from core.compute.slurm import SlurmEngine
 from tests.core.compute.places import Place
 from tests.servers import ray_cluster
 from tests.servers import slurm as slurm_server
+from tests.servers.hub_jobs import HubJobs
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +58,37 @@ def ray_place(cluster: ray_cluster.RayCluster, jobs: Path) -> Place:
     return Place("ray", jobs, lambda: ClusterCompute(jobs, RayEngine(cluster.address, python=sys.executable)), slow=4)
 
 
-@pytest.fixture(params=["local", "queued", "slurm", pytest.param("ray", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def hub_place(hub: HubJobs, jobs: Path) -> Place:
+    @contextmanager
+    def cut_off() -> Generator[None]:
+        hub.gone = True
+        try:
+            yield
+        finally:
+            hub.gone = False
+
+    def connect() -> HubCompute:
+        return HubCompute(jobs, HubEngine(token="hf_loopback", endpoint=hub.url, run="test", poll_s=0.3))
+
+    return Place("hf-jobs", jobs, connect, cut_off, slow=2)
+
+
+@pytest.fixture(params=["local", "queued", "slurm", "hf-jobs", pytest.param("ray", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Place]:
     jobs = tmp_path / "jobs"
     jobs.mkdir()
     if request.param == "local":
-        return Place("local", jobs, lambda: LocalCompute(jobs))
+        yield Place("local", jobs, lambda: LocalCompute(jobs))
+        return
     if request.param == "queued":
         queue = tmp_path / "queue"
-        return Place("queued", jobs, lambda: QueuedLocal(jobs, queue, lambda: Capacity(cpus=4)))
+        yield Place("queued", jobs, lambda: QueuedLocal(jobs, queue, lambda: Capacity(cpus=4)))
+        return
+    if request.param == "hf-jobs":
+        with HubJobs() as hub:
+            yield hub_place(hub, jobs)
+        return
     if request.param == "slurm":
-        return slurm_place(request.getfixturevalue("slurm"), jobs)
-    return ray_place(request.getfixturevalue("ray"), jobs)
+        yield slurm_place(request.getfixturevalue("slurm"), jobs)
+        return
+    yield ray_place(request.getfixturevalue("ray"), jobs)
