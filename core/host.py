@@ -272,7 +272,7 @@ def _gpu(s: GpuSample) -> e.GpuSampled:
     return e.GpuSampled(
         index=s.index, name=s.name, source=s.source, util=s.utilisation, memory_used=s.memory_used_bytes,
         memory_total=s.memory_total_bytes, power_w=s.power_w, temperature_c=s.temperature_c, own_memory=s.own_memory_bytes,
-        note=s.note,
+        others=s.others, note=s.note,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import msgspec
 from core import events as e
 from core.compute.protocol import Compute
 from core.compute.spec import OPEN, JobStatus
+from core.compute.usage import charge
 from core.compute.watch import MetricTail
 from core.journal import Journal
 from core.state import Job
@@ -138,6 +139,9 @@ class JobWatcher:
 
     def _end(self, watched: Watched, status: JobStatus) -> None:
         seconds = status.exit.seconds if status.exit else 0.0
+        usd, what = charge(watched.folder, seconds)
+        if usd:
+            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
         log_tail = self._log_tail(watched)
         if watched.training and status.state != "cancelled":
             exit_code = status.exit.exit_code if status.exit else None

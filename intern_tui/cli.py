@@ -54,7 +54,9 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
     p.add_argument("--usd", type=float, default=0.0, help="dollars it may spend")
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
-    p.add_argument("--compute", default="local", help="where jobs run")
+    p.add_argument(
+        "--compute", default="local", help="where jobs run: local, slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]"
+    )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--unattended", action="store_true", help="nobody is there to ask")
     p.add_argument("--detach", action="store_true", help="print the id and return")
@@ -140,6 +142,10 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", metavar="FILE", help="write the results here too")
     p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
     p.add_argument("--json", action="store_true")
+    p.add_argument("--compute", help="look at a place of execution instead: slurm, ray://HOST:8265, hf-jobs, local")
+    p.add_argument(
+        "--escape", action="store_true", help="try to get out of the sandbox in every known way, at each level"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -95,7 +95,11 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
 
     dies = os.environ.get("INTERN_DIES_WITH_SUPERVISOR") == "1"
 
+    scheduled = (folder / "claim").exists()
+
     def confine() -> None:
+        if scheduled:  # Slurm sends SIGTERM to every process of a job: ours alone turns it into a wish to save
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if dies:  # schedulers that kill only what they started (Ray) would leave the job behind
             import ctypes
 
@@ -114,7 +118,7 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=confine if limit or dies else None,
+            preexec_fn=confine if limit or dies or scheduled else None,
         )
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core.agent.spend import admit_spending
 from core.clock import Clock
-from core.compute.protocol import Compute
+from core.compute.protocol import Compute, Priced
 from core.compute.spec import JobSpec
 from core.errors import JobError, ToolError
 from core.evaluation.prompting import Prompting
@@ -210,17 +211,18 @@ class Desk:
         folder.mkdir(parents=True, exist_ok=True)
         body = msgspec.to_builtins(spec)
         (folder / "spec.json").write_bytes(msgspec.json.format(msgspec.json.encode(body)))
-        status = self.compute.submit(
-            JobSpec(
-                job=job,
-                kind=str(body["kind"]),
-                effect_id=effect,
-                folder=str(folder),
-                slots=threads,
-                time_limit_s=time_limit_s,
-                gpus=self.gpus_for(str(body["kind"]), config),
-            )
+        job_spec = JobSpec(
+            job=job,
+            kind=str(body["kind"]),
+            effect_id=effect,
+            folder=str(folder),
+            slots=threads,
+            time_limit_s=time_limit_s,
+            gpus=self.gpus_for(str(body["kind"]), config),
         )
+        if isinstance(self.compute, Priced):
+            admit_spending(self, job_spec, self.compute.quote(job_spec))
+        status = self.compute.submit(job_spec)
         self.emit(
             e.JobLaunched(
                 job=job,

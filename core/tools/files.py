@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from pathlib import Path
 
 from core.agent.desk import Desk
+from core.compute.confinement import Confinement, Limits, environment, probe
+from core.compute.confinement import command as confine
 from core.errors import ToolError
 from core.tools.toolbox import integer, number, text, tool
 
@@ -102,27 +102,34 @@ def edit_file(desk: Desk, path: str, old: str, new: str) -> object:
     tier="workspace",
 )
 def run_command(desk: Desk, command: str, seconds: float | None = None) -> object:
-    """Run a command in the workspace with a time limit. Not contained beyond that: it runs as you."""
-    limit = min(seconds or 60.0, max(1.0, desk.clock.work_left_s))
-    environment = {
-        k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
-    }
-    process = subprocess.Popen(
-        ["bash", "-c", command], cwd=desk.folder / "workspace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+    """Run a command in the workspace, confined: no home, no token, no network, limited time, memory, disk, processes."""
+    workspace = desk.folder / "workspace"
+    held = Confinement(
+        workspace=str(workspace),
+        readable=(*_task_files(desk), *_models(desk)),
+        limits=Limits(seconds=min(seconds or 60.0, max(1.0, desk.clock.work_left_s))),
+    )
+    sandbox = probe()
+    done = subprocess.run(
+        confine(["bash", "-c", command], held, sandbox.level), cwd=workspace, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, env=environment(held), check=False,
     )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        return {
-            "exit_code": None,
-            "note": f"killed after {limit:.0f} s",
-            "untrusted_source": "command",
-            "content": _tail(output),
-        }
-    return {"exit_code": process.returncode, "untrusted_source": "command", "content": _tail(output)}
+    return {
+        "exit_code": done.returncode, "sandbox": sandbox.level, "untrusted_source": "command", "content": _tail(done.stdout),
+    }  # fmt: skip
+
+
+def _task_files(desk: Desk) -> list[str]:
+    """What stands in the task's folder, without what holds evaluation samples."""
+    hidden = [Path(p) for p in desk.task.eval_text_files]
+    entries = Path(desk.task.path).resolve().iterdir()
+    return [str(p) for p in entries if not any(h == p or h.is_relative_to(p) for h in hidden)]
+
+
+def _models(desk: Desk) -> list[str]:
+    """Folders of the base model and of the checkpoints, to be looked at."""
+    found = [desk.card.path, *(job.checkpoint for job in desk.state.jobs.values() if job.checkpoint)]
+    return [p for p in found if Path(p).is_dir()]
 
 
 def _tail(output: bytes) -> str:
