@@ -146,7 +146,7 @@ def _slurm(choice: Choice) -> list[Check]:
         ["sinfo", "--noheader", "--format=%P %D %T %G"], capture_output=True, text=True, timeout=30, check=False
     )
     answered = nodes.returncode == 0
-    shown = "; ".join(nodes.stdout.split("\n")[:4]).strip("; ") if answered else nodes.stderr.strip()[:200]
+    shown = "; ".join(nodes.stdout.split("\n")[:4]).strip("; ") if answered else " ".join(nodes.stderr.split())[:200]
     checks = [Check(name="slurm", ok=answered, found=shown, fix="is slurmctld up? scontrol ping")]
     return [*checks, _trial(SlurmEngine(profile, python=sys.executable))] if answered else checks
 
