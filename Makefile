@@ -34,6 +34,7 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.store_bench
+	$(BIN)/python -m tests.benchmarks.compute_bench
 	$(BIN)/intern bench
 
 clean:

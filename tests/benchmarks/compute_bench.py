@@ -36,7 +36,7 @@ def tickets(n: int) -> list[Ticket]:
             urgent=i % 7 == 0,
             owner_pid=pid,
             owner_start=start,
-        )  # fmt: skip
+        )
         for i in range(n)
     ]
 
