@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.ui_bench
 	$(BIN)/python -m tests.benchmarks.detectors_bench
 	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
+	$(BIN)/python -m tests.benchmarks.compute_bench
 	$(BIN)/intern bench
 
 clean:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
 import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import msgspec
 
-from core.compute.telemetry import Telemetry
-from core.home import home
+from core.compute.check import Check, check_compute, check_machine
+from core.compute.choice import parse_choice
+from core.errors import InternError
+from core.home import home, socket_path
 from core.launch import MIN_FREE_BYTES, versions
 
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    ok: bool
-    found: str
-    fix: str = ""
-    needed: bool = True
-    """Whether a local run is impossible without it."""
+HUB = "https://huggingface.co"
+ANSWER_S = 4.0
+CLOCK_S = 30.0
+"""A clock that is further off makes tokens and certificates fail."""
 
 
-def examine() -> list[Check]:
-    """All checks, the needed ones first."""
-    return [_python(), _training(), _disk(), _device(), _sandbox(), _token()]
+def examine(compute: str | None = None) -> list[Check]:
+    """All checks, the needed ones first; with `compute` those of that place of execution instead."""
+    if compute:
+        return check_compute(parse_choice(compute))
+    return [_python(), _training(), _disk(), _sockets(), *check_machine(), *_hub(), _lingering()]
 
 
 def examine_brain(name: str) -> Check:
@@ -95,29 +100,114 @@ def _disk() -> Check:
     )
 
 
-def _device() -> Check:
-    telemetry = Telemetry()
-    samples = telemetry.sample()
-    gpus = [s for s in samples if s.source != "psutil"]
-    telemetry.close()
-    if gpus:
-        return Check(name="gpu", ok=True, found=", ".join(s.name for s in gpus), needed=False)
-    return Check(name="gpu", ok=False, found=telemetry.reason or "none", fix="jobs run on the CPU", needed=False)
-
-
-def _sandbox() -> Check:
-    bwrap = shutil.which("bwrap")
+def _sockets() -> Check:
+    """A Unix socket where a run's host would listen: network file systems and long paths often cannot."""
+    try:
+        with tempfile.TemporaryDirectory(dir=next(p for p in (home(), *home().parents) if p.exists())) as folder:
+            path = socket_path(Path(folder))
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.bind(str(path))
+            path.unlink()
+    except (OSError, InternError) as error:
+        return Check(name="sockets", ok=False, found=str(error), fix="set XDG_RUNTIME_DIR to a local folder of yours")
     return Check(
-        name="sandbox", ok=bool(bwrap), found=bwrap or "none", fix="commands of an LLM brain run as you", needed=False
+        name="sockets", ok=True, found=f"a host can listen in {path.parent if path.parent != Path(folder) else home()}"
     )
 
 
-def _token() -> Check:
-    has = bool(os.environ.get("HF_TOKEN"))
-    return Check(
-        name="hub token",
-        ok=has,
-        found="HF_TOKEN is set" if has else "none",
-        fix="set HF_TOKEN for hf: brains and gated data",
-        needed=False,
+def _hub() -> list[Check]:
+    """The Hub, what the token may do, and the clock against the Hub's."""
+    endpoint = os.environ.get("HF_ENDPOINT", HUB)
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return [
+            _token(None),
+            Check(name="hub", ok=False, found="HF_HUB_OFFLINE is set", fix="unset it to use the Hub", needed=False),
+        ]
+    import httpx2
+
+    token = _token_here()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        answer = httpx2.get(f"{endpoint}/api/whoami-v2", headers=headers, timeout=ANSWER_S)
+    except httpx2.HTTPError as error:
+        why = f"{endpoint} does not answer: {error}"
+        return [_token(None), Check(name="hub", ok=False, found=why, fix="check network and proxy; runs on local data need no Hub", needed=False)]  # fmt: skip
+    return [_token(answer.json() if token and answer.status_code == 200 else {} if token else None), Check(name="hub", ok=True, found=endpoint), _clock(answer.headers.get("date"))]  # fmt: skip
+
+
+def _token_here() -> str | None:
+    from huggingface_hub import get_token
+
+    return os.environ.get("HF_TOKEN") or get_token()
+
+
+def _token(who: dict[str, object] | None) -> Check:
+    """`who`: what the Hub says of it; {} where it refused, None where it could not be asked or there is none."""
+    fix = "set HF_TOKEN, or hf auth login: for hf: brains, gated data and hf-jobs"
+    if _token_here() is None:
+        return Check(name="hub token", ok=False, found="none", fix=fix, needed=False)
+    if who is None:
+        return Check(name="hub token", ok=True, found="set, not checked", needed=False)
+    if not who:
+        return Check(name="hub token", ok=False, found="the Hub does not accept it", fix="make a new one: https://huggingface.co/settings/tokens", needed=False)  # fmt: skip
+    scope = _scope(who)
+    return Check(name="hub token", ok=True, found=f"of {who.get('name')}, {scope}", needed=False)
+
+
+def _scope(who: dict[str, object]) -> str:
+    try:
+        role = msgspec.convert(who, _Who, strict=False).auth.accessToken.role
+    except msgspec.ValidationError:
+        role = ""
+    known = {"read": "may read", "write": "may read and write", "fineGrained": "with chosen scopes"}
+    return known.get(role, "scopes not told")
+
+
+class _AccessToken(msgspec.Struct):
+    role: str = ""
+
+
+class _Auth(msgspec.Struct):
+    accessToken: _AccessToken
+
+
+class _Who(msgspec.Struct):
+    auth: _Auth
+
+
+def _clock(date: str | None) -> Check:
+    if not date:
+        return Check(name="clock", ok=True, found="not compared", needed=False)
+    off = time.time() - parsedate_to_datetime(date).timestamp()
+    return Check(name="clock", ok=abs(off) < CLOCK_S, found=f"{off:+.0f} s against the Hub", fix="timedatectl set-ntp true", needed=False)  # fmt: skip
+
+
+def _lingering() -> Check:
+    """Whether systemd leaves a person's processes alone after logout."""
+    if not Path("/run/systemd/system").exists():
+        return Check(name="lingering", ok=True, found="no systemd: hosts outlive the log-in", needed=False)
+    if os.geteuid() == 0:
+        return Check(name="lingering", ok=True, found="root's processes are not ended at logout", needed=False)
+    user = os.environ.get("USER") or str(os.getuid())
+    shown = subprocess.run(
+        ["loginctl", "show-user", user, "--property=Linger"], capture_output=True, text=True, check=False
+    ).stdout
+    kills = "KillUserProcesses=yes" in _read("/etc/systemd/logind.conf").replace(" ", "")
+    lingers = "Linger=yes" in shown
+    found = (
+        "on"
+        if lingers
+        else "off, and this machine ends your processes at logout"
+        if kills
+        else "off; hosts outlive the log-in"
     )
+    return Check(
+        name="lingering", ok=lingers or not kills, found=found, fix=f"loginctl enable-linger {user}", needed=False
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        return "\n".join(line for line in Path(path).read_text().splitlines() if not line.lstrip().startswith("#"))
+    except OSError:
+        return ""

@@ -7,6 +7,7 @@
     ├── DamagedLog            a log that fails its checks                                 exit 3
     ├── Refused               a policy, a budget or a lock said no                        exit 4
     ├── JobError              a job (training, evaluation) that broke                     exit 1
+    │   ├── Unreachable       a scheduler or service that does not answer now; the job is neither running nor failed for that
     │   └── EvaluationError   an evaluation without a usable score
     │       └── EvaluationTimeout   it did not end within its time
     └── ToolError             a tool call that cannot be carried out; told to the brain   exit 1
@@ -66,6 +67,10 @@ class Refused(InternError):
 
 class JobError(InternError):
     """A job that broke."""
+
+
+class Unreachable(JobError):
+    """A scheduler or service that does not answer now. Says nothing about the job."""
 
 
 class EvaluationError(JobError):

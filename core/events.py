@@ -740,6 +740,16 @@ class BudgetWarned(Payload, frozen=True, kw_only=True):
     limit: float
 
 
+@event("sandbox_probed")
+class SandboxProbed(Payload, frozen=True, kw_only=True):
+    """How code that a brain wrote is held on this machine."""
+
+    level: str
+    """bubblewrap, landlock or limits."""
+    reason: str = ""
+    """Why not a higher level."""
+
+
 # --------------------------------------------------------------------------------------------------- to and from the log
 
 

@@ -386,10 +386,16 @@ def _job_launched(state: RunState, event: Event, p: e.JobLaunched) -> None:
         state.experiments[p.experiment].jobs.append(p.job)
 
 
+@on(e.SandboxProbed)
+def _sandbox_probed(state: RunState, event: Event, p: e.SandboxProbed) -> None:
+    state.sandbox = p.level
+
+
 @on(e.JobAttached)
 def _job_attached(state: RunState, event: Event, p: e.JobAttached) -> None:
     if p.job in state.jobs:
         state.jobs[p.job].status = "running"
+        state.jobs[p.job].pid = p.pid or state.jobs[p.job].pid
 
 
 @on(e.MetricLogged)

@@ -28,7 +28,9 @@ from core.agent.desk import Desk, Settings
 from core.agent.jobcontrol import resume_from_checkpoint
 from core.agent.loop import research
 from core.clock import Clock, reserve_of
-from core.compute.local import LocalCompute
+from core.compute.choice import open_compute
+from core.compute.confinement import probe
+from core.compute.protocol import Warm
 from core.compute.telemetry import GpuSample, Telemetry
 from core.errors import EvaluationTimeout, InternError, NotFound, Refused
 from core.evaluation import guard as guards
@@ -94,7 +96,8 @@ class _Host:
         self.journal = Journal(log, state)
         self.desk = _desk(folder, self.journal, state, used_s, python)
         self.control = Control(self.desk)
-        self.desk.compute.warm_up()
+        if isinstance(self.desk.compute, Warm):
+            self.desk.compute.warm_up()
         self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
         self.telemetry = Telemetry()
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
@@ -157,7 +160,8 @@ class _Host:
             for thread in threads[:3]:
                 thread.join()
             self.telemetry.close()
-            self.desk.compute.close()
+            if isinstance(self.desk.compute, Warm):
+                self.desk.compute.close()
             self.summary.write()
             self.notifier.close()
             self.server.close()
@@ -168,6 +172,9 @@ class _Host:
     def _begin(self) -> None:
         state, journal = self.journal.state, self.journal
         self._restore_final()
+        sandbox = probe()
+        if state.sandbox != sandbox.level:
+            journal.emit(e.SandboxProbed(level=sandbox.level, reason=sandbox.reason))
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
@@ -312,7 +319,9 @@ def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python
         task=task,
         card=card,
         journal=journal,
-        compute=LocalCompute(folder / "jobs", python),
+        compute=open_compute(
+            state.compute or "local", folder / "jobs", run=state.run, task=Path(task.path), python=python
+        ),
         literature=Literature(cache_dir()),
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
@@ -337,7 +346,7 @@ def _gpu(s: GpuSample) -> e.GpuSampled:
     return e.GpuSampled(
         index=s.index, name=s.name, source=s.source, util=s.utilisation, memory_used=s.memory_used_bytes,
         memory_total=s.memory_total_bytes, power_w=s.power_w, temperature_c=s.temperature_c, own_memory=s.own_memory_bytes,
-        note=s.note,
+        others=s.others, note=s.note,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from core import events as e
 from core.agent import scope
 from core.agent.brain import check_brain, parse_brain
 from core.agent.gate import TIERS
+from core.compute.choice import check_choice
 from core.errors import InternError, NotFound, Refused, UsageError
 from core.evaluation.models import check_model
 from core.home import (
@@ -77,8 +78,7 @@ def create_run(request: Request) -> Path:
         raise UsageError(
             f"No tier is called {request.autonomy!r}", where="--autonomy", next="Use one of " + ", ".join(TIERS)
         )
-    if request.compute != "local":
-        raise UsageError(f"Compute {request.compute!r} is not there yet", where="--compute", next="Use local")
+    check_choice(request.compute)
     model = request.model or task.base_model
     if not model:
         raise UsageError(f"The task {task.name} names no base model", where=task.path, next="Name one with --model")

@@ -38,6 +38,8 @@ def _head(s: RunState) -> str:
         f"- Question: can `{s.model}` be improved on {s.task}?",
         f"- Brain: {s.brain}; seed {s.seed}; budget {s.budget.hours:g} hours, used {s.elapsed_s() / 3600:.2f}.",
     ]
+    if s.sandbox:
+        lines.append(f"- Code of a brain ran under: {s.sandbox}. Jobs ran on: {s.compute or 'local'}.")
     if s.brain == "playbook":
         lines.append("- The playbook is a fixed policy: its runs prove the harness, not research skill.")
     return "\n".join(lines)

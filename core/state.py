@@ -281,6 +281,8 @@ class RunState(msgspec.Struct):
     brain: str = ""
     autonomy: str = ""
     compute: str = ""
+    sandbox: str = ""
+    """How code of a brain is held: bubblewrap, landlock or limits; empty in runs before there was one."""
     seed: int = 0
     unattended: bool = False
     parent: str | None = None

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from core import events as e
-from core.compute.local import LocalCompute
-from core.compute.spec import JobStatus
+from core.compute.protocol import Compute
+from core.compute.spec import OPEN, JobStatus
+from core.compute.usage import charge
 from core.compute.watch import MetricTail
 from core.ids import stable_id
 from core.journal import Journal
@@ -49,7 +50,7 @@ class Watched:
 class JobWatcher:
     """Follows every running job of the state. `poll` does one round; `run` does rounds until stopped."""
 
-    def __init__(self, journal: Journal, compute: LocalCompute, run_folder: Path) -> None:
+    def __init__(self, journal: Journal, compute: Compute, run_folder: Path) -> None:
         self.journal = journal
         self.compute = compute
         self.run_folder = run_folder
@@ -74,7 +75,9 @@ class JobWatcher:
             status = self.compute.inspect(job.id)
             self._read(watched)
             self._listen(watched)
-            if status.state not in ("queued", "running"):
+            if status.pid is not None and job.pid is None:  # its turn in the queue has come
+                self.journal.emit(e.JobAttached(job=job.id, pid=status.pid))
+            if status.state not in OPEN:
                 self._end(watched, status)
 
     def _read(self, watched: Watched) -> None:
@@ -158,6 +161,9 @@ class JobWatcher:
 
     def _end(self, watched: Watched, status: JobStatus) -> None:
         seconds = status.exit.seconds if status.exit else 0.0
+        usd, what = charge(watched.folder, seconds)
+        if usd:
+            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
         if (watched.folder / "paused").exists() and status.state != "done":
             self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
             del self._watched[watched.id]
@@ -178,7 +184,7 @@ class JobWatcher:
             reason = watched.stop_reason or "asked to stop"
             self.journal.emit(e.JobCancelled(job=job.id, reason=reason, seconds=seconds))
         elif status.state == "lost":
-            reason = "lost: its supervisor is gone and left no word on how it ended"
+            reason = f"lost: {status.reason or 'its supervisor is gone and left no word on how it ended'}"
             self.journal.emit(e.JobFailed(job=job.id, reason=reason, seconds=seconds, log_tail=log_tail))
         else:
             end = status.exit

@@ -65,7 +65,9 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
         help="what nobody may change without asking: method, data, lora, max_length, ...",
     )
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
-    p.add_argument("--compute", default="local", help="where jobs run")
+    p.add_argument(
+        "--compute", default="local", help="where jobs run: local, slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]"
+    )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--unattended", action="store_true", help="nobody is there to ask")
     p.add_argument("--detach", action="store_true", help="print the id and return")
@@ -213,6 +215,10 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "doctor", "tools:doctor", "say what is missing on this machine")
     p.add_argument("--json", action="store_true")
     p.add_argument("--brain", metavar="B", help="ask this brain for one tool call and say how that went")
+    p.add_argument("--compute", help="look at a place of execution instead: slurm, ray://HOST:8265, hf-jobs, local")
+    p.add_argument(
+        "--escape", action="store_true", help="try to get out of the sandbox in every known way, at each level"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -102,6 +102,8 @@ def _start(folder: Path, launch: dict[str, Any]) -> Forked:
     try:
         os.setpgid(0, 0)
         supervisor.lock.close()
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)  # the supervisor's handlers are not the job's
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         os.chdir(folder)

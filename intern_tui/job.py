@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m intern_tui.job <spec.json>", file=sys.stderr)
         return 2
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        # The supervisor hears it for us (see there). A handler does nothing too, but programs we start get the default back.
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:

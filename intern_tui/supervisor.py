@@ -1,10 +1,15 @@
 """The keeper of one job: starts it, watches its limits, writes down how it ended. Survives the host.
 
-    python -P supervisor.py <job folder>
+    python -P supervisor.py <job folder> [claim]
 
 reads launch.json (written by `core.compute.local`), runs the command in a process group of its own, writes job.json
 when it runs and exit.json when it ended. Standard library only: it starts in well under 0.1 s and costs a few
 megabytes. Nothing here knows about training.
+
+On a cluster a scheduler starts it. `claim` is then the scheduler's name of the job: the first name to stand in the folder
+owns it, so that a submission that was made twice (its first answer was lost) runs once; the same name may come again
+(requeued after a preemption or a dead node) and goes on from the last checkpoint. SIGUSR1 (Slurm's --signal before the
+time limit) and SIGTERM (preemption, logout, shutdown) ask the job to save and stop.
 """
 
 from __future__ import annotations
@@ -21,9 +26,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 POLL_S = 0.1
+BEAT_S = 2.0
+"""How often the supervisor of a scheduler's job says that it lives: the file is the truth where the scheduler's is not."""
 STOP_GRACE_S = 20.0
 """After the time limit: seconds for the job to end by itself (it saves its model) before SIGTERM."""
 TERM_GRACE_S = 5.0
+REQUEUE_CODE = 75
+"""EX_TEMPFAIL: ended for now, to be started again."""
+PR_SET_PDEATHSIG = 1
 LOG_TAIL_BYTES = 20_000
 MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory")
 
@@ -41,13 +51,22 @@ class Child(Protocol):
 
 
 def main(argv: list[str]) -> int:
-    return supervise(Path(argv[1]).resolve(), start)
+    folder = Path(argv[1]).resolve()
+    if len(argv) > 2 and not claim(folder, argv[2]):
+        return 0
+    return supervise(folder, start, again=len(argv) > 2)
 
 
-def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> int:
-    """Start the job of `folder`, keep it, write down its end. The second supervisor of one folder does nothing."""
+def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child], *, again: bool = False) -> int:
+    """Start the job of `folder`, keep it, write down its end. The second supervisor of one folder does nothing.
+
+    `again`: a scheduler may start a job once more that began before (requeued), so job.json is no sign of another supervisor.
+    """
+    if (folder / "exit.json").exists():  # it had ended just before
+        return 0
+    listen()
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
-    if not alone(folder) or (folder / "job.json").exists() or (folder / "exit.json").exists():
+    if not alone(folder) or ((folder / "job.json").exists() and not again):
         return 0  # a host that died and its successor both started this job: only one of us may
     began = time.time()
     try:
@@ -60,8 +79,34 @@ def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child]) -> i
     write_json(folder / "job.json", describe(child.pid))
     reason = wait(folder, child, launch, began)
     code = child.returncode
+    signal_group(child.pid, signal.SIGKILL)  # what the job left behind
+    if reason == "preempted":
+        (folder / "control").unlink(missing_ok=True)
+        return REQUEUE_CODE
     finish(folder, code, time.time() - began, reason or ended(folder, code or 0))
     return 0
+
+
+def claim(folder: Path, name: str) -> bool:
+    """Whether the folder belongs to `name`: the first to ask has it for good."""
+    try:
+        with (folder / "claim").open("x", encoding="utf-8") as file:
+            file.write(name)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        pass
+    return (folder / "claim").read_text(encoding="utf-8") in (name, "")
+
+
+ASKED: list[str] = []
+"""Why a signal asked for the end: time_limit or terminated."""
+
+
+def listen() -> None:
+    """Take signals of a scheduler or a shutdown as a wish to stop in order."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: ASKED.append("time_limit"))
+    signal.signal(signal.SIGTERM, lambda number, frame: ASKED.append("terminated"))
 
 
 lock: Any = None
@@ -85,6 +130,20 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
     """The job's process: its own group, its own log, no PYTHONPATH of the user's."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | launch["env"]
     limit = launch.get("memory_limit_bytes")
+    if (folder / "job.json").exists():  # it ran before and was interrupted
+        env["INTERN_RESTARTED"] = "1"
+    dies = os.environ.get("INTERN_DIES_WITH_SUPERVISOR") == "1"
+    scheduled = (folder / "claim").exists()
+
+    def prepare() -> None:
+        if scheduled:  # Slurm sends SIGTERM to every process of a job: ours alone turns it into a wish to save
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if dies:  # schedulers that kill only what they started (Ray) would leave the job behind
+            import ctypes
+
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        confine(limit)
+
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             launch["argv"],
@@ -94,7 +153,7 @@ def start(folder: Path, launch: dict[str, Any]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=(lambda: confine(limit)) if limit else None,
+            preexec_fn=prepare if limit or dies or scheduled else None,
         )
 
 
@@ -119,19 +178,37 @@ def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> st
         else []
     )
     ours = None
+    beat = 0.0
     while True:
+        if (folder / "claim").exists() and time.monotonic() - beat > BEAT_S:
+            beat = time.monotonic()
+            (folder / "beat").touch()
         try:
             child.wait(timeout=POLL_S)
             return ours
         except StillRunning:
             pass
+        if ASKED and ours is None:
+            ours = why_asked(folder)
+            (folder / "control").write_text("stop\n")
+            now = time.time() - began
+            cancelled = (folder / "cancel").exists()  # then it was asked before
+            grace, last = (0.0, 2.0) if cancelled else (STOP_GRACE_S, TERM_GRACE_S)
+            steps = [(now + grace, signal.SIGTERM), (now + grace + last, signal.SIGKILL)]
         if steps and time.time() - began > float(steps[0][0] or 0):
             _, action = steps.pop(0)
-            ours = "time_limit"
+            ours = ours or "time_limit"
             if action == "stop":
                 (folder / "control").write_text("stop\n")
             else:
                 signal_group(child.pid, int(action))
+
+
+def why_asked(folder: Path) -> str:
+    """cancelled if somebody asked for that; preempted where the scheduler will start it again; else what was heard."""
+    if (folder / "cancel").exists() or ASKED[0] == "time_limit":
+        return "cancelled" if (folder / "cancel").exists() else "time_limit"
+    return "preempted" if os.environ.get("INTERN_REQUEUE") == "1" else "cancelled"
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -17,8 +17,9 @@ import msgspec
 
 from core import events as e
 from core.agent.patience import abandoned
+from core.agent.spend import admit_spending
 from core.clock import Clock
-from core.compute.local import LocalCompute
+from core.compute.protocol import Compute, Priced
 from core.compute.spec import JobSpec
 from core.errors import JobError, ToolError
 from core.evaluation.prompting import Prompting
@@ -82,7 +83,7 @@ class Desk:
         task: Task,
         card: ModelCard,
         journal: Journal,
-        compute: LocalCompute,
+        compute: Compute,
         literature: Literature,
         clock: Clock,
         prompting: Prompting,
@@ -284,16 +285,18 @@ class Desk:
         folder.mkdir(parents=True, exist_ok=True)
         body = msgspec.to_builtins(spec)
         (folder / "spec.json").write_bytes(msgspec.json.format(msgspec.json.encode(body)))
-        status = self.compute.submit(
-            JobSpec(
-                job=job,
-                kind=str(body["kind"]),
-                effect_id=effect,
-                folder=str(folder),
-                slots=threads,
-                time_limit_s=time_limit_s,
-            )
+        job_spec = JobSpec(
+            job=job,
+            kind=str(body["kind"]),
+            effect_id=effect,
+            folder=str(folder),
+            slots=threads,
+            time_limit_s=time_limit_s,
+            gpus=self.gpus_for(str(body["kind"]), config),
         )
+        if isinstance(self.compute, Priced):
+            admit_spending(self, job_spec, self.compute.quote(job_spec))
+        status = self.compute.submit(job_spec)
         self.emit(
             e.JobLaunched(
                 job=job,
@@ -309,9 +312,16 @@ class Desk:
                 started=status.pid_start,
                 boot_id=boot_id(),
                 planned_steps=planned_steps,
+                backend=status.backend,
             )
         )
         return job
+
+    def gpus_for(self, kind: str, config: dict[str, Any]) -> int:
+        """GPUs of one job: what its configuration asks for, else one; none for work on data."""
+        if not self.gpus or kind in ("inspect", "prepare"):
+            return 0
+        return max(1, min(self.gpus, int(config.get("gpus") or 1)))
 
     def new_job(self) -> str:
         return self.next_id("job", lambda s: s.jobs)
@@ -320,6 +330,8 @@ class Desk:
         """Never more threads than cores: two jobs of one thread share a machine of two cores, one of two does not."""
 
         def free(state: RunState) -> bool:
+            if self.gpus:  # the queue gives jobs their devices and cores
+                return len(state.running_jobs()) < 2 * self.gpus
             used = sum(int(j.config.get("threads", self.cores)) for j in state.running_jobs())
             return used == 0 or used + threads <= self.cores
 

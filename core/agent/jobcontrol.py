@@ -10,6 +10,7 @@ from typing import Any
 from core import events as e
 from core.agent.decisions import Rejected
 from core.agent.desk import Desk
+from core.compute.protocol import Pausable
 from core.errors import InternError
 
 Arguments = dict[str, Any]
@@ -37,14 +38,20 @@ def pause_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     job = _job(desk, text, arguments, "running")
     if desk.state.jobs[job].kind != "training":
         raise Rejected(f"{job} is a {desk.state.jobs[job].kind}: it has no checkpoints and is short; stop-job ends it")
-    threading.Thread(target=_pause, args=(desk, job), daemon=True, name=f"pause {job}").start()
+    threading.Thread(target=_pause, args=(desk, _pausable(desk), job), daemon=True, name=f"pause {job}").start()
     return f"{job} is asked for a checkpoint; it stops once that is written"
 
 
-def _pause(desk: Desk, job: str) -> None:
+def _pausable(desk: Desk) -> Pausable:
+    if not isinstance(desk.compute, Pausable):
+        raise Rejected("jobs of this place of execution cannot be paused; stop-job saves the model and ends one")
+    return desk.compute
+
+
+def _pause(desk: Desk, compute: Pausable, job: str) -> None:
     """Ask for a checkpoint, wait for it, end the job. The watcher sees the mark and records the pause."""
     before = desk.journal.read(lambda s: s.jobs[job].checkpoint)
-    desk.compute.ask_checkpoint(job)
+    compute.ask_checkpoint(job)
     came = desk.journal.wait(
         lambda s: s.jobs[job].checkpoint != before or s.jobs[job].status != "running", CHECKPOINT_S
     )
@@ -53,7 +60,7 @@ def _pause(desk: Desk, job: str) -> None:
     if not came:
         desk.journal.emit(e.NoteAdded(text=f"{job} was not paused: no checkpoint came within {CHECKPOINT_S:.0f} s"))
         return
-    desk.compute.pause(job)
+    compute.pause(job)
 
 
 def resume_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
@@ -67,7 +74,7 @@ def resume_from_checkpoint(desk: Desk, job: str, reason: str) -> str:
     if not checkpoint or not (Path(checkpoint) / "trainer_state.json").is_file():
         raise Rejected(f"{job} has no checkpoint to go on from")
     try:
-        status = desk.compute.resume(job, {"resume_from": checkpoint})
+        status = _pausable(desk).resume(job, {"resume_from": checkpoint})
     except InternError as error:
         raise Rejected(str(error)) from error
     desk.journal.emit(e.JobResumed(job=job, checkpoint=checkpoint, pid=status.pid, reason=reason))

@@ -98,6 +98,9 @@ class LocalCompute:
         try:  # whole or not there, and exclusive: of two submitters of one folder only one goes on
             os.link(partial, folder / "launch.json")
         except FileExistsError as error:
+            known = self.find_by_effect(spec.effect_id)
+            if known is not None:  # somebody submitted the same effect while we looked
+                return known
             raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
         finally:
             partial.unlink()
@@ -135,7 +138,8 @@ class LocalCompute:
     def _start_warm(self, folder: Path) -> bool:
         """Have the fork server start it: only jobs of ours, never a script of somebody else's, which gets a clean process."""
         launch = _read(folder / "launch.json", Launch)
-        if self._warm is None or launch is None or launch.kind == "script" or str(_JOB) not in launch.argv:
+        ours = launch is not None and launch.kind != "script" and launch.argv[2:3] == (str(_JOB),)
+        if self._warm is None or launch is None or not ours:
             return False
         return self._warm.start_job(folder, 0.0 if launch.kind in LIGHT else IMPORT_WAIT_S)
 
@@ -185,6 +189,7 @@ class LocalCompute:
 
     def cancel(self, job: str, grace_s: float = 10.0) -> JobStatus:
         """Ask the job to stop (it saves its model); SIGTERM after `grace_s`, then SIGKILL. Blocks until it is over."""
+        self.inspect(job)  # says so where there is no such job
         folder = self._folder(job)
         (folder / "cancel").touch()
         (folder / "control").write_text("stop\n", encoding="utf-8")

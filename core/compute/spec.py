@@ -6,8 +6,15 @@ from typing import Literal
 
 import msgspec
 
-State = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
-"""lost: nobody is left who could say how it ended; never read as failed (it may still have succeeded)."""
+State = Literal["queued", "running", "unknown", "done", "failed", "cancelled", "lost"]
+"""unknown: whoever knows cannot be reached now, so ask again. lost: nobody is left who could say how it ended. Neither
+is ever read as failed: the job may still run, or have succeeded."""
+
+OPEN: tuple[State, ...] = ("queued", "running", "unknown")
+"""States after which something may still come."""
+
+URGENT_KINDS = frozenset({"sample", "inspect", "prepare", "export", "evaluation"})
+"""Short jobs on whose result a decision waits: they go before trainings."""
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +35,16 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_s: float | None = None
     memory_limit_bytes: int | None = None
     """Address space of each of the job's processes."""
+    gpus: int = 0
+    """GPUs it needs; more than one goes through `accelerate launch`."""
+    gpu_memory_bytes: int | None = None
+    """What it will hold of each GPU; None: unknown, so it gets whole GPUs."""
+    secrets: dict[str, str] = {}
+    """Environment that must not be readable back from a scheduler or stand in a file that is shown."""
+
+    @property
+    def urgent(self) -> bool:
+        return self.kind in URGENT_KINDS
 
 
 class JobExit(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +70,11 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     supervisor_pid: int | None = None
     argv: tuple[str, ...] = ()
     exit: JobExit | None = None
+    backend: str = "local"
+    handle: str = ""
+    """The scheduler's own name of it: a Slurm job id, a Ray submission id, a Hub job id."""
+    reason: str = ""
+    """Why it waits or is unknown, in words; what a scheduler said of its end."""
 
 
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,8 +30,25 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True):
     """Processes of the watched trees on this device."""
     own_memory_bytes: int | None = None
     """GPU: what those processes hold of it. CPU: their resident memory."""
+    others: int | None = None
+    """Compute processes of others on this device."""
+    throttled: tuple[str, ...] = ()
+    """What holds its clocks down now: power, heat, power brake, another GPU of its sync group."""
+    ecc_errors: int | None = None
+    """Uncorrected memory errors since the driver was loaded: results after one are not to be trusted."""
     note: str = ""
-    """Why it is not a GPU, where it is not."""
+    """Why it is not a GPU, where it is not; what is wrong with it, where something is."""
+
+
+THROTTLES = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "heat (software)",
+    0x40: "heat (hardware)",
+    0x80: "power brake",
+}
+"""NVML's clock event reasons, by bit; idle and applications' clocks are no faults."""
 
 
 class Telemetry:
@@ -42,6 +59,7 @@ class Telemetry:
 
     def __init__(self, nvml: Any = None) -> None:
         self._fake = nvml is not None
+        """A stand-in module, or a library whose driver calls itself fake."""
         self._nvml, self.reason = (nvml, "") if nvml is not None else _load_nvml()
         if self._nvml is not None:
             self.reason = self._initialise(self._nvml)
@@ -69,6 +87,8 @@ class Telemetry:
     def _initialise(self, nvml: Any) -> str:
         try:
             nvml.nvmlInit()
+            version = nvml.nvmlSystemGetDriverVersion() if hasattr(nvml, "nvmlSystemGetDriverVersion") else ""
+            self._fake = self._fake or "fake" in (version.decode() if isinstance(version, bytes) else version)
             if nvml.nvmlDeviceGetCount() > 0:
                 return ""
             reason = "NVML finds no GPU"
@@ -91,6 +111,7 @@ class Telemetry:
         name = ask(nvml.nvmlDeviceGetName, handle)
         processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
         mine = [p for p in processes or () if p.pid in own]
+        throttled, ecc = self._health(nvml, handle, ask)
         held = [p.usedGpuMemory for p in mine if p.usedGpuMemory is not None]
         return GpuSample(
             source=self.source, index=index,
@@ -102,7 +123,17 @@ class Telemetry:
             temperature_c=ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             own_pids=tuple(p.pid for p in mine),
             own_memory_bytes=None if processes is None or (mine and not held) else sum(held),
+            others=None if processes is None else len(processes) - len(mine), throttled=throttled, ecc_errors=ecc,
+            note=_trouble(throttled, ecc),
         )  # fmt: skip
+
+    def _health(self, nvml: Any, handle: Any, ask: Callable[..., Any]) -> tuple[tuple[str, ...], int | None]:
+        """What holds the clocks down, and uncorrected memory errors; nothing where the card or a stand-in cannot say."""
+        reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None)  # fmt: skip
+        bits = ask(reasons, handle) if reasons else None
+        ecc = getattr(nvml, "nvmlDeviceGetTotalEccErrors", None)
+        errors = ask(ecc, handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC) if ecc else None
+        return tuple(name for bit, name in THROTTLES.items() if (bits or 0) & bit), errors
 
     def _machine(self, own: set[int]) -> GpuSample:
         memory = psutil.virtual_memory()
@@ -112,6 +143,11 @@ class Telemetry:
             memory_used_bytes=memory.total - memory.available, memory_total_bytes=memory.total,
             own_pids=tuple(sorted(own)), own_memory_bytes=_resident(own) if own else None, note=self.reason,
         )  # fmt: skip
+
+
+def _trouble(throttled: tuple[str, ...], ecc: int | None) -> str:
+    parts = [f"throttled: {', '.join(throttled)}"] if throttled else []
+    return "; ".join([*parts, *([f"{ecc} uncorrected memory errors"] if ecc else [])])
 
 
 def process_tree(roots: Iterable[int]) -> set[int]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from core.agent.desk import Desk
 from core.agent.patience import abandoned
+from core.compute.confinement import Confinement, Limits, environment, probe
+from core.compute.confinement import command as confine
 from core.errors import ToolError
 from core.evaluation.process import end_all
 from core.redact import Redactor, StreamRedactor
@@ -29,19 +31,6 @@ SHOWN = 8_000
 MOST_BYTES = 50 << 20
 """Of one command's output that are kept; a command that writes more is ended."""
 
-PASSED_ON = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-    "HF_HOME",
-    "HF_HUB_OFFLINE",
-    "CUDA_VISIBLE_DEVICES",
-)
-"""Of the host's environment; keys and tokens are not among them."""
-
 
 @tool(
     {"command": text("Shell command"), "seconds": number("Time limit (60)", optional=True)},
@@ -50,16 +39,20 @@ PASSED_ON = (
     waits=True,
 )
 def run_command(desk: Desk, command: str, seconds: float | None = None) -> object:
-    """Run a command in the workspace with a time limit. It runs as the user; what it started is killed at its end."""
+    """Run a command in the workspace, confined: no home, no token, no network, limited time, memory, disk and processes;
+    what it started is killed at its end."""
     limit = min(max(0.1, seconds or DEFAULT_S), max(1.0, desk.clock.work_left_s))
     log = _log_file(desk)
     mark = secrets.token_hex(8)
-    environment = {k: v for k, v in os.environ.items() if k in PASSED_ON} | {"INTERN_PROCESS_MARK": mark}
+    held = Confinement(
+        workspace=str(desk.folder / "workspace"), readable=(*_task_files(desk), *_models(desk)), limits=Limits(seconds=limit)
+    )  # fmt: skip
+    sandbox = probe()
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            ["bash", "-c", command], cwd=desk.folder / "workspace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+            confine(["bash", "-c", command], held, sandbox.level), cwd=desk.folder / "workspace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, env=environment(held) | {"INTERN_PROCESS_MARK": mark},
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ToolError(f"The command cannot be started: {error}", next="Correct it") from error
@@ -73,11 +66,25 @@ def run_command(desk: Desk, command: str, seconds: float | None = None) -> objec
     answer: dict[str, Any] = {
         "exit_code": process.returncode if not ended else None,
         "seconds": round(time.monotonic() - began, 2),
+        "sandbox": sandbox.level,
         "log": str(log),
         "untrusted_source": "command",
         "content": _tail(log),
     }
     return {**answer, "note": ended.format(limit=limit)} if ended else answer
+
+
+def _task_files(desk: Desk) -> list[str]:
+    """What stands in the task's folder, without what holds evaluation samples."""
+    hidden = [Path(p) for p in desk.task.eval_text_files]
+    entries = Path(desk.task.path).resolve().iterdir()
+    return [str(p) for p in entries if not any(h == p or h.is_relative_to(p) for h in hidden)]
+
+
+def _models(desk: Desk) -> list[str]:
+    """Folders of the base model and of the checkpoints, to be looked at."""
+    found = [desk.card.path, *(job.checkpoint for job in desk.state.jobs.values() if job.checkpoint)]
+    return [p for p in found if Path(p).is_dir()]
 
 
 def _log_file(desk: Desk) -> Path:

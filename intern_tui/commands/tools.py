@@ -65,7 +65,9 @@ def doctor(a: argparse.Namespace) -> int:
     """What is missing on this machine."""
     from core.doctor import examine, examine_brain
 
-    checks = [examine_brain(a.brain)] if a.brain else examine()
+    if a.escape:
+        return _escape(a.json)
+    checks = [examine_brain(a.brain)] if a.brain else examine(a.compute)
     if a.json:
         print(msgspec.json.encode([msgspec.to_builtins(c) for c in checks]).decode())
     else:
@@ -75,3 +77,23 @@ def doctor(a: argparse.Namespace) -> int:
                 + ("" if c.ok else f"; {c.fix}")
             )
     return 0 if all(c.ok or not c.needed for c in checks) else 1
+
+
+def _escape(as_json: bool) -> int:
+    """What each level of the sandbox stops here and what not, by trying. Exit 1 where the level in use keeps less than it says."""
+    from core.compute.confinement import LEVELS, probe
+    from core.compute.escapes import attempt_all, not_stopped
+
+    used = probe().level
+    levels = LEVELS[LEVELS.index(used) :]
+    results = {level: {r.attempt: r.stopped for r in attempt_all(level)} for level in levels}
+    if as_json:
+        print(msgspec.json.encode({"level": used, "stopped": results}).decode())
+    else:
+        print(f"{'':<44}" + "  ".join(f"{level:<10}" for level in levels))
+        for name in results[used]:
+            cells = ("stopped" if results[level][name] else "GETS OUT" for level in levels)
+            print(f"{name:<44}" + "  ".join(f"{cell:<10}" for cell in cells))
+        print(f"in use here: {used}. " + (probe().reason or "Nothing of this gets out."))
+    surprises = {n for n, stopped in results[used].items() if not stopped} - not_stopped(used)
+    return 1 if surprises else 0

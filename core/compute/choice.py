@@ -1,0 +1,76 @@
+"""`--compute`: local, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]; and the backend that stands behind it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from core.compute.clustered import ClusterCompute
+from core.compute.machine import Machine
+from core.compute.protocol import Compute
+from core.compute.queued import QueuedLocal
+from core.errors import NotFound, UsageError
+from core.home import home
+
+Kind = Literal["local", "slurm", "ray", "hf-jobs"]
+HOW = "Use local, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]"
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Kind
+    detail: str = ""
+    """Partition, address or flavour."""
+
+
+def parse_choice(text: str) -> Choice:
+    """Raises UsageError where `text` names no place of execution."""
+    if text.startswith(("ray://", "ray+http")):
+        from core.compute.ray_jobs import dashboard_url
+
+        return Choice(kind="ray", detail=dashboard_url(text.removeprefix("ray+")))
+    name, _, detail = text.partition(":")
+    if name == "local" and not detail:
+        return Choice(kind="local")
+    if name == "slurm":
+        return Choice(kind="slurm", detail=detail)
+    if name in ("hf-jobs", "hf"):
+        return Choice(kind="hf-jobs", detail=detail)
+    raise UsageError(f"No place of execution is called {text!r}", where="--compute", next=HOW)
+
+
+def check_choice(text: str) -> Choice:
+    """What can be seen to be missing before a run starts. Raises UsageError or NotFound."""
+    choice = parse_choice(text)
+    if choice.kind == "slurm" and shutil.which("sbatch") is None:
+        raise NotFound("sbatch is not here", where="--compute slurm", next="Start the run on the cluster's log-in node")
+    if choice.kind == "hf-jobs":
+        from core.compute.hub_jobs import token_of
+
+        token_of()
+    return choice
+
+
+def open_compute(
+    text: str, jobs_folder: Path, *, run: str, machine: Machine | None = None, task: Path | None = None,
+    python: str = sys.executable,
+) -> Compute:  # fmt: skip
+    """The backend of a run. Nothing is asked of a scheduler yet. `task`: the task's folder, for its [slurm] profile;
+    `python` runs the jobs."""
+    choice = parse_choice(text)
+    if choice.kind == "local":
+        return QueuedLocal(jobs_folder, home() / "queue", (machine or Machine()).capacity, run=run, python=python)
+    if choice.kind == "slurm":
+        from core.compute.slurm import SlurmEngine, read_profile
+
+        return ClusterCompute(jobs_folder, SlurmEngine(read_profile(task, choice.detail), python=python))
+    if choice.kind == "ray":
+        from core.compute.ray_jobs import RayEngine
+
+        return ClusterCompute(jobs_folder, RayEngine(choice.detail, python=python))
+    from core.compute.hub_jobs import HubCompute, HubEngine, token_of
+
+    return HubCompute(jobs_folder, HubEngine(token=token_of(), flavor=choice.detail, run=run))

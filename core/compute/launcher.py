@@ -1,0 +1,37 @@
+"""The command that starts a job: one process, or one a GPU through `accelerate launch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.compute.spec import JobSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+SUPERVISOR = ROOT / "intern_tui" / "supervisor.py"
+JOB = ROOT / "intern_tui" / "job.py"
+
+THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def job_argv(python: str, spec: JobSpec) -> tuple[str, ...]:
+    """The command of `spec`: its own, or `intern_tui.job` on its spec.json."""
+    if spec.argv is not None:
+        return spec.argv
+    if spec.gpus > 1:
+        return accelerate_argv(python, spec)
+    return (python, "-P", str(JOB), str(Path(spec.folder) / "spec.json"))
+
+
+def accelerate_argv(python: str, spec: JobSpec) -> tuple[str, ...]:
+    """One process a GPU on one machine. Port 0: accelerate finds a free one, so two jobs of one machine never collide."""
+    return (
+        python, "-P", "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(spec.gpus),
+        "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no",
+        *(("--multi_gpu",) if spec.gpus > 1 else ()), str(JOB), str(Path(spec.folder) / "spec.json"),
+    )  # fmt: skip
+
+
+def job_env(spec: JobSpec) -> dict[str, str]:
+    """Environment of the job: as many threads as it may use, sleeping (not spinning) when idle."""
+    threads = dict.fromkeys(THREAD_NAMES, str(max(spec.slots, 1)))
+    return threads | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"} | spec.env

@@ -1,0 +1,209 @@
+"""Slurm by its commands, from the log-in node or from inside an allocation; the shared file system is the channel.
+
+No wrapper library: sbatch, squeue, scontrol and scancel are the interface that every site has. A job is our supervisor
+under sbatch: `--signal` before the time limit makes it save and stop, `--requeue` starts it again after a preemption or a
+dead node and it goes on from its last checkpoint. The effect id is the job's comment.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.compute.clustered import Word
+from core.compute.launcher import SUPERVISOR
+from core.compute.local import Launch
+from core.compute.spec import JobExit, JobSpec
+from core.errors import JobError, NotFound, Unreachable, UsageError
+from core.home import home
+
+WARN_S = 120
+"""Seconds before the time limit at which the job is told to save and stop."""
+
+COMMAND_S = 20.0
+"""A controller that answers no command in this time is not reachable."""
+
+_RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
+_WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESIZING"}
+_NO_ANSWER = (
+    "Unable to contact slurm controller", "Socket timed out", "Connection refused", "slurm_load_jobs error: Unexpected message",
+    "Zero Bytes were transmitted", "Munge", "Protocol authentication error", "Slurm backup controller", "temporarily unable",
+    "Transport endpoint", "Connection timed out", "Communication connection failure",
+)  # fmt: skip
+
+
+class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How this site wants its jobs: `[slurm]` of task.toml or of INTERN_HOME/slurm.toml."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    time_limit_s: float = 4 * 3600.0
+    """Where a job brings no limit of its own."""
+    gres: str = "gpu"
+    """Name of the generic resource of a GPU; `gpu:a100` asks for a kind."""
+    memory_mb: int | None = None
+    requeue: bool = True
+    setup: str = ""
+    """Shell lines before the job: module load, source .../activate."""
+    extra: tuple[str, ...] = ()
+    """Further options of sbatch."""
+
+
+def read_profile(task: Path | None = None, partition: str = "") -> SlurmProfile:
+    """INTERN_HOME/slurm.toml, overlaid by the table [slurm] of the task's task.toml. Raises UsageError where one is wrong."""
+    fields: dict[str, Any] = {"partition": partition} if partition else {}
+    for path, table in ((home() / "slurm.toml", ""), (task / "task.toml" if task else None, "slurm")):
+        if path is None or not path.is_file():
+            continue
+        try:
+            read = tomllib.loads(path.read_text(encoding="utf-8"))
+            found = read.get(table, {}) if table else read
+            msgspec.convert(found, SlurmProfile, strict=True)
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise UsageError(
+                f"a Slurm profile that cannot be used: {error}", where=str(path), next="See docs/deployment.md"
+            ) from error
+        fields = found | fields
+    return msgspec.convert(fields, SlurmProfile)
+
+
+class SlurmEngine:
+    """One Slurm cluster. `env` is added to that of the commands (SLURM_CONF in tests)."""
+
+    name = "slurm"
+
+    def __init__(self, profile: SlurmProfile | None = None, *, python: str, env: dict[str, str] | None = None) -> None:
+        self.profile = profile or SlurmProfile()
+        self.python = python
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith("SBATCH_")} | (env or {})
+
+    def start(self, spec: JobSpec, launch: Launch) -> str:
+        """sbatch; returns the job's id."""
+        script = Path(spec.folder) / "slurm.sh"
+        script.write_text(self._script(shlex.quote(spec.folder), '"$SLURM_JOB_ID"'), encoding="utf-8")
+        return self._sbatch([*self.options(spec), str(script)], spec)
+
+    def start_array(self, specs: Sequence[JobSpec], effect_id: str, at_most: int | None = None) -> list[str]:
+        """One job array for a sweep: task i runs the i-th spec; at most `at_most` at a time. Returns the tasks' ids."""
+        first = specs[0]
+        folders = Path(first.folder).parent / f"array-{first.job}.txt"
+        folders.write_text("".join(f"{s.folder}\n" for s in specs), encoding="utf-8")
+        pick = f'"$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(folders))})"'
+        script = folders.with_suffix(".sh")
+        script.write_text(self._script(pick, '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"'), encoding="utf-8")
+        limit = f"%{at_most}" if at_most else ""
+        widest = msgspec.structs.replace(first, effect_id=effect_id)
+        options = [o for o in self.options(widest) if not o.startswith("--chdir")]
+        array = self._sbatch(
+            [*options, f"--chdir={folders.parent}", f"--array=0-{len(specs) - 1}{limit}", str(script)], first
+        )
+        return [f"{array}_{i}" for i in range(len(specs))]
+
+    def options(self, spec: JobSpec) -> list[str]:
+        """What sbatch is told of a job."""
+        p = self.profile
+        limit_s = spec.time_limit_s or p.time_limit_s
+        # Slurm counts whole minutes; our own limit ends the job first, Slurm's is the net below it.
+        minutes = max(1, -(-int(limit_s + WARN_S + 60) // 60))
+        options = [
+            f"--job-name=intern-{spec.job}", f"--comment={spec.effect_id}", f"--chdir={spec.folder}", f"--time={minutes}",
+            "--output=/dev/null", "--error=/dev/null", "--open-mode=append", "--ntasks=1",
+            f"--cpus-per-task={max(spec.slots, 1)}", f"--signal=B:USR1@{WARN_S}", "--requeue" if p.requeue else "--no-requeue",
+        ]  # fmt: skip
+        if spec.gpus:
+            options.append(f"--gres={p.gres}:{spec.gpus}")
+        for name in ("partition", "account", "qos", "constraint"):
+            if value := getattr(p, name):
+                options.append(f"--{name}={value}")
+        if p.memory_mb:
+            options.append(f"--mem={p.memory_mb}")
+        if spec.urgent:
+            options.append("--nice=0")
+        return [*options, *p.extra]
+
+    def wait_for(self, spec: JobSpec) -> str:
+        """Never: Slurm's queue is made for waiting."""
+        return ""
+
+    def find(self, effect_id: str) -> str | None:
+        """The living job with this comment."""
+        for line in self._run("squeue", "--noheader", "--format=%i|%k", "--states=all").splitlines():
+            handle, _, comment = line.strip().partition("|")
+            if comment == effect_id and "_" not in handle:
+                return handle
+        return None
+
+    def word(self, handle: str, launch: Launch) -> Word:
+        """squeue while it lives, scontrol for some minutes after; then Slurm has forgotten it."""
+        try:
+            shown = self._run("scontrol", "--oneliner", "show", "job", handle)
+        except JobError:  # Invalid job id specified
+            return Word(state="gone")
+        fields = {name: value for name, _, value in (part.partition("=") for part in shown.split())}
+        comment = fields.get("Comment", "")
+        if not comment or not launch.effect_id.startswith(comment):
+            return Word(state="gone", says=f"job {handle} is another one now")
+        state, reason = fields.get("JobState", ""), fields.get("Reason", "None")
+        says = state if reason in ("None", "") else f"{state} ({reason})"
+        if state in _WAITING:
+            if reason == "launch_failed_requeued_held":  # a node refused it once; Slurm then holds it for ever
+                self._run("scontrol", "release", handle, allow=("Job is pending", "already"))
+            return Word(state="queued", says=says)
+        if state in _RUNNING:
+            return Word(state="running", says=says)
+        ends = {"OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "time_limit", "DEADLINE": "time_limit"}
+        end = JobExit(reason=ends[state]) if state in ends else None
+        if state == "CANCELLED":  # by a person with scancel: ours are marked in the folder
+            end = JobExit(reason="cancelled")
+        return Word(state="over", says=says, exit=end)
+
+    def stop(self, handle: str, folder: Path) -> None:
+        """scancel; the supervisor saves on SIGTERM within Slurm's KillWait."""
+        self._run("scancel", handle, allow=("Invalid job id", "already completing"))
+
+    def ask(self, handle: str, folder: Path, wish: str) -> None:
+        """The control file on the shared file system is enough."""
+
+    def pull(self, handle: str, folder: Path) -> None:
+        """The folder is shared. A listing makes NFS look again at what it has cached."""
+        os.listdir(folder)
+
+    def _script(self, folder: str, claim: str) -> str:
+        requeue = "export INTERN_REQUEUE=1\n" if self.profile.requeue else ""
+        setup = f"{self.profile.setup.strip()}\n" if self.profile.setup.strip() else ""
+        command = f"exec {shlex.quote(self.python)} -P {shlex.quote(str(SUPERVISOR))} {folder} {claim}"
+        return f"#!/bin/bash\n{setup}{requeue}unset PYTHONPATH\n{command}\n"
+
+    def _sbatch(self, arguments: list[str], spec: JobSpec) -> str:
+        return self._run("sbatch", "--parsable", *arguments, env=spec.secrets).strip().partition(";")[0]
+
+    def _run(self, *command: str, allow: tuple[str, ...] = (), env: dict[str, str] | None = None) -> str:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=COMMAND_S, env=self._env | (env or {}), check=False
+            )
+        except FileNotFoundError as error:
+            raise NotFound(
+                f"{command[0]} is not here", where="PATH", next="Run on the log-in node of the cluster"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise Unreachable(
+                f"Slurm did not answer {command[0]} in {COMMAND_S:.0f} s", next="Ask again: sinfo"
+            ) from error
+        if done.returncode == 0 or any(a in done.stderr for a in allow):
+            return done.stdout
+        text = done.stderr.strip() or done.stdout.strip()
+        if any(sign in text for sign in _NO_ANSWER):
+            raise Unreachable(f"Slurm does not answer: {text[:300]}", where=command[0], next="Ask again: sinfo")
+        raise JobError(
+            f"Slurm refused: {text[:500]}", where=shlex.join(command)[:200], next="See sinfo and the profile"
+        )

@@ -1,0 +1,72 @@
+"""Code of a brain does not get out: every attempt at every level, judged from outside, against what the level promises."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.compute.attempts import ATTEMPTS
+from core.compute.confinement import LEVELS, Confinement, Level, Limits, command, environment, landlock_abi, probe
+from core.compute.escapes import attempt_all, not_stopped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_a_level_stops_and_does_not_stop_is_what_it_says(level: Level) -> None:
+    if level == "bubblewrap" and probe().level != "bubblewrap":
+        pytest.skip(probe().reason)
+    if level == "landlock" and landlock_abi() < 6:
+        pytest.skip(f"Landlock {landlock_abi()} here; 6 is needed")
+    results = attempt_all(level)
+    assert len(results) == len(ATTEMPTS) >= 40
+    out = {r.attempt for r in results if not r.stopped}
+    assert out == not_stopped(level), [r for r in results if r.stopped == (r.attempt in not_stopped(level))]
+
+
+def test_bubblewrap_stops_everything_it_is_tried_with() -> None:
+    assert not_stopped("bubblewrap") == frozenset()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_honest_work_goes_on_in_the_sandbox(level: Level, tmp_path: Path) -> None:
+    if level == "bubblewrap" and probe().level != "bubblewrap":
+        pytest.skip(probe().reason)
+    if level == "landlock" and landlock_abi() < 4:
+        pytest.skip("no Landlock with network rules")
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.jsonl").write_text("a row")
+    code = (
+        "import json, tempfile, subprocess, multiprocessing as mp, numpy\n"
+        f"rows = open({str(tmp_path / 'data' / 'rows.jsonl')!r}).read()\n"
+        "tempfile.NamedTemporaryFile().write(b'x')\n"
+        "out = subprocess.run(['sh', '-c', 'echo from a shell'], capture_output=True, text=True).stdout\n"
+        "open('result.json', 'w').write(json.dumps([rows, out, float(numpy.ones(3).sum())]))\n"
+        "raise SystemExit(7)"
+    )
+    c = Confinement(workspace=str(tmp_path / "ws"), readable=(str(tmp_path / "data"),), limits=Limits(seconds=30))
+    done = subprocess.run(
+        command([sys.executable, "-c", code], c, level), env=environment(c), cwd=tmp_path / "ws", capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 7, done.stderr
+    assert (tmp_path / "ws" / "result.json").read_text() == '["a row", "from a shell\\n", 3.0]'
+
+
+def test_a_bubblewrap_that_is_installed_but_refused_is_not_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{Path(shutil.which('sh') or '/bin/sh').parent}")
+    probe.cache_clear()
+    try:
+        found = probe()
+    finally:
+        probe.cache_clear()
+    assert found.level != "bubblewrap"
+    assert "Permission denied" in found.reason

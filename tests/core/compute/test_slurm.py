@@ -1,0 +1,146 @@
+"""What is Slurm's own: arrays, requeue after a dead node, the warning before the time limit, people with scancel."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.compute.clustered import ClusterCompute
+from core.compute.launcher import job_argv, job_env
+from core.compute.local import Launch
+from core.compute.slurm import SlurmEngine, SlurmProfile, read_profile
+from core.compute.spec import OPEN, JobStatus
+from core.errors import JobError, UsageError
+from core.home import write_json
+from tests.core.compute.conftest import slurm_place
+from tests.core.compute.places import Place
+from tests.servers.slurm import Slurm
+
+UNTIL_ASKED = "n = 0\nwhile not asked():\n    n += 1; say(n); time.sleep(.05)\nsave(n)"
+RESUMES = """
+at = here / 'checkpoint' / 'step.txt'
+first = int(at.read_text()) + 1 if at.exists() else 1
+print('restarted', os.environ.get('INTERN_RESTARTED'), flush=True)
+for n in range(first, 61):
+    if asked(): save(n - 1); raise SystemExit
+    say(n); save(n); time.sleep(.1)
+"""
+
+
+@pytest.fixture
+def place(slurm: Slurm, tmp_path: Path) -> Place:
+    (tmp_path / "jobs").mkdir()
+    return slurm_place(slurm, tmp_path / "jobs")
+
+
+def test_a_requeued_job_goes_on_from_its_checkpoint_under_the_same_id(slurm: Slurm, place: Place) -> None:
+    compute = place.connect()
+    handle = compute.submit(place.spec(RESUMES)).handle
+    wait(lambda: "step 5" in text(place))
+    slurm.run("scontrol", "requeue", handle)  # as a preemption does: SIGTERM, then the same job again
+    wait(lambda: "BeginTime" in slurm.run("scontrol", "show", "job", handle))  # Slurm lets it wait for two minutes
+    slurm.run("scontrol", "update", f"jobid={handle}", "StartTime=now")
+    status = end(compute)
+    assert status.state == "done"
+    assert status.handle == handle
+    steps = [int(line.split()[1]) for line in text(place).splitlines() if line.startswith("step")]
+    assert steps == list(range(1, 61))
+    assert "restarted 1" in text(place)
+
+
+def test_the_warning_before_the_time_limit_becomes_a_checkpoint(slurm: Slurm, place: Place) -> None:
+    compute = place.connect()
+    handle = compute.submit(place.spec(UNTIL_ASKED)).handle
+    wait(lambda: "step 5" in text(place))
+    slurm.run("scancel", "--batch", "--signal=USR1", handle)  # what --signal=B:USR1 sends
+    status = end(compute)
+    assert status.exit is not None
+    assert (status.state, status.exit.reason) == ("done", "time_limit")
+    assert int((place.folder / "job-1" / "checkpoint" / "step.txt").read_text()) >= 5
+
+
+def test_an_array_runs_a_sweep_each_task_in_its_folder(slurm: Slurm, place: Place) -> None:
+    engine = SlurmEngine(python=sys.executable, env=slurm.env)
+    specs = [
+        place.spec(f"say({i + 1})", job=f"job-{i}", effect_id=f"sweep-{place.folder.parent.name}:{i}") for i in range(5)
+    ]
+    for spec in specs:
+        folder = Path(spec.folder)
+        folder.mkdir()
+        launch = Launch(
+            job=spec.job,
+            kind=spec.kind,
+            effect_id=spec.effect_id,
+            argv=job_argv(sys.executable, spec),
+            env=job_env(spec),
+        )
+        write_json(folder / "launch.json", launch)
+    handles = engine.start_array(specs, f"sweep-{place.folder.parent.name}", at_most=2)
+    for spec, handle in zip(specs, handles, strict=True):
+        write_json(Path(spec.folder) / "handle.json", {"name": handle, "backend": "slurm"})
+    compute = ClusterCompute(place.folder, engine)
+    assert [end(compute, s.job).state for s in specs] == ["done"] * 5
+    assert [f"step {i + 1}" in text(place, s.job) for i, s in enumerate(specs)] == [True] * 5
+
+
+def test_a_person_with_scancel_is_no_failure(slurm: Slurm, place: Place) -> None:
+    slurm_without_requeue = SlurmEngine(SlurmProfile(requeue=False), python=sys.executable, env=slurm.env)
+    compute = ClusterCompute(place.folder, slurm_without_requeue)
+    handle = compute.submit(place.spec(UNTIL_ASKED)).handle
+    wait(lambda: "step 5" in text(place))
+    slurm.run("scancel", handle)
+    assert end(compute).state == "cancelled"
+    assert (place.folder / "job-1" / "checkpoint" / "step.txt").exists()
+
+
+def test_a_partition_that_does_not_exist_is_refused_with_slurms_words(slurm: Slurm, place: Place) -> None:
+    compute = ClusterCompute(
+        place.folder, SlurmEngine(SlurmProfile(partition="nosuch"), python=sys.executable, env=slurm.env)
+    )
+    with pytest.raises(JobError, match="partition"):
+        compute.submit(place.spec("say(1)"))
+    assert compute.find_by_effect(place.spec("").effect_id) is None
+
+
+def test_a_profile_comes_from_the_home_and_the_task_and_says_where_it_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path))
+    (tmp_path / "slurm.toml").write_text('partition = "gpu"\naccount = "nlp"\n')
+    (tmp_path / "task.toml").write_text('[slurm]\ngres = "gpu:a100"\n')
+    assert read_profile(tmp_path) == SlurmProfile(partition="gpu", account="nlp", gres="gpu:a100")
+    assert read_profile(tmp_path, "short").partition == "short"
+    (tmp_path / "slurm.toml").write_text('partitoin = "gpu"\n')
+    with pytest.raises(UsageError, match="partitoin"):
+        read_profile(None)
+
+
+def test_what_sbatch_is_told(place: Place) -> None:
+    profile = SlurmProfile(partition="gpu", account="nlp", gres="gpu:a100", memory_mb=64000, extra=("--exclusive",))
+    told = SlurmEngine(profile, python=sys.executable).options(place.spec("", gpus=4, slots=8, time_limit_s=7200))
+    for part in ("--partition=gpu", "--account=nlp", "--gres=gpu:a100:4", "--cpus-per-task=8", "--time=123", "--mem=64000",
+                 "--signal=B:USR1@120", "--requeue", "--exclusive"):  # fmt: skip
+        assert part in told
+
+
+def end(compute: ClusterCompute, job: str = "job-1") -> JobStatus:
+    until = time.monotonic() + 150
+    while (status := compute.inspect(job)).state in OPEN:
+        assert time.monotonic() < until, status
+        time.sleep(0.1)
+    return status
+
+
+def text(place: Place, job: str = "job-1") -> str:
+    path = place.folder / job / "log.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def wait(true) -> None:
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
