@@ -34,6 +34,8 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.store_bench
+	$(BIN)/python -m tests.benchmarks.data_quality
+	$(BIN)/python -m tests.benchmarks.data_bench
 	$(BIN)/intern bench
 
 clean:

@@ -192,9 +192,10 @@ def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> b
     foreign = [i for i in numbers if i not in matched]
     if not foreign:
         return False
-    if len(foreign) == len(missing) or (len(numbers) > 1 and 2 * len(foreign) > len(numbers)):
+    exchanged = _exchanged(mine, sample.words, blocks)
+    if exchanged == len(missing) or (len(numbers) > 1 and 2 * len(foreign) > len(numbers)):
         return True
-    return len(numbers) > 1 and 3 * _exchanged(mine, sample.words, blocks) >= len(numbers)
+    return len(numbers) > 1 and 3 * exchanged >= len(numbers)
 
 
 def _covered(sample: Sample, blocks: Sequence[_Block]) -> float:
