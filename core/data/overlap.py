@@ -146,13 +146,16 @@ def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity)
             return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
         whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
         kept, rare = _kept(mine, sample, rarity)
-        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and _covered(sample, blocks) >= COVERED:
+        covered = _covered(sample, blocks)
+        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= COVERED:
             five = _five_gram_share(mine, sample.words, rarity)
             return (
                 _match("idf5", five, sample, *whole)
                 if five >= IDF_THRESHOLD
                 else _match("edited", kept, sample, *whole)
             )
+        if covered >= COVERED:
+            return _match("template", covered, sample, *whole)
     if run.size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return None
@@ -181,21 +184,12 @@ def _kept(mine: Sequence[str], sample: Sample, rarity: Rarity) -> tuple[float, i
 def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> bool:
     """The same wording about other numbers: another question, not a copy.
 
-    True when numbers are all that differs, when over half of the sample's numbers (two at least) are others, or when a
-    third of them stand where the text has another number.
+    True when numbers in the place of numbers are all that differs, or a third of the sample's numbers (of two at least).
     """
-    numbers = [i for i, w in enumerate(sample.words) if w.isdigit()]
-    if not numbers:
-        return False
-    matched = {b.theirs + i for b in blocks for i in range(b.size)}
-    missing = [i for i in range(len(sample.words)) if i not in matched]
-    foreign = [i for i in numbers if i not in matched]
-    if not foreign:
-        return False
     exchanged = _exchanged(mine, sample.words, blocks)
-    if exchanged == len(missing) or (len(numbers) > 1 and 2 * len(foreign) > len(numbers)):
-        return True
-    return len(numbers) > 1 and 3 * exchanged >= len(numbers)
+    missing = len(sample.words) - sum(b.size for b in blocks)
+    numbers = sum(w.isdigit() for w in sample.words)
+    return bool(exchanged) and (exchanged == missing or (numbers > 1 and 3 * exchanged >= numbers))
 
 
 def _covered(sample: Sample, blocks: Sequence[_Block]) -> float:
