@@ -138,7 +138,10 @@ CROWD_SAMPLES, CROWD_PROMPTS = 3, 4
 
 
 def _settle_patterns(
-    best: dict[int, Match], pairs: Sequence[tuple[int, int]], rows: dict[int, tuple[str, str]], data: Data,
+    best: dict[int, Match],
+    pairs: Sequence[tuple[int, int]],
+    rows: dict[int, tuple[str, str]],
+    data: Data,
     samples: dict[int, Sample],
 ) -> dict[int, Match]:
     """Near matches between sentences made by one pattern are alerts, not leaks ("book a table for 4 in Paris").

@@ -7,7 +7,7 @@ from core.tools.toolbox import ToolDef
 
 def all_tools() -> list[ToolDef]:
     """Every tool, in the order in which research uses them."""
-    from core.tools import brief, conclude, data, evaluate, files, literature, train
+    from core.tools import brief, conclude, data, documentation, evaluate, files, hub, literature, train
 
-    modules = (brief, literature, data, evaluate, train, conclude, files)
+    modules = (brief, literature, documentation, hub, data, evaluate, train, conclude, files)
     return [definition for module in modules for definition in module.TOOLS]

@@ -52,7 +52,9 @@ def report(seen: Inspection) -> list[str]:
     lines += ["", "Concerns (0 nothing, 1 unusable as it is)"] if seen.concerns else ["", "No concern found."]
     for concern in seen.concerns:
         lines.append(f"  {concern.score:4.2f}  {concern.name:20} {concern.text}")
-        lines += [f"        {x.file}:{x.line}  {x.text}" + (f"  [{x.note}]" if x.note else "") for x in concern.examples[:3]]
+        lines += [
+            f"        {x.file}:{x.line}  {x.text}" + (f"  [{x.note}]" if x.note else "") for x in concern.examples[:3]
+        ]
     if seen.unchecked:
         lines += ["", "Not checked", *(f"  {what}" for what in seen.unchecked)]
     lines += ["", "Rows", *(f"  {row.file}:{row.line}  {row.prompt} -> {row.answer}" for row in seen.samples)]

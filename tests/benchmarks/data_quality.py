@@ -35,7 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, maker in MAKERS.items():
             for fault, count in sorted(measure(maker, HELD_OUT, Path(folder)).items()):
-                print(f"{name:10} {fault:20} {_share(count.found, count.planted)} {_share(count.alarms, count.clean, 2)}")
+                print(
+                    f"{name:10} {fault:20} {_share(count.found, count.planted)} {_share(count.alarms, count.clean, 2)}"
+                )
     print(f"\n{'contamination':25} {'copies':26} {'found':>16} {'false alarms':>18}")
     for text, make in TEXTS.items():
         for change, how in CHANGES.items():

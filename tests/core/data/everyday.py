@@ -14,10 +14,72 @@ from typing import Any
 
 from tests.core.data.planted import Planted
 
-_WHO = "Alba Bilal Cleo Dmitri Elif Femi Greta Hugo Ivo Jana Kenji Luca Mina Noor Otto Pia Ravi Sven Tara Umar".split()
-_JOBS = "plumber baker nurse pilot farmer tailor chemist gardener teacher sailor welder librarian".split()
-_GOODS = "apples pencils tickets tiles candles stamps loaves marbles bolts seeds postcards ribbons".split()
-_CITIES = "Lisbon Oslo Nairobi Quito Hanoi Tbilisi Perth Cusco Malmo Izmir Turin Accra Pune Bergen".split()
+_WHO = [
+    "Alba",
+    "Bilal",
+    "Cleo",
+    "Dmitri",
+    "Elif",
+    "Femi",
+    "Greta",
+    "Hugo",
+    "Ivo",
+    "Jana",
+    "Kenji",
+    "Luca",
+    "Mina",
+    "Noor",
+    "Otto",
+    "Pia",
+    "Ravi",
+    "Sven",
+    "Tara",
+    "Umar",
+]
+_JOBS = [
+    "plumber",
+    "baker",
+    "nurse",
+    "pilot",
+    "farmer",
+    "tailor",
+    "chemist",
+    "gardener",
+    "teacher",
+    "sailor",
+    "welder",
+    "librarian",
+]
+_GOODS = [
+    "apples",
+    "pencils",
+    "tickets",
+    "tiles",
+    "candles",
+    "stamps",
+    "loaves",
+    "marbles",
+    "bolts",
+    "seeds",
+    "postcards",
+    "ribbons",
+]
+_CITIES = [
+    "Lisbon",
+    "Oslo",
+    "Nairobi",
+    "Quito",
+    "Hanoi",
+    "Tbilisi",
+    "Perth",
+    "Cusco",
+    "Malmo",
+    "Izmir",
+    "Turin",
+    "Accra",
+    "Pune",
+    "Bergen",
+]
 _TOPICS = (
     "tidal power", "sourdough starters", "chess openings", "monsoon rains", "solar eclipses", "urban beekeeping",
     "glacier retreat", "bicycle gears", "medieval guilds", "coral reefs", "jazz harmony", "soil erosion",
@@ -154,7 +216,9 @@ def check_problem(prompt: str, answer: str) -> bool | None:
 
 
 def _garble(r: random.Random, text: str) -> str:
-    extra = r.choice(("über", "it’s “fine”", "crème brûlée", "señor", "naïve", "–", "€ 20", "Łódź", "Привет", "日本", "😀"))
+    extra = r.choice(
+        ("über", "it’s “fine”", "crème brûlée", "señor", "naïve", "–", "€ 20", "Łódź", "Привет", "日本", "😀")
+    )
     wrong = extra.encode().decode(r.choice(("cp1252", "latin-1")), errors="ignore")
     if r.random() < 0.3:
         wrong = wrong.encode().decode("latin-1")
