@@ -195,6 +195,15 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p = _add(commands, "solve", "solve:solve", "a PostTrainBench task, from PROMPT and the current folder alone")
     p.add_argument("--json", action="store_true", help="one final JSON object on one line")
+    p = _add(commands, "inspect", "data:inspect_data", "look hard at data before training on it")
+    p.add_argument("data", metavar="FILE|FOLDER", help="jsonl, json, csv, tsv or parquet, or a folder of them")
+    p.add_argument(
+        "--task", metavar="T", help="a task: check for its evaluation samples, count tokens of its base model"
+    )
+    p.add_argument("--limit", type=int, metavar="N", help="look at the first N rows only")
+    p.add_argument(
+        "--json", action="store_true", help="one object: rows, columns, concerns with score and examples, ..."
+    )
     p = _add(commands, "recipes", "tools:recipes", "search the recipe library")
     p.add_argument("query", nargs="*")
     p.add_argument("--json", action="store_true")

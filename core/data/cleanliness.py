@@ -14,7 +14,7 @@ _HIGH = (
 )
 """What the bytes 0x80 to 0xbf become in Latin-1 or Windows-1252."""
 MOJIBAKE = (
-    f"[\u00c2\u00c3]{_HIGH}|\u00e2\u20ac{_HIGH}?|\u00f0\u0178|\u00ef\u00bb\u00bf|\ufffd|(?:[\u00d0\u00d1]{_HIGH}){{2,}}"
+    f"[\u00c2\u00c3]{_HIGH}|\u00e2\u20ac{_HIGH}?|[\u00c4\u00c5][\u0080-\u009f\u00a1-\u00ba\u00bc-\u00bf\u0178\u017e\u0192\u201a\u201e\u2020\u2021\u2030]|\u00e2{_HIGH}{{2}}|\u00f0[\u0178\u009f]{_HIGH}?|\u00ef\u00bb\u00bf|\ufffd|(?:[\u00d0\u00d1]{_HIGH}){{2,}}"
     f"|(?:[\u00e3-\u00e9]{_HIGH}{_HIGH}){{2,}}|(?:[\u0420\u0421][\u0430-\u045f\u0490\u0491\u00a0-\u00bf\u2013-\u203a\u20ac\u2116\u2122]){{5,}}"
 )
 """UTF-8 read as another encoding: accents, quotes, emoji, Cyrillic (as Latin or as cp1251), East Asian; and U+FFFD."""
@@ -33,7 +33,7 @@ _PHONE = re.compile(
 _SSN = re.compile(r"(?<![\w+*/=-])\d{3}-\d{2}-\d{4}(?!\w|\s*[=+*/]|\s*-\s*\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(
-    r"(?<![\d.+*/=-])(?:\d{4}[ -]){3}\d{4}(?![\d.]|\s*[=+*/-])|(?<![\w.+*/=-])\d{16}(?![\w.]|\s*[=+*/-])"
+    r"(?<![\d.+*/=-])(?:\d{4}[ -]){3}\d{4}(?![\d.]|\s*[=+*/-])|(?<![\d.+*/=-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\d.])|(?<![\w.+*/=-])\d{16}(?![\w.]|\s*[=+*/-])"
 )
 _SECRET = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{25,}|AKIA[A-Z0-9]{16}"
@@ -111,7 +111,7 @@ def personal_kind(text: str) -> str | None:
 def _luhn(text: str) -> bool:
     digits = [int(c) for c in reversed(text) if c.isdigit()]
     doubled = [d * 2 - 9 * (d > 4) for d in digits[1::2]]
-    return len(set(digits)) > 2 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
 def _iban(text: str) -> bool:

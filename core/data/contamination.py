@@ -9,7 +9,7 @@ spans.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from core.data.files import Data, open_rows
 from core.data.flags import build, flag_rows
 from core.data.overlap import LONG, Match, Rarity, Sample, compare
 from core.data.schema import Concern, Example
+from core.data.slots import Patterns, gaps
 from core.data.text import clip, words
 
 __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
@@ -119,7 +120,7 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
     data.con.execute(_SQL)
     _load(data, samples)
     pairs = sorted(_equal_pairs(data) | _overlapping_pairs(data))
-    rarity = _rarity(data, samples)
+    rarity = Rarity(_corpus(data, samples), [s.words for s in samples])
     by_index = {s.index: s for s in samples}
     rows = _texts(data, sorted({n for n, _ in pairs}))
     best: dict[int, Match] = {}
@@ -127,36 +128,50 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
         match = _judge(*rows[n], by_index[i], rarity)
         if match and (n not in best or _rank(match) > _rank(best[n])):
             best[n] = match
-    return _spare_templates(best, rows, data.rows)
+    return _settle_patterns(best, pairs, rows, data, by_index)
 
 
 NEAR = frozenset({"characters", "edited", "idf5"})
 """Kinds that say "a copy with some words replaced"."""
-TEMPLATE_PROMPTS = 4
-TEMPLATE_SHARE = 0.05
+CROWD_SAMPLES, CROWD_PROMPTS = 3, 4
+"""A row that shares rare wording with so many samples, a sample that shares it with so many different prompts."""
 
 
-def _spare_templates(best: dict[int, Match], rows: dict[int, tuple[str, str]], total: int) -> dict[int, Match]:
-    """Near matches that come from sentences made by one pattern are alerts, not leaks.
+def _settle_patterns(
+    best: dict[int, Match],
+    pairs: Sequence[tuple[int, int]],
+    rows: dict[int, tuple[str, str]],
+    data: Data,
+    samples: dict[int, Sample],
+) -> dict[int, Match]:
+    """Near matches between sentences made by one pattern are alerts, not leaks ("book a table for 4 in Paris").
 
-    A leaked sample has one or two altered copies. Where one sample resembles several different prompts, or a good part of
-    the data resembles samples, training and evaluation were written from the same patterns ("book a table for 4 in
-    Paris"); there only equality says anything.
+    A leaked sample has one or a few altered copies, and each resembles it alone. Patterned sentences come in crowds: a row
+    shares rare wording with several samples, or a sample with several prompts. In a crowd a copy is told by the places
+    where it differs (see `slots`); alone it is taken for a copy unless everything new in it is a usual filler.
     """
-    near = {n: m for n, m in best.items() if m.kind in NEAR}
+    near = {n: m for n, m in best.items() if m.kind in NEAR or m.kind == "template"}
+    beside: dict[int, set[int]] = {}
     prompts: dict[int, set[str]] = {}
+    for n, i in pairs:
+        beside.setdefault(n, set()).add(i)
+        prompts.setdefault(i, set()).add(rows[n][0])
+    differing = {n: gaps(words(rows[n][0]), samples[m.sample].words) for n, m in near.items()}
+    wanted = [gap for each in differing.values() for gap in each]
+    doubted = {tuple(words(rows[n][0])) for n in near}
+    patterns = Patterns(_corpus(data, samples.values()), doubted, wanted)
+    settled: dict[int, Match] = {}
     for n, m in near.items():
-        prompts.setdefault(m.sample, set()).add(rows[n][0])
-    everywhere = len(near) > max(20, TEMPLATE_SHARE * total)
-    spared = {
-        n: msgspec.structs.replace(m, kind="template")
-        for n, m in near.items()
-        if everywhere or len(prompts[m.sample]) >= TEMPLATE_PROMPTS
-    }
-    return best | spared
+        crowd = len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS
+        told = [patterns.usual(gap) or (crowd and patterns.open(gap)) for gap in differing[n]]
+        kind = m.kind if m.kind in NEAR and not (told and all(told)) else "template"
+        if m.kind == "template" and told and not any(told):
+            kind = "edited"
+        settled[n] = msgspec.structs.replace(m, kind=kind)
+    return best | settled
 
 
-_ORDER = ("template", "ngram8", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
+_ORDER = ("ngram8", "template", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
 
 
 def _rank(match: Match) -> tuple[int, float]:
@@ -211,12 +226,12 @@ def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
     return {(int(n), int(i)) for n, i in found}
 
 
-def _rarity(data: Data, samples: Sequence[Sample]) -> Rarity:
-    """Counted over the samples and, evenly spread, different training rows."""
+def _corpus(data: Data, samples: Iterable[Sample]) -> set[tuple[str, ...]]:
+    """The words of the samples and of the prompts and answers of, evenly spread, different training rows."""
     step = max(1, data.rows // _RARITY_SAMPLE)
-    query = f"SELECT any_value(concat_ws(' ', prompt, answer)) FROM rows WHERE n % {step} = 0 GROUP BY pkey"
-    texts = {tuple(words(text or "")) for (text,) in data.all(query)} | {tuple(s.words) for s in samples}
-    return Rarity(texts, [s.words for s in samples])
+    query = f"SELECT any_value(prompt), any_value(answer) FROM rows WHERE n % {step} = 0 GROUP BY pkey"
+    texts = {tuple(words(text)) for row in data.all(query) for text in row if text}
+    return texts | {tuple(s.words) for s in samples}
 
 
 def _texts(data: Data, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from core.data.files import Data
 from core.data.flags import conclude, flag
 from core.data.schema import Concern
+from core.data.short_copies import flag_copies
 
 BANDS, ROWS_PER_BAND = 16, 2
 """MinHash bands: at likeness .5 a pair becomes a candidate with probability .99, at .4 with .94, at .1 with .15."""
@@ -82,8 +83,14 @@ def near(data: Data) -> Concern | None:
     """Rows that are a slightly edited copy of an earlier one."""
     data.con.execute(_MACROS)
     long_enough = f"length(coalesce(prompt, answer)) >= {DISTINCTIVE * 4}"
-    if not data.one(f"SELECT count(*) FROM rows WHERE {long_enough}"):
-        return None
+    if data.one(f"SELECT count(*) FROM rows WHERE {long_enough}"):
+        _long_copies(data, long_enough)
+    flag_copies(data)
+    return conclude(data, "near_duplicates", "{n} rows ({share}) are slightly edited copies of an earlier row")
+
+
+def _long_copies(data: Data, long_enough: str) -> None:
+    """Rows told by their own word triples: candidates by MinHash, then the likeness itself."""
     _find_template(data, long_enough)
     _sketch(data, long_enough)
     _candidates(data)
@@ -99,7 +106,6 @@ def near(data: Data) -> Concern | None:
     )
     for table in ("template", "sketch", "bands", "candidates", "own", "texts"):
         data.con.execute(f"DROP TABLE {table}")
-    return conclude(data, "near_duplicates", "{n} rows ({share}) are slightly edited copies of an earlier row")
 
 
 def _triples(where: str) -> str:

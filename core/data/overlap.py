@@ -22,17 +22,21 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
 
-from core.data.text import is_wordy, loose_key, operators, same_key, word_spans, words
+from core.data.text import is_wordy, loose_key, operators, same_key, squashed, word_spans, words
 
 IDF_THRESHOLD = 0.8
 EDITED_THRESHOLD = 0.4
 """A replaced word breaks three triples: a copy with one word in ten replaced keeps over .5 of all, and of the rare
 ones alone,
 where a template takes the rest, mostly over .4. Unrelated texts keep none, siblings from a template under .2."""
+COVERED = 0.75
+"""Share of the sample's words, in order, that the text must have in runs of two or more: a copy with one word in ten
+replaced keeps over .8; a sibling with one half of its own (same clause, other sentence) stays under .7."""
 MIN_RARE = 5
 """Rare triples a sample must have to be told from its siblings."""
 SHORT, LONG = 4, 8
@@ -94,6 +98,7 @@ class Sample:
         self.words = words(text)[:_MAX_WORDS]
         self.same = same_key(text)
         self.loose = loose_key(text)
+        self.squashed = squashed(text)
         self.wordy = is_wordy(text)
         self.operators = operators(text)
 
@@ -116,7 +121,7 @@ def same_text(text: str, sample: Sample) -> bool:
         return False
     if same_key(text) == sample.same:
         return True
-    if not sample.wordy or loose_key(text) != sample.loose:
+    if not sample.wordy or (loose_key(text) != sample.loose and squashed(text) != sample.squashed):
         return False
     mine = operators(text)
     return mine == sample.operators or not mine or not sample.operators
@@ -136,18 +141,21 @@ def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity)
     run = max(blocks, key=lambda b: b.size)
     start, end = spans[run.mine][1], spans[run.mine + run.size - 1][2]
     in_run = len(rarity.rare(mine[run.mine : run.mine + run.size]))
-    if not _sibling(sample, blocks):
+    if not _sibling(mine, sample, blocks):
         if run.size >= 13 and in_run >= 5:
             return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
         whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
         kept, rare = _kept(mine, sample, rarity)
-        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD:
+        covered = _covered(sample, blocks)
+        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= COVERED:
             five = _five_gram_share(mine, sample.words, rarity)
             return (
                 _match("idf5", five, sample, *whole)
                 if five >= IDF_THRESHOLD
                 else _match("edited", kept, sample, *whole)
             )
+        if covered >= COVERED:
+            return _match("template", covered, sample, *whole)
     if run.size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return None
@@ -173,20 +181,29 @@ def _kept(mine: Sequence[str], sample: Sample, rarity: Rarity) -> tuple[float, i
     return (sum(1 for g in rare if g in have) / len(rare) if rare else 0.0), len(rare)
 
 
-def _sibling(sample: Sample, blocks: Sequence[_Block]) -> bool:
+def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> bool:
     """The same wording about other numbers: another question, not a copy.
 
-    True when numbers are all that differs, or when over half of the sample's numbers (two at least) are others.
+    True when numbers in the place of numbers are all that differs, or a third of the sample's numbers (of two at least).
     """
-    numbers = [i for i, w in enumerate(sample.words) if w.isdigit()]
-    if not numbers:
-        return False
-    matched = {b.theirs + i for b in blocks for i in range(b.size)}
-    missing = [i for i in range(len(sample.words)) if i not in matched]
-    foreign = [i for i in numbers if i not in matched]
-    if not foreign:
-        return False
-    return len(foreign) == len(missing) or (len(numbers) > 1 and 2 * len(foreign) > len(numbers))
+    exchanged = _exchanged(mine, sample.words, blocks)
+    missing = len(sample.words) - sum(b.size for b in blocks)
+    numbers = sum(w.isdigit() for w in sample.words)
+    return bool(exchanged) and (exchanged == missing or (numbers > 1 and 3 * exchanged >= numbers))
+
+
+def _covered(sample: Sample, blocks: Sequence[_Block]) -> float:
+    return sum(b.size for b in blocks if b.size > 1) / len(sample.words)
+
+
+def _exchanged(mine: Sequence[str], theirs: Sequence[str], blocks: Sequence[_Block]) -> int:
+    """Numbers of the sample in whose place, between two equal runs, the text has other numbers."""
+    count = 0
+    for before, after in pairwise(blocks):
+        old = [w for w in theirs[before.theirs + before.size : after.theirs] if w.isdigit()]
+        new = [w for w in mine[before.mine + before.size : after.mine] if w.isdigit()]
+        count += min(len(old), len(new))
+    return count
 
 
 def _five_gram_share(mine: Sequence[str], theirs: Sequence[str], rarity: Rarity) -> float:

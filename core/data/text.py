@@ -59,6 +59,11 @@ def loose_key(text: str) -> str:
     return " ".join(words(text))
 
 
+def squashed(text: str) -> str:
+    """Letters and digits alone: equal even where taking out punctuation joined what it had parted ("1.5" and "15")."""
+    return "".join(words(text))
+
+
 def operators(text: str) -> str:
     """The arithmetic and comparison signs of a text, in order."""
     return "".join(_OPERATOR.findall(_HYPHEN.sub(" ", text)))

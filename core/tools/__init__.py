@@ -7,7 +7,31 @@ from core.tools.toolbox import ToolDef
 
 def all_tools() -> list[ToolDef]:
     """Every tool, in the order in which research uses them."""
-    from core.tools import brief, conclude, data, evaluate, files, helper, literature, shell, train
+    from core.tools import (
+        brief,
+        conclude,
+        data,
+        documentation,
+        evaluate,
+        files,
+        helper,
+        hub,
+        literature,
+        shell,
+        train,
+    )
 
-    modules = (brief, literature, helper, data, evaluate, train, conclude, files, shell)
+    modules = (
+        brief,
+        literature,
+        documentation,
+        hub,
+        helper,
+        data,
+        evaluate,
+        train,
+        conclude,
+        files,
+        shell,
+    )
     return [definition for module in modules for definition in module.TOOLS]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from core import events as e
 from core.agent.desk import Desk
 from core.errors import InternError, ToolError
 from core.literature import recipes
 from core.literature.card import Card
+from core.literature.extract import extract
 from core.tools.toolbox import array, integer, text, tool
 
 
@@ -166,6 +169,87 @@ def follow_citations(desk: Desk, paper: str, direction: str) -> object:
     )
 
 
+@tool(
+    {
+        "paper": text("arXiv id"),
+        "direction": text("references or citations"),
+        "hops": integer("How far (default 2)"),
+        "budget": integer("Papers asked at most (default 8)"),
+    },
+    effect="idempotent",
+    tier="network",
+)
+def walk_citations(
+    desk: Desk, paper: str, direction: str, hops: int | None = None, budget: int | None = None
+) -> object:
+    """Follow the citation graph several hops, the most telling edges first: influential, used as method, recent, cited."""
+    steps = desk.literature.follow(paper, direction, hops=hops or 2, budget=budget or 8)[:60]
+    for step in steps:
+        cited = step.citation.paper
+        desk.emit(e.CitationFollowed(paper=step.origin, cites=cited.id, title=cited.title, source=cited.source))
+    return _untrusted(
+        f"citations of {paper}",
+        [
+            {"hop": s.hop, "from": s.origin, "id": s.citation.paper.id, "title": s.citation.paper.title,
+             "year": s.citation.paper.year, "intents": list(s.citation.intents), "influential": s.citation.influential}
+            for s in steps
+        ],
+    )  # fmt: skip
+
+
+@tool(
+    {"paper": text("arXiv id; empty for what is read most these days", optional=True), "limit": integer("Default 8")},
+    effect="idempotent",
+    tier="network",
+)
+def discover_papers(desk: Desk, paper: str | None = None, limit: int | None = None) -> object:
+    """Papers like a given one (recommended by Semantic Scholar), or what is trending on Hugging Face Papers."""
+    papers = desk.literature.recommended(paper, limit or 8) if paper else desk.literature.trending(limit or 8)
+    why = f"like {paper}" if paper else "trending"
+    for found in papers:
+        desk.emit(e.PaperFound(paper=found.id, title=found.title, year=found.year, source=found.source, why=why))
+    return _untrusted(why, [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers])
+
+
+@tool({"paper": text("arXiv id")}, effect="idempotent", tier="network")
+def linked_to_paper(desk: Desk, paper: str) -> object:
+    """Models, data sets, Spaces and code that the Hub links to a paper."""
+    return _untrusted(f"the Hub's links of {paper}", msgspec.to_builtins(desk.literature.linked(paper)))
+
+
+@tool({"query": text("What to look for"), "limit": integer("Default 6")}, effect="idempotent")
+def search_snippets(desk: Desk, query: str, limit: int | None = None) -> object:
+    """Search inside the papers read so far: the paragraphs and tables that answer a question, each with its place."""
+    found = desk.literature.snippets(query, limit or 6)
+    if not found:
+        raise ToolError("Nothing read so far answers that", next="Read a paper first (read_paper)")
+    return _untrusted("papers read in this run", msgspec.to_builtins(found))
+
+
+@tool({"paper": text("arXiv id")}, effect="idempotent", tier="network")
+def extract_recipe(desk: Desk, paper: str) -> object:
+    """Hyperparameters, data sets and results a paper states, each with the exact place and sentence; nothing without one."""
+    read = desk.literature.read(paper)
+    found = extract(read)
+    if not (found.findings or found.datasets or found.results):
+        raise ToolError(
+            f"{paper} states no setting in a form that can be read ({read.source})", next="read_paper shows it"
+        )
+    settings: dict[str, object] = {}
+    places: dict[str, str] = {}
+    for x in found.findings:
+        settings.setdefault(x.name, x.value)
+        places.setdefault(x.name, x.place)
+    if settings:
+        desk.emit(
+            e.RecipeExtracted(
+                recipe=paper, paper=paper, title=read.title, method="as stated", settings=settings, places=places,
+                source=found.source,
+            )
+        )  # fmt: skip
+    return _untrusted(f"paper {paper} via {found.source}", msgspec.to_builtins(found))
+
+
 _LIBRARY = "recipe library"
 
 
@@ -177,4 +261,7 @@ def _untrusted(source: str, content: object) -> object:
     return {"untrusted_source": source, "content": content}
 
 
-TOOLS = [search_recipes, read_recipe, recommend_settings, search_papers, read_paper, follow_citations]
+TOOLS = [
+    search_recipes, read_recipe, recommend_settings, search_papers, read_paper, follow_citations, walk_citations,
+    discover_papers, linked_to_paper, search_snippets, extract_recipe,
+]  # fmt: skip

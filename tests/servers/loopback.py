@@ -22,6 +22,8 @@ class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Loopback:
             def do_GET(self) -> None:
                 owner._serve(self)
 
+            do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
             def log_message(self, *_: object) -> None:
                 """Tests read `requests` instead."""
 
@@ -109,7 +113,9 @@ class Loopback:
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        request = Request(parts.path, query, {name.lower(): value for name, value in handler.headers.items()})
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        body = handler.rfile.read(int(headers.get("content-length", "0")))
+        request = Request(parts.path, query, headers, handler.command, body)
         with self._lock:
             self.requests.append(request)
             at = next((i for i, (path, _) in enumerate(self._faults) if request.path.startswith(path)), None)

@@ -7,8 +7,11 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from core.data.contamination import check_rows
 from core.data.evaluation_text import evaluation_strings, unreadable
+from tests.core.data.figures import copies_found, salad, vocabulary
 from tests.core.data.planted import HELD_OUT, disguise, edit_words, prose
 
 
@@ -36,6 +39,36 @@ def test_copies_are_found_and_unrelated_text_is_not() -> None:
     assert edited >= 0.95 * n
     assert inside >= 0.95 * n
     assert unrelated < 0.01 * n
+
+
+@pytest.mark.parametrize("size", [8, 10, 14, 20, 30, 60])
+def test_short_samples_with_a_tenth_of_their_words_replaced_are_found_however_many_leaked(size: int) -> None:
+    def texts(r: random.Random) -> list[str]:
+        words = vocabulary(r)
+        return [salad(r, words, size) for _ in range(450)]
+
+    count = copies_found(HELD_OUT[:2], lambda r, text: edit_words(r, text, 0.1), texts)
+    assert count.found >= 0.95 * count.planted
+    assert count.alarms < 0.01 * count.clean
+
+
+def test_punctuation_inside_numbers_is_no_disguise() -> None:
+    text = "What changed between version 7.96.12 of the manual and order 8158-26 of last May?"
+    result, _ = check_rows([("".join(c for c in text if c.isalnum() or c == " "), "x")], [text])
+    assert result.contaminated == 1
+
+
+def test_sentences_of_one_pattern_are_alerts_however_alike() -> None:
+    cities = ["Rome", "Oslo", "Lima", "Pune", "Cork", "Kiel", "Bern", "Nice", "Graz", "Faro"]
+    meals = ["a late supper", "a quick breakfast", "the Sunday lunch", "our third picnic", "some birthday cake"]
+
+    def order(city: str, meal: str, day: int) -> str:
+        return f"Reserve {meal} for the whole team in {city} on day {day} of the rainy season"
+
+    samples = [order(city, meal, 3) for city in cities[:5] for meal in meals]
+    rows = [(order(city, meal, 3), "done") for city in cities[5:] for meal in meals]
+    result, _ = check_rows([*rows, (samples[0], "done")], samples)
+    assert result.contaminated == 1
 
 
 def test_short_prompts_match_by_equality_alone() -> None:

@@ -1,0 +1,70 @@
+"""A model card out of a run's state: every figure has its interval and the number of its event."""
+
+from __future__ import annotations
+
+from core.describe import percent, points
+from core.state import RunState
+
+
+def model_card(s: RunState, *, adapter: bool = False) -> str:
+    """README.md for the run's model: base, data, recipe, evaluation, limits, and how to make it again."""
+    parts = [_header(s, adapter), f"# {s.title or s.goal or s.run}", _intro(s), _evaluation(s), _data(s), _recipe(s)]
+    return "\n\n".join([*parts, _limits(s), _again(s)]) + "\n"
+
+
+def _header(s: RunState, adapter: bool) -> str:
+    lines = ["---", "library_name: " + ("peft" if adapter else "transformers"), "pipeline_tag: text-generation"]
+    if "/" in s.model and not s.model.startswith("/"):
+        lines.append(f"base_model: {s.model}")
+    return "\n".join([*lines, "tags:", "- post-training", "- ml-intern", "---"])
+
+
+def _intro(s: RunState) -> str:
+    kind = "An improvement of" if s.scores.heldout_delta else "A model from"
+    return f"{kind} `{s.model}` on {s.task}, made by run `{s.run}` of intern (brain: {s.brain}). Numbers in brackets name the event in its log."
+
+
+def _evaluation(s: RunState) -> str:
+    x = s.scores
+    if x.heldout_delta is None or x.heldout_interval is None:
+        return "## Evaluation\n\nNot measured on held-out samples."
+    low, high = x.heldout_interval
+    verdict = "more than noise" if low > 0 else "worse than the base" if high < 0 else "within noise"
+    return (
+        f"## Evaluation\n\nHeld-out score of {s.task}: {percent(x.heldout_baseline)} before, {percent(x.heldout_best)} after; "
+        f"difference {points(x.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}]: {verdict} [{x.heldout_seq}]."
+    )
+
+
+def _data(s: RunState) -> str:
+    used = [d for d in s.datasets.values() if d.prepared]
+    if not used:
+        return "## Data\n\nNo training data was prepared."
+    lines = ["## Data", ""]
+    for d in used:
+        dropped = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in d.dropped.items()) or "nothing"
+        lines.append(
+            f"- `{d.name}`: {d.train_rows} rows for training; dropped: {dropped} [{d.seq}]. Licence: see its sources."
+        )
+    return "\n".join(lines)
+
+
+def _recipe(s: RunState) -> str:
+
+    trained = [j for j in s.jobs.values() if j.kind == "training" and j.status == "finished"]
+    lines = ["## Training", ""] + [f"- {j.title} ({j.method})" for j in trained]
+    return "\n".join(lines) if trained else "## Training\n\nNo training finished: decoding and template only."
+
+
+def _limits(s: RunState) -> str:
+    lines = ["## Limitations", "", f"- Measured on {s.task} alone; other skills of the base were not measured."]
+    leaked = sum(c.count for d in s.datasets.values() for c in d.concerns if c.kind.startswith("contaminat"))
+    if leaked:
+        lines.append(f"- {leaked} rows of the raw data held evaluation samples; they were dropped in preparation.")
+    return "\n".join(lines)
+
+
+def _again(s: RunState) -> str:
+    task = s.task if s.task.startswith("pocket/") else s.task_path
+    command = f"intern run --task {task} --model {s.model} --brain {s.brain} --seed {s.seed} --hours {s.budget.hours:g}"
+    return f"## Reproduce\n\n```\n{command}\n```"

@@ -1,0 +1,224 @@
+"""Data sets on the Hub: search with reasons, and a sample of the rows of one.
+
+Gated, missing and script-only data sets get a clear answer; nothing is put in their place, and no code from the Hub runs.
+Texts are as their authors wrote them: the caller marks them untrusted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from core.errors import ToolError
+from core.hub.hosts import authorization, endpoint, viewer
+from core.literature.errors import PaperMissing, SourceBroken, SourceRefused
+from core.literature.rank import Index, words
+from core.literature.web import Web
+
+T = TypeVar("T")
+PAGE = 100
+"""Rows the viewer gives at once."""
+OPEN_LICENCES = ("apache-2.0", "mit", "cc-by", "cc0", "odc-by", "bsd", "openrail", "cdla")
+_DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst")
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search is for. Empty fields do not filter."""
+
+    query: str = ""
+    task: str = ""
+    """A task category of the Hub (`question-answering`, `text-generation`)."""
+    tags: tuple[str, ...] = ()
+    paper: str = ""
+    """arXiv id: data sets whose card names it."""
+    licence: str = ""
+    size: str = ""
+    """A size category of the Hub (`10K<n<100K`)."""
+    limit: int = 10
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One data set, and why it stands where it stands."""
+
+    id: str
+    downloads: int
+    likes: int
+    licence: str
+    gated: bool
+    score: float
+    reasons: tuple[str, ...]
+    description: str = ""
+
+
+class _Item(msgspec.Struct):
+    id: str
+    downloads: int | None = 0
+    likes: int | None = 0
+    gated: bool | str | None = False
+    disabled: bool | None = False
+    tags: list[str] = []
+    description: str | None = ""
+
+
+class _File(msgspec.Struct):
+    rfilename: str
+
+
+class _Info(msgspec.Struct):
+    id: str
+    gated: bool | str | None = False
+    siblings: list[_File] = []
+
+
+class _Split(msgspec.Struct):
+    config: str
+    split: str
+
+
+class _Splits(msgspec.Struct):
+    splits: list[_Split]
+
+
+class _Row(msgspec.Struct):
+    row: dict[str, Any]
+
+
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+    num_rows_total: int = 0
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows fetched into a file."""
+
+    dataset: str
+    config: str
+    split: str
+    path: str
+    rows: int
+    total: int
+    complete: bool
+    """Every row of the split; else evenly spread pages of it."""
+
+
+def search(web: Web, wanted: Wanted) -> list[Found]:
+    """Data sets that fit, best first. Raises LiteratureError when the Hub cannot be asked."""
+    filters = [*wanted.tags]
+    for prefix, value in (("task_categories", wanted.task), ("arxiv", wanted.paper), ("license", wanted.licence), ("size_categories", wanted.size)):  # fmt: skip
+        filters += [f"{prefix}:{value}"] if value else []
+    asked = [("full", "true"), ("sort", "downloads"), ("limit", str(max(30, 3 * wanted.limit)))]
+    asked += [("search", wanted.query)] if wanted.query else []
+    address = f"{endpoint()}/api/datasets?{urlencode([*asked, *(('filter', f) for f in filters)])}"
+    items = [i for i in _get(web, address, list[_Item]) if not i.disabled]
+    texts = Index([words(f"{i.id} {i.id} {i.description or ''} {' '.join(i.tags)}") for i in items]).scores(
+        wanted.query
+    )
+    ranked = [_judge(item, text, wanted) for item, text in zip(items, texts, strict=True)]
+    return sorted(ranked, key=lambda f: (-f.score, f.id))[: wanted.limit]
+
+
+def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
+    tagged = {t.partition(":")[0]: t.partition(":")[2] for t in reversed(item.tags) if ":" in t}
+    licence, gated = tagged.get("license", ""), bool(item.gated)
+    downloads, likes = item.downloads or 0, item.likes or 0
+    reasons = [f"{downloads:,} downloads, {likes:,} likes"]
+    score = text + math.log10(1 + downloads) + 0.5 * math.log10(1 + likes)
+    if text:
+        reasons.insert(0, f"matches the words ({text:.1f})")
+    if wanted.paper:
+        reasons.append(f"its card names arXiv {wanted.paper}")
+    if licence.startswith(OPEN_LICENCES):
+        score += 1
+        reasons.append(f"open licence {licence}")
+    else:
+        reasons.append(f"licence {licence or 'not stated'}: check before use")
+    if gated:
+        score -= 2
+        reasons.append("gated: its terms must be accepted first")
+    return Found(
+        id=item.id, downloads=downloads, likes=likes, licence=licence, gated=gated, score=round(score, 3),
+        reasons=tuple(reasons), description=" ".join((item.description or "").split())[:300],
+    )  # fmt: skip
+
+
+def check_usable(web: Web, dataset: str) -> None:
+    """Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
+    if not all(
+        part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in dataset.split("/")
+    ):
+        raise ToolError(f"{dataset[:80]!r} is no data set's name", next="Names look like owner/name")
+    try:
+        info = _get(web, f"{endpoint()}/api/datasets/{quote(dataset)}", _Info)
+    except PaperMissing as error:
+        raise ToolError(f"The Hub has no data set {dataset}, or it is private", where=error.where, next="Search again, or set HF_TOKEN if it is yours") from error  # fmt: skip
+    except SourceRefused as error:
+        raise _refused(dataset, error) from error
+    names = [f.rfilename for f in info.siblings]
+    if any(n.endswith(".py") for n in names) and not any(n.lower().endswith(_DATA) for n in names):
+        raise ToolError(f"{dataset} is only a loading script; code from the Hub is not run", next="Look for a copy in Parquet and name it yourself; none is put in its place")  # fmt: skip
+
+
+def _refused(dataset: str, error: SourceRefused) -> ToolError:
+    if "401" in error.what or "403" in error.what:
+        return ToolError(
+            f"{dataset} is gated or private", where=error.where,
+            next=f"Accept its terms at {endpoint()}/datasets/{dataset} and set HF_TOKEN; nothing is put in its place",
+        )  # fmt: skip
+    return ToolError(str(error))
+
+
+def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str = "", rows: int = 1000) -> Sample:
+    """Up to `rows` rows of one split as JSON lines, in pages spread evenly over the split; appears whole or not at all.
+
+    Raises ToolError (see `check_usable`; a split that does not exist names those that do) and LiteratureError.
+    """
+    check_usable(web, dataset)
+    try:
+        listed = _get(web, f"{viewer()}/splits?{urlencode({'dataset': dataset})}", _Splits).splits
+    except SourceRefused as error:
+        raise _refused(dataset, error) from error
+    fitting = [s for s in listed if (not config or s.config == config) and (not split or s.split == split)]
+    if not fitting:
+        names = ", ".join(f"{s.config}/{s.split}" for s in listed[:20]) or "none"
+        raise ToolError(f"{dataset} has no split {config or '*'}/{split or '*'}", next=f"It has: {names}")
+    chosen = next((s for s in fitting if s.split == "train"), fitting[0])
+    asked = {"dataset": dataset, "config": chosen.config, "split": chosen.split}
+    first = _page(web, asked, 0, min(PAGE, rows))
+    total = max(first.num_rows_total, len(first.rows))
+    taken = [r.row for r in first.rows]
+    for offset in _offsets(total, rows, len(taken)):
+        taken += [r.row for r in _page(web, asked, offset, min(PAGE, rows - len(taken), total - offset)).rows]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in taken), encoding="utf-8")
+    partial.replace(target)
+    return Sample(
+        dataset=dataset, config=chosen.config, split=chosen.split, path=str(target), rows=len(taken), total=total,
+        complete=len(taken) >= total,
+    )  # fmt: skip
+
+
+def _offsets(total: int, rows: int, have: int) -> Sequence[int]:
+    """Where the pages after the first begin: back to back if everything is wanted, else evenly spread."""
+    pages = math.ceil((min(rows, total) - have) / PAGE) if have else 0
+    if pages <= 0:
+        return []
+    return [have + i * max(PAGE, (total - have) // pages) for i in range(pages)]
+
+
+def _page(web: Web, asked: Mapping[str, str], offset: int, length: int) -> _Rows:
+    return _get(web, f"{viewer()}/rows?{urlencode({**asked, 'offset': offset, 'length': length})}", _Rows)
+
+
+def _get(web: Web, address: str, kind: type[T]) -> T:
+    reply = web.get(address, headers=authorization(address))
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except msgspec.DecodeError as error:
+        raise SourceBroken(f"not the Hub's format: {error}", where=reply.url, next="Try again later.") from error

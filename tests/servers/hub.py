@@ -1,0 +1,134 @@
+"""The Hub on loopback: data sets (search, info, viewer), repositories (create, upload by Git LFS, commit), collections.
+
+Speaks to the real huggingface_hub through HF_ENDPOINT. A data set may be gated, or only a script; uploads need a token.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.servers.loopback import Answer, Loopback, Request, as_json
+
+
+@dataclass
+class HubDataset:
+    """A data set of the Hub."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    downloads: int = 10
+    likes: int = 1
+    gated: bool = False
+    files: list[str] = field(default_factory=lambda: ["data/train-00000.parquet"])
+    description: str = ""
+
+
+class HubServer(Loopback):
+    """`datasets` by id; `repos` (id -> path -> bytes) and `collections` are what clients published."""
+
+    def __init__(self, datasets: dict[str, HubDataset] | None = None) -> None:
+        super().__init__()
+        self.datasets = datasets or {}
+        self.repos: dict[str, dict[str, bytes]] = {}
+        self.private: dict[str, bool] = {}
+        self.collections: dict[str, list[str]] = {}
+        self.objects: dict[str, bytes] = {}
+        self.commits = 0
+
+    def respond(self, request: Request) -> Answer:
+        path = request.path
+        if request.method == "GET" and path == "/api/datasets":
+            return self._search(request)
+        if path in ("/splits", "/rows"):
+            return self._viewer(request)
+        if request.method == "GET" and path.startswith("/api/datasets/"):
+            return self._info(path.removeprefix("/api/datasets/"))
+        if request.method == "PUT" and path.startswith("/objects/"):
+            self.objects[path.removeprefix("/objects/")] = request.body
+            return Answer()
+        if "authorization" not in request.headers:
+            return as_json({"error": "Unauthorized"}, 401)
+        return self._write(request)
+
+    def _search(self, request: Request) -> Answer:
+        wanted, word = request.query.get("filter", ""), request.query.get("search", "").lower()
+        found = [
+            {"id": name, "downloads": d.downloads, "likes": d.likes, "gated": "auto" if d.gated else False,
+             "tags": d.tags, "description": d.description}
+            for name, d in self.datasets.items()
+            if word in (name + d.description).lower() and (not wanted or wanted in d.tags)
+        ]  # fmt: skip
+        return as_json(found)
+
+    def _info(self, name: str) -> Answer:
+        d = self.datasets.get(name)
+        if d is None:
+            return as_json({"error": "Repository not found"}, 404)
+        return as_json({"id": name, "gated": d.gated, "siblings": [{"rfilename": f} for f in d.files]})
+
+    def _viewer(self, request: Request) -> Answer:
+        name = request.query["dataset"]
+        d = self.datasets[name]
+        if d.gated and "authorization" not in request.headers:
+            return as_json({"error": "The dataset is gated"}, 401)
+        if request.path == "/splits":
+            return as_json({"splits": [{"dataset": name, "config": "default", "split": "train"}]})
+        start, length = int(request.query["offset"]), min(100, int(request.query["length"]))
+        page = [{"row_idx": start + i, "row": row} for i, row in enumerate(d.rows[start : start + length])]
+        return as_json({"features": [], "rows": page, "num_rows_total": len(d.rows)})
+
+    def _write(self, request: Request) -> Answer:
+        path = request.path
+        if path == "/api/repos/create":
+            asked = json.loads(request.body)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            if name in self.repos:
+                return as_json({"error": "You already created this repo", "url": f"{self.url}/{name}"}, 409)
+            self.repos[name], self.private[name] = {}, asked.get("visibility", "private" if asked.get("private") else "public") == "private"  # fmt: skip
+            return as_json({"url": f"{self.url}/{name}"})
+        if "/preupload/" in path:
+            files = json.loads(request.body)["files"]
+            return as_json({"files": [{"path": f["path"], "uploadMode": "lfs" if f["size"] > 1000 else "regular", "shouldIgnore": False} for f in files]})  # fmt: skip
+        if path.endswith("/info/lfs/objects/batch"):
+            asked = json.loads(request.body)["objects"]
+            return as_json({"transfer": "basic", "objects": [self._object(o) for o in asked]})
+        if "/commit/" in path:
+            return self._commit(request)
+        if path.startswith("/api/collections"):
+            return self._collection(request)
+        if path == "/api/validate-yaml":
+            return as_json({"errors": [], "warnings": []})
+        return as_json({"error": f"no {path}"}, 404)
+
+    def _object(self, asked: dict[str, Any]) -> dict[str, Any]:
+        known = {"oid": asked["oid"], "size": asked["size"]}
+        if asked["oid"] in self.objects:
+            return known
+        return {**known, "actions": {"upload": {"href": f"{self.url}/objects/{asked['oid']}"}}}
+
+    def _commit(self, request: Request) -> Answer:
+        name = request.path.split("/commit/")[0].split("/", 3)[3]
+        for line in request.body.splitlines():
+            item = json.loads(line)
+            if item["key"] == "file":
+                self.repos[name][item["value"]["path"]] = base64.b64decode(item["value"]["content"])
+            elif item["key"] == "lfsFile":
+                self.repos[name][item["value"]["path"]] = self.objects[item["value"]["oid"]]
+        self.commits += 1
+        sha = hashlib.sha1(request.body).hexdigest()
+        return as_json({"commitUrl": f"{self.url}/{name}/commit/{sha}", "commitOid": sha, "success": True})
+
+    def _collection(self, request: Request) -> Answer:
+        if request.path.endswith("/items"):
+            slug = request.path.split("/api/collections/")[1].removesuffix("/items")
+            self.collections[slug].append(json.loads(request.body)["item"]["id"])
+        else:
+            asked = json.loads(request.body)
+            slug = f"{asked['namespace']}/{asked['title'].lower().replace(' ', '-')}-64f9a55bb3115b4f513ec026"
+            self.collections.setdefault(slug, [])
+        told = {"slug": slug, "title": slug, "owner": {"name": "me"}, "items": [], "lastUpdated": "2030-01-01T00:00:00.000Z", "position": 0, "private": True, "theme": "blue", "upvotes": 0}  # fmt: skip
+        return as_json(told)
