@@ -120,6 +120,13 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "export", "read:export", "export a run", run=True)
     p.add_argument("--to", choices=["parquet"], default="parquet")
     p.add_argument("--out", metavar="FOLDER")
+    p = _add(commands, "rm", "keep:rm", "delete runs for good")
+    p.add_argument("runs", metavar="R", nargs="+", help="run id, unique prefix, or last")
+    p.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    p = _add(commands, "gc", "keep:gc", "delete what no event of a run needs: blobs, checkpoints, old snapshots")
+    p.add_argument("runs", metavar="R", nargs="*", help="default: all runs")
+    p.add_argument("--dry-run", action="store_true", help="only say what would go")
+    p.add_argument("--json", action="store_true")
 
 
 def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,9 @@ from store.event import Event, NewEvent
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
-from store.insert import FEW, insert_events, insert_rows
+from store.insert import FEW, insert_events
 from store.mark import MarkFile
+from store.packing import Shapes, insert_packed
 from store.plan import Plan, Request
 from store.reading import Pages
 from store.schema import WAL
@@ -43,8 +44,6 @@ GROUP_BYTES = 8 << 20
 """And bytes of payload: DuckDB keeps a transaction in memory until it commits."""
 _IDLE_S = 0.25
 """Seconds without work before the digest for the seal begins."""
-_ROWS_IN_WAL = 50_000
-"""More typed rows than this in one transaction and DuckDB may write them to the database file itself: no seal then."""
 _RETRY_BYTES = 4 << 20
 """After a checkpoint that could not be made, the write-ahead log grows this much before the next try."""
 
@@ -75,7 +74,7 @@ class Parts:
     mark: MarkFile
     sealer: Sealer
     ring: Ring
-    tables: Sequence[TypedTable]
+    tables: Mapping[TypedTable, Shapes]
     limits: Limits
 
 
@@ -182,7 +181,7 @@ class Writer:
         for request in group:
             try:
                 plan.add(request)
-            except Exception as error:  # noqa: BLE001 - handed to the one who asked; a typed table may raise anything
+            except StoreError as error:
                 request.future.set_exception(error)
         if plan.events:
             try:
@@ -206,8 +205,6 @@ class Writer:
         point("grouped")
         size = sum(len(event.payload) + 200 for event in plan.events)
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
-        if sum(len(rows) for rows in plan.rows.values()) > _ROWS_IN_WAL:
-            self.unseal()
         seen = self._parts.database.generation
         try:
             self._transact(plan)
@@ -215,6 +212,8 @@ class Writer:
             self._recover(plan, error, seen)
         point("committed")
         self.tip = plan.tip
+        for packer in plan.packers.values():
+            self._parts.tables[packer.table].add(packer.new_shapes)
         self._ids.add(plan.events)
         self._parts.ring.publish(plan.events)  # on disk, so readers may see them; the mark costs another sync
         point("published")
@@ -223,13 +222,13 @@ class Writer:
 
     def _transact(self, plan: Plan) -> None:
         with self._parts.database.writing() as connection:
-            if len(plan.events) <= FEW and not plan.rows:
+            if len(plan.events) <= FEW and not plan.packed:
                 insert_events(connection, plan.events)  # one statement is a transaction by itself, and a quicker one
                 return
             connection.begin()
-            insert_events(connection, plan.events)
-            for table, rows in plan.rows.items():
-                insert_rows(connection, table, rows)
+            insert_events(connection, plan.events, plan.packed)
+            for packer in plan.packers.values():
+                insert_packed(connection, packer)
             point("inserted")
             connection.commit()
 

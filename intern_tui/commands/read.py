@@ -82,12 +82,14 @@ def report(a: argparse.Namespace) -> int:
 
 
 def verify(a: argparse.Namespace) -> int:
-    """Check chain, mark, blobs, density and typed rows of a run that no host holds."""
-    from core.tables import TABLES
+    """Check chain, mark, blobs, density, typed rows and projections of a run that no host holds."""
+    from core.projections import check_projections
     from store.verify import verify as check
 
     folder = find_run(a.run)
-    found = check(folder, TABLES)
+    found = check(folder)
+    if found.sound:
+        found = msgspec.structs.replace(found, findings=check_projections(folder))
     if a.json:
         print(msgspec.json.encode(msgspec.to_builtins(found)).decode())
     elif found.sound:

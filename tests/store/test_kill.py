@@ -40,7 +40,7 @@ def _acknowledged(out: str) -> int:
 
 
 def _assert_whole(folder: Path, acknowledged: int) -> int:
-    report = verify(folder, [POINTS])
+    report = verify(folder)
     assert report.findings == []
     assert report.events >= acknowledged
     with LogFile.open(folder) as log:
