@@ -26,6 +26,7 @@ from store.event import Event, NewEvent, now_us
 from store.faults import point
 from store.lock import WriterLock
 from store.mark import Mark, MarkFile, read_mark, sync_folder
+from store.pack import Repacker
 from store.plan import Request
 from store.reading import LogReader
 from store.schema import CREATE, DATABASE, FORMAT, events_view
@@ -100,7 +101,8 @@ class EventLog(LogReader):
             tip = check_tip(database, mark.mark)
             mark.advance(*tip.pair)
             built = build_tables(database, tables, tip.seq)
-            parts = Parts(folder, database, mark, sealer, Ring(tip.seq), built, limits or Limits())
+            repacker = Repacker(database, built, tip.seq)
+            parts = Parts(folder, database, mark, sealer, Ring(tip.seq), repacker, limits or Limits())
             log = cls(parts, Writer(parts, tip), lock)
             undo.pop_all()
             return log

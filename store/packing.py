@@ -19,7 +19,7 @@ from store.database import Database
 from store.errors import BadQuery
 from store.event import Event, canonical
 from store.insert import Row, insert_rows
-from store.tables import Field, TypedTable
+from store.tables import Field, TypedTable, number_at
 
 MOST_SHAPES = 1000
 """Of one table. Keys that differ from event to event are no shapes; such events stay text."""
@@ -136,22 +136,36 @@ def _fields(fields: Sequence[Field], payload: dict[str, Any]) -> list[object] | 
     return row if left == 0 else None
 
 
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _dict(value: object) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-def _numbers(values: dict[str, Any]) -> list[float | None] | None:
+def _numbers(values: dict[str, Any]) -> list[float] | None:
+    """The values, if all of them are floats. Others (null for what was not a number) stay text."""
     numbers = list(values.values())
-    return numbers if all(type(x) is float or x is None for x in numbers) else None
+    return numbers if all(type(x) is float for x in numbers) else None
 
 
-def _slotted(shape: Shape, numbers: list[float | None], slots: int) -> list[float | None]:
-    """The numbers at their places: single precision where it holds them exactly, else double."""
-    row: list[float | None] = [None] * (2 * slots)
-    single = array("f", [0.0 if x is None else x for x in numbers])
-    for slot, number, short in zip(shape.slots, numbers, single, strict=True):
-        row[slot if number == short else slots + slot] = number
+def _slotted(shape: Shape, numbers: list[float], slots: int) -> list[float]:
+    """The numbers at their places.
+
+    A decimal of at most seven places takes least room among doubles, where DuckDB stores it as a whole number. Zero
+    goes to the single column, which is read when the double one says 0: so a negative zero keeps its sign.
+    """
+    row = [0.0] * (2 * slots)
+    for slot, number, short in zip(shape.slots, numbers, array("f", numbers), strict=True):
+        row[slot if number == short and (number == 0 or not (number * 1e7).is_integer()) else slots + slot] = number
     return row
+
+
+def insert_packed(connection: duckdb.DuckDBPyConnection, packer: Packer) -> None:
+    """Store what a packer took in."""
+    insert_rows(connection, "log_shapes", [shape.row(packer.table) for shape in packer.new_shapes])
+    insert_rows(connection, packer.table.rows, packer.rows, packer.table.columns, packer.table.first_slot)
 
 
 class _Columns(msgspec.Struct, frozen=True):
@@ -161,12 +175,6 @@ class _Columns(msgspec.Struct, frozen=True):
     shapes: dict[int, tuple[Names, Callable[[Row], Any]]]
 
 
-def insert_packed(connection: duckdb.DuckDBPyConnection, packer: Packer) -> None:
-    """Store what a packer took in."""
-    insert_rows(connection, "log_shapes", [shape.row(packer.table) for shape in packer.new_shapes])
-    insert_rows(connection, packer.table.rows, packer.rows, packer.table.columns)
-
-
 class Unpacker:
     """Puts the payloads of one table's events together again."""
 
@@ -174,7 +182,7 @@ class Unpacker:
         self.table = table
         self._database = database
         self._learned = _Columns("", {})
-        self._text, self._text_free = False, 0
+        self._text_free = 0
 
     def payloads(self, first: int, last: int) -> dict[int, bytes]:
         """Payloads of the packed events from `first` to `last`, by sequence number."""
@@ -207,28 +215,31 @@ class Unpacker:
         known = {"seq", "ts", *table.keys, *(("name", "value") if table.values else ())}
         if missing := sorted(columns - known):
             raise BadQuery(f"table {table.name!r} has no column {', '.join(missing)}")
-        if "ts" in columns or (table.values and name is None) or self._any_text():
+        if "ts" in columns or (table.values and name is None):
             return table.name
         fields = ", ".join(["seq", *table.keys])
+        shown = ", ".join([fields, "name", "value"]) if table.values else fields
+        only = "WHERE name = " + _literal(name or "") if table.values else ""
+        text = f" UNION ALL SELECT {shown} FROM ({table.text()}) {only}" if self._any_text() else ""
         if not table.values:
-            return f"(SELECT {fields} FROM {table.rows})"
+            return f"(SELECT {fields} FROM {table.rows}{text})"
         shapes = [shape for shape in read_shapes(self._database, table.name) if name in shape.names]
         if name is None or not shapes:
-            return f"(FROM {table.name} WHERE false)"
+            return f"(SELECT {shown} FROM {table.name} WHERE false{text})"
         slot = shapes[0].slots[shapes[0].names.index(name)]
         numbers = ", ".join(str(shape.number) for shape in shapes)
-        value = f"coalesce(f{slot}::DOUBLE, d{slot}) AS value"
-        literal = name.replace("'", "''")
-        return f"(SELECT {fields}, '{literal}' AS name, {value} FROM {table.rows} WHERE shape IN ({numbers}))"
+        value = f"{number_at(slot)} AS value"
+        packed = f"SELECT {fields}, {_literal(name)} AS name, {value} FROM {table.rows} WHERE shape IN ({numbers})"
+        return f"({packed}{text})"
 
     def _any_text(self) -> bool:
-        """Whether an event of this type stayed text."""
-        if not self._text:
-            sql = "SELECT count(*), coalesce(max(seq), 0) FROM event_log WHERE seq > ? AND type = ? AND payload IS NOT NULL"
-            last = int(self._database.query("SELECT coalesce(max(seq), 0) FROM event_log")[0][0])
-            self._text = bool(self._database.query(sql, [self._text_free, self.table.type])[0][0])
-            self._text_free = last
-        return self._text
+        """Whether an event of this type is text. The part of the log that was found free of them stays so."""
+        sql = "SELECT count(*), coalesce(max(seq), 0) FROM event_log WHERE seq > ? AND type = ? AND payload IS NOT NULL"
+        last = int(self._database.query("SELECT coalesce(max(seq), 0) FROM event_log")[0][0])
+        if self._database.query(sql, [self._text_free, self.table.type])[0][0]:
+            return True
+        self._text_free = last
+        return False
 
     def _rows(self, columns: str, first: int, last: int) -> list[tuple[Any, ...]]:
         sql = f"SELECT seq, {columns} FROM {self.table.rows} WHERE seq BETWEEN ? AND ?"
@@ -244,7 +255,7 @@ class Unpacker:
         used = sorted({slot for shape in shapes for slot in shape.slots})
         place = {slot: start + k for k, slot in enumerate(used)}
         self._learned = _Columns(
-            "".join(f", coalesce(f{slot}::DOUBLE, d{slot})" for slot in used),
+            "".join(f", {number_at(slot)}" for slot in used),
             {shape.number: (shape.names, _picker([place[slot] for slot in shape.slots])) for shape in shapes},
         )
         return self._learned

@@ -1,5 +1,4 @@
-"""What one transaction is going to store: the requests of several callers, numbered, chained and packed into typed
-tables.
+"""What one transaction is going to store: the requests of several callers, numbered and chained.
 
 Planning changes nothing; a plan that is not committed is dropped. A request is all or nothing: one that is refused
 (wrong sequence) leaves no trace in the plan, and its neighbours go on.
@@ -7,15 +6,13 @@ Planning changes nothing; a plan that is not committed is dropped. A request is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from store.chain import link, short
 from store.errors import WrongSequence
 from store.event import Event, NewEvent
-from store.packing import Packer, Shapes
-from store.tables import TypedTable
 from store.tip import Tip
 
 
@@ -37,14 +34,9 @@ class Request:
 class Plan:
     """One transaction in the making. `stored` finds events by id that the log already holds."""
 
-    def __init__(
-        self, tip: Tip, tables: Mapping[TypedTable, Shapes], stored: Callable[[Sequence[str]], dict[str, Event]]
-    ) -> None:
+    def __init__(self, tip: Tip, stored: Callable[[Sequence[str]], dict[str, Event]]) -> None:
         self.tip = tip
         self.events: list[Event] = []
-        self.packed: set[int] = set()
-        """Sequence numbers of events whose payload lies in a typed table."""
-        self.packers = {table.type: Packer(table, shapes) for table, shapes in tables.items()}
         self.answers: list[tuple[Request, list[Event]]] = []
         self._stored = stored
         self._by_id: dict[str, Event] = {}
@@ -58,10 +50,6 @@ class Plan:
         if fresh and request.expected_seq is not None and request.expected_seq != self.tip.seq:
             raise WrongSequence(request.expected_seq, self.tip.seq)
         self.tip, added = _chain(self.tip, list(fresh.values()))
-        for event in added:
-            packer = self.packers.get(event.type)
-            if packer is not None and packer.pack(event):
-                self.packed.add(event.seq)
         self.events += added
         known.update((event.id, event) for event in added)
         self._by_id.update(known)

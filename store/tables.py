@@ -7,8 +7,9 @@ the payload as it was appended, vouches for that). A payload that would not come
 table has no column for, a number written unlike JSON writes it) stays text. The view of the table's name shows both.
 
 The fields of `values`, numbers under names nobody knows beforehand, share a fixed set of slots. A slot is two columns:
-FLOAT for numbers that single precision holds exactly (what comes from a GPU mostly is such), DOUBLE for the others.
-`log_shapes` says which names an event has, and in which slot each lies.
+FLOAT for numbers that single precision holds exactly (what comes from a GPU mostly is such), DOUBLE for the others and
+for short decimals; the column that is not used holds 0. `log_shapes` says which names an event has, and in which slot
+each lies; the other slots hold 0 as well, for a column that may be NULL costs a bit a row however empty it is.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class TypedTable:
         return ["seq", *self.keys, *(["shape", *numbers] if self.values else [])]
 
     @property
+    def first_slot(self) -> int:
+        """Where in a row the slots begin."""
+        return len(self.fields) + 2
+
+    @property
     def keys(self) -> list[str]:
         """Columns that are fields of the payload."""
         return [field.at for field in self.fields]
@@ -84,14 +90,14 @@ class TypedTable:
         """As between the parentheses of CREATE TABLE."""
         columns = ["seq BIGINT NOT NULL", *(f"{field.at} {field.type}" for field in self.fields)]
         if self.values:
-            columns += ["shape INTEGER NOT NULL", *(f"f{k} FLOAT" for k in range(self.slots))]
-            columns += [f"d{k} DOUBLE" for k in range(self.slots)]
+            columns += ["shape INTEGER NOT NULL", *(f"f{k} FLOAT NOT NULL DEFAULT 0" for k in range(self.slots))]
+            columns += [f"d{k} DOUBLE NOT NULL DEFAULT 0" for k in range(self.slots)]
         return ", ".join(columns)
 
     @property
     def _numbers(self) -> str:
         """The list of a row's numbers, slot by slot."""
-        return "[" + ", ".join(f"coalesce(r.f{k}::DOUBLE, r.d{k})" for k in range(self.slots)) + "]"
+        return "[" + ", ".join(map(number_at, range(self.slots))) + "]"
 
     def view(self) -> str:
         """CREATE VIEW: the rows, and the events of this type that stayed text."""
@@ -100,9 +106,10 @@ class TypedTable:
         shapes = f" JOIN log_shapes s ON s.table_name = '{self.name}' AND s.shape = r.shape"
         packed = f"SELECT seq, make_timestamp({TS_US}) AS ts{fields}{named if self.values else ''} FROM event_log"
         packed += f" JOIN {self.rows} r USING (seq){shapes if self.values else ''}"
-        return f"CREATE OR REPLACE VIEW {self.name} AS {packed} UNION ALL {self._text()}"
+        return f"CREATE OR REPLACE VIEW {self.name} AS {packed} UNION ALL {self.text()}"
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """SELECT: the events of this type that are text."""
         fields = "".join(
             f", TRY_CAST(payload::JSON->>'$.\"{field.key}\"' AS {field.type}) AS {field.at}" for field in self.fields
         )
@@ -126,3 +133,8 @@ class TypedTable:
         return f"""SELECT seq, make_timestamp({TS_US}) AS ts, ((hi::UHUGEINT << 64) | lo)::UUID AS id, type, v, actor, cause,
             ('{{' || concat_ws(',', {", ".join(parts)}) || '}}')::JSON AS payload, format('{{:016x}}', hash) AS hash
             FROM event_log JOIN {self.rows} r USING (seq){shapes} WHERE type = '{self.type}'"""
+
+
+def number_at(slot: int) -> str:
+    """The number in a slot."""
+    return f"CASE WHEN d{slot} <> 0 THEN d{slot} ELSE f{slot}::DOUBLE END"

@@ -1,8 +1,9 @@
 """The one thread that writes a log.
 
 It drains its queue into a plan of at most a thousand events, commits that as one transaction, shows the events to
-subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown,
-and when idle it digests the database file for the seal.
+subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown
+(events are stored as text first and packed into typed tables then: see `store.pack`), and when idle it packs, and
+digests the database file for the seal.
 
 When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and
 the file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,12 @@ from store.ids import KnownIds
 from store.inbox import Inbox
 from store.insert import FEW, insert_events
 from store.mark import MarkFile
-from store.packing import Shapes, insert_packed
+from store.pack import Repacker
 from store.plan import Plan, Request
 from store.reading import Pages
 from store.schema import WAL
 from store.sealer import Sealer
 from store.subscription import Ring
-from store.tables import TypedTable
 from store.tip import Tip, check_tip
 
 GROUP = 1000
@@ -44,6 +44,8 @@ GROUP_BYTES = 8 << 20
 """And bytes of payload: DuckDB keeps a transaction in memory until it commits."""
 _IDLE_S = 0.25
 """Seconds without work before the digest for the seal begins."""
+_WORTH_PACKING = 2000
+"""Events that came since the last packing; fewer wait for the next checkpoint."""
 _RETRY_BYTES = 4 << 20
 """After a checkpoint that could not be made, the write-ahead log grows this much before the next try."""
 
@@ -74,7 +76,7 @@ class Parts:
     mark: MarkFile
     sealer: Sealer
     ring: Ring
-    tables: Mapping[TypedTable, Shapes]
+    repacker: Repacker
     limits: Limits
 
 
@@ -131,12 +133,23 @@ class Writer:
             _answer(item)
 
     def _wait_for_work(self) -> None:
-        """Wait; and while there is nothing else to do, digest for the seal."""
+        """Wait; and while there is nothing else to do, pack a little, then digest for the seal."""
+        while self._parts.repacker.behind(self.tip.seq) >= _WORTH_PACKING:
+            if self._inbox.wait(_IDLE_S) or self._inbox.finished:
+                return
+            self._pack_a_little()
         while self._parts.mark.mark.seal is None:
             if self._inbox.wait(_IDLE_S if self._parts.sealer.fresh else 0) or self._inbox.finished:
                 return
             self._seal_a_little()
         self._inbox.wait(None)
+
+    def _pack_a_little(self) -> None:
+        seen = self._parts.database.generation
+        try:
+            self._parts.repacker.pack_some(self.tip.seq)
+        except duckdb.Error:
+            self._reopened_at(seen)
 
     def _seal_a_little(self) -> None:
         digest = self._parts.sealer.step()
@@ -177,7 +190,7 @@ class Writer:
         request.future.set_result(stored)
 
     def _commit(self, group: list[Request]) -> None:
-        plan = Plan(self.tip, self._parts.tables, self._stored)
+        plan = Plan(self.tip, self._stored)
         for request in group:
             try:
                 plan.add(request)
@@ -212,8 +225,6 @@ class Writer:
             self._recover(plan, error, seen)
         point("committed")
         self.tip = plan.tip
-        for packer in plan.packers.values():
-            self._parts.tables[packer.table].add(packer.new_shapes)
         self._ids.add(plan.events)
         self._parts.ring.publish(plan.events)  # on disk, so readers may see them; the mark costs another sync
         point("published")
@@ -222,13 +233,11 @@ class Writer:
 
     def _transact(self, plan: Plan) -> None:
         with self._parts.database.writing() as connection:
-            if len(plan.events) <= FEW and not plan.packed:
+            if len(plan.events) <= FEW:
                 insert_events(connection, plan.events)  # one statement is a transaction by itself, and a quicker one
                 return
             connection.begin()
-            insert_events(connection, plan.events, plan.packed)
-            for packer in plan.packers.values():
-                insert_packed(connection, packer)
+            insert_events(connection, plan.events)
             point("inserted")
             connection.commit()
 
@@ -264,9 +273,10 @@ class Writer:
         On the writer thread only. Nothing is lost when it fails: everything acknowledged is in the write-ahead log.
         """
         self.unseal()
-        point("checkpointing")
         seen = self._parts.database.generation
         try:
+            self._parts.repacker.pack_until(self.tip.seq)
+            point("checkpointing")
             with self._parts.database.writing() as connection:
                 connection.execute("CHECKPOINT")
         except duckdb.TransactionException:

@@ -2,8 +2,8 @@
 
 Types, their proportion, their order, their keys and their words are the recorded ones (44 % metrics of 5 to 27 numbers,
 16 % device readings, the rest what an agent, its tools and jobs say). Numbers are drawn anew each time, with as many
-digits as they had, so that nothing compresses better for having been seen before: metrics stay single or double
-precision as recorded, whole or short ones are drawn from what the run logged under that name, digests are random.
+digits as they had, so that nothing compresses better for having been seen before: metrics of many digits stay single or
+double precision or decimals as recorded, those of few stay as they are, digests are random.
 """
 
 from __future__ import annotations
@@ -32,11 +32,6 @@ class MixedRun:
         self._dice = random.Random(seed)
         with LogFile.open(unpacked(folder)) as log:
             self._recorded: list[Event] = list(log.events())
-        self._seen: dict[str, list[float]] = {}
-        for event in self._recorded:
-            if event.type == "metric_logged":
-                for name, value in _decode(event.payload)["values"].items():
-                    self._seen.setdefault(name, []).append(value)
         self._stream = self._forever()
 
     def events(self, count: int) -> list[NewEvent]:
@@ -50,7 +45,10 @@ class MixedRun:
     def _payload(self, event: Event) -> bytes:
         if event.type == "metric_logged":
             payload = _decode(event.payload)
-            payload["values"] = {name: self._number(name, value) for name, value in payload["values"].items()}
+            drawn: dict[float, float] = {}  # what is logged twice (a reward under two names) stays equal
+            payload["values"] = {
+                name: drawn.setdefault(value, self._number(value)) for name, value in payload["values"].items()
+            }
             return canonical(payload)
         if event.type == "gpu_sampled":
             payload = _decode(event.payload)
@@ -61,12 +59,16 @@ class MixedRun:
             return canonical(payload)
         return _DIGITS.sub(self._redrawn, event.payload.decode()).encode()
 
-    def _number(self, name: str, value: float) -> float:
-        if len(repr(value)) <= 9:
-            return self._dice.choice(self._seen[name])
+    def _number(self, value: float) -> float:
+        """Another number of as many digits."""
+        shown = repr(value)
+        if len(shown) <= 6 or value == int(value):
+            return value
         other = value * (1 + 0.05 * self._dice.gauss(0, 1))
-        single = array.array("f", [value])[0] == value
-        return array.array("f", [other])[0] if single else other
+        if array.array("f", [value])[0] == value:
+            return array.array("f", [other])[0]
+        decimals = len(shown.partition(".")[2])
+        return round(other, decimals) if decimals <= 6 and "e" not in shown else other
 
     def _redrawn(self, found: re.Match[str]) -> str:
         text = found.group()

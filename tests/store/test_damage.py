@@ -189,7 +189,7 @@ CHANGES = {
     "INSERT INTO event_log SELECT * FROM event_log WHERE seq = 8": 8,
     "UPDATE event_log SET seq = 100 WHERE seq = 41": 41,
     "UPDATE event_log SET hi = hi + 1 WHERE seq = 6": 6,
-    "UPDATE points_rows SET d0 = 7, f0 = NULL WHERE seq = 21": 21,
+    "UPDATE points_rows SET d0 = d0 + 7 WHERE seq = 21": 21,
     "UPDATE points_rows SET step = step + 1 WHERE seq = 11": 11,
     "DELETE FROM points_rows WHERE seq = 9": 9,
     "DELETE FROM points_rows": 1,

@@ -14,7 +14,6 @@ from store.event import Event, NewEvent, canonical, uuid7
 from store.log import MAX_PAYLOAD, EventLog
 from store.mark import read_mark
 from store.reader import LogFile
-from store.verify import verify
 from store.writer import GROUP
 from tests.store.logs import POINTS, metric, mixed, note, python
 

@@ -23,7 +23,12 @@ DEVICE = TypedTable(
 )
 
 _scalars = st.one_of(
-    st.none(), st.booleans(), st.text(max_size=8), st.floats(allow_nan=True), st.integers(-(2**70), 2**70), st.just(-0.0)
+    st.none(),
+    st.booleans(),
+    st.text(max_size=8),
+    st.floats(allow_nan=True),
+    st.integers(-(2**70), 2**70),
+    st.just(-0.0),
 )
 _names = st.sampled_from(["loss", "reward", "a b", 'qu"ote', "ünï", "", "step", "x" * 40])
 _metrics = st.fixed_dictionaries(
@@ -44,12 +49,16 @@ def test_whatever_a_payload_holds_it_comes_back_as_it_was(
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
     with EventLog.create(folder, [POINTS, DEVICE]) as log:
-        stored = [event for batch in batches for event in log.append(batch)]
+        stored = [event for batch in batches[:2] for event in log.append(batch)]
+        log.checkpoint()
+        stored += [event for batch in batches[2:] for event in log.append(batch)]
         assert list(log.events()) == stored
     assert [event.payload for event in stored] == [event.payload for batch in batches for event in batch]
     with LogFile.open(folder) as file:
         assert list(file.events()) == stored
-        shown = [msgspec.json.decode(row[0]) for row in file.sql("SELECT payload::VARCHAR FROM events ORDER BY seq").rows]
+        shown = [
+            msgspec.json.decode(row[0]) for row in file.sql("SELECT payload::VARCHAR FROM events ORDER BY seq").rows
+        ]
         assert shown == [msgspec.json.decode(event.payload) for event in stored]
     assert verify(folder).sound
 
@@ -62,8 +71,12 @@ def test_what_does_not_fit_the_columns_stays_text_and_every_view_shows_it(tmp_pa
         points = "SELECT step, name, value FROM points ORDER BY step"
         assert log.sql(points).rows == [[1, "loss", 0.5], [2, "loss", 1.0], [3, "loss", 0.25], [5, "reward", 0.1]]
         assert sum(b.n for b in log.series("points", "step", "value", {"name": "loss"}, 2)) == 3
-        assert list(log.events()) == stored
+        before = log.sql("FROM points ORDER BY ALL"), log.sql("FROM events ORDER BY seq")
+        log.checkpoint()
         assert log.sql("SELECT count(*) FROM event_log WHERE payload IS NULL").rows == [[2]]
+        assert list(log.events()) == stored
+        assert (log.sql("FROM points ORDER BY ALL"), log.sql("FROM events ORDER BY seq")) == before
+        assert sum(b.n for b in log.series("points", "step", "value", {"name": "loss"}, 2)) == 3
 
 
 def test_numbers_keep_every_bit_whether_they_need_single_or_double_precision(tmp_path: Path) -> None:
@@ -116,9 +129,8 @@ def test_shapes_of_a_refused_append_are_forgotten_and_those_of_the_next_are_righ
     from store.errors import DiskFull
     from store.writer import Limits
 
-    with EventLog.create(tmp_path, [POINTS], limits=Limits(min_free_bytes=1 << 60)) as log:
-        with pytest.raises(DiskFull):
-            log.append([metric(1, loss=1.0)])
+    with EventLog.create(tmp_path, [POINTS], limits=Limits(min_free_bytes=1 << 60)) as log, pytest.raises(DiskFull):
+        log.append([metric(1, loss=1.0)])
     with EventLog.open(tmp_path, [POINTS]) as log:
         log.append([metric(1, reward=2.0)])
         log.append([metric(2, loss=1.0, reward=3.0)])
