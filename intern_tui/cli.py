@@ -149,9 +149,20 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
 
 
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments. `sql` takes options between the runs and the query, which argparse by itself does not."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (getattr(arguments, "command", None) != "sql" or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.words += rest
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Every error a user can meet ends here as one message and an exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parsed(argv)
     if arguments.version:
         from intern_tui import __version__
 
