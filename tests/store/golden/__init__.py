@@ -1,5 +1,9 @@
 """One recorded log of every released version of the program: a real run on `pocket/addition`, its paths made neutral.
 
+That of 0.1.0 was recorded a little before trainers rounded their clocks (epoch, step and data time, memory); the same
+rounding was applied to it afterwards.
+
+
 `record.py` makes the log of the present version; those of released versions are never made again.
 """
 
