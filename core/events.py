@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from core.upcast import upcast
 from store.event import Event, NewEvent
 
 
@@ -767,11 +768,17 @@ def new(payload: Payload, *, actor: str, cause: int | None = None, id: str | Non
 
 
 def payload_of(stored: Event) -> Payload:
-    """The typed payload; `Unknown` for types or shapes this version does not know."""
-    decoder = _DECODERS.get(stored.type)
-    if decoder is None:
+    """The typed payload; `Unknown` for types or shapes this version does not know. Older versions are upcast."""
+    cls, decoder = EVENTS.get(stored.type), _DECODERS.get(stored.type)
+    if cls is None or decoder is None:
         return Unknown(fields=msgspec.json.decode(stored.payload))
     try:
-        return decoder.decode(stored.payload)
+        return decoder.decode(stored.payload) if stored.v >= cls.version else _upcast(cls, stored)
     except msgspec.ValidationError:
         return Unknown(fields=msgspec.json.decode(stored.payload))
+
+
+def _upcast(cls: type[Payload], stored: Event) -> Payload:
+    fields = msgspec.json.decode(stored.payload)
+    newer = upcast(stored.type, stored.v, cls.version, fields)
+    return msgspec.convert(newer, cls) if newer is not None else Unknown(fields=fields)

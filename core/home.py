@@ -42,6 +42,8 @@ class Summary(msgspec.Struct, kw_only=True):
     approvals: int = 0
     spark: list[float] = []
     """Development scores in the order in which they were measured."""
+    state_version: int = 0
+    """Of the fold it was computed by."""
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +132,8 @@ def run_folders() -> Iterator[Path]:
     """Folders of all runs, newest first."""
     root = runs_dir()
     try:
-        names = sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), reverse=True)
+        entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
+        names = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
     except FileNotFoundError:
         return
     for name in names:

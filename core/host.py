@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,13 @@ from core.evaluation.stats import wilson
 from core.final_model import promote_folder
 from core.finish import finish
 from core.fold import Folder
-from core.home import HostInfo, Summary, boot_id, cache_dir, process_started, socket_path, write_json
+from core.home import HostInfo, boot_id, cache_dir, process_started, socket_path, write_json
 from core.journal import Journal
 from core.literature.library import Literature
 from core.notify import Notifier
+from core.snapshots import SnapshotWriter
 from core.state import RunState
+from core.summary import summarise
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tools import all_tools
@@ -104,6 +105,7 @@ class _Host:
         self.guard = guards.record(self.desk.task, folder / "guard")
         self.summary = SummaryWriter(folder, self.journal)
         self.notifier = Notifier(self.journal, state.title or state.run)
+        self.snapshots = SnapshotWriter(folder, self.journal, log)
         self.quick = False
         self.failure = ""
         self.spent = ""
@@ -380,23 +382,3 @@ class SummaryWriter:
     def write(self) -> None:
         """Write it now."""
         write_json(self.folder / "summary.json", self.journal.read(summarise))
-
-
-def summarise(s: RunState) -> Summary:
-    """What the list of runs shows."""
-    held_out = s.scores.heldout_best is not None
-    return Summary(
-        run=s.run, status=s.status, goal=s.goal, title=s.title, task=s.task, model=s.model, brain=s.brain,
-        started=_iso(s.created_ts), updated=_iso(s.ts), seq=s.seq, doing=s.doing,
-        baseline=s.scores.heldout_baseline if held_out else s.scores.baseline,
-        best=s.scores.heldout_best if held_out else s.scores.best,
-        delta=s.scores.heldout_delta, approvals=len(s.waiting_approvals()),
-        spark=[x.score for x in s.evaluations.values() if x.done and x.split == "dev"],
-    )  # fmt: skip
-
-
-def _iso(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1e6, UTC).isoformat().replace("+00:00", "Z") if ts else ""
-
-
-__all__ = ["host", "summarise"]

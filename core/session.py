@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Refused
-from core.fold import Folder
 from core.home import HostInfo, living_host
+from core.snapshots import state_from
 from core.state import RunState, from_bytes
 from store.client import RemoteLog
 from store.errors import ConnectionLost, LogBusy
@@ -52,10 +52,7 @@ def state_at(folder: Path, to: int | None = None, salvage: bool = False) -> RunS
     try:
         if to is None and isinstance(source, RemoteLog):
             return from_bytes(base64.b64decode(source.call("state")["state"]))
-        folder_ = Folder()
-        for event in source.events(1, to):
-            folder_.apply(event)
-        return folder_.state
+        return state_from(source, folder, to)
     finally:
         source.close()
 

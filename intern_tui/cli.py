@@ -186,6 +186,13 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "export", "export:export", "export a run", run=True)
     p.add_argument("--to", choices=["parquet", "cast", "html", "report"], default="parquet")
     p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
+    p = _add(commands, "rm", "keep:rm", "delete runs for good")
+    p.add_argument("runs", metavar="R", nargs="+", help="run id, unique prefix, or last")
+    p.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    p = _add(commands, "gc", "keep:gc", "delete what no event of a run needs: blobs, checkpoints, old snapshots")
+    p.add_argument("runs", metavar="R", nargs="*", help="default: all runs")
+    p.add_argument("--dry-run", action="store_true", help="only say what would go")
+    p.add_argument("--json", action="store_true")
 
 
 def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
@@ -230,9 +237,20 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     )
 
 
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments. `sql` takes options between the runs and the query, which argparse by itself does not."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (getattr(arguments, "command", None) != "sql" or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.words += rest
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Every error a user can meet ends here as one message and an exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parsed(argv)
     if arguments.version:
         from intern_tui import __version__
 

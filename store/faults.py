@@ -7,7 +7,18 @@ from __future__ import annotations
 import os
 import signal
 
-POINTS = ("grouped", "inserted", "committed", "published", "marked", "checkpointing", "checkpointed", "sealing")
+POINTS = (
+    "grouped",
+    "inserted",
+    "committed",
+    "published",
+    "marked",
+    "packing",
+    "packed",
+    "checkpointing",
+    "checkpointed",
+    "sealing",
+)
 """Every point of the write path, in the order one passes them."""
 
 _name, _, _count = os.environ.get("INTERN_FAULT", "").partition(":")

@@ -26,9 +26,10 @@ from store.event import Event, NewEvent, now_us
 from store.faults import point
 from store.lock import WriterLock
 from store.mark import Mark, MarkFile, read_mark, sync_folder
+from store.pack import Repacker
 from store.plan import Request
 from store.reading import LogReader
-from store.schema import CREATE, DATABASE, FORMAT
+from store.schema import CREATE, DATABASE, FORMAT, events_view
 from store.sealer import Sealer
 from store.subscription import Ring, Subscription
 from store.tables import TypedTable
@@ -99,8 +100,9 @@ class EventLog(LogReader):
             undo.callback(database.close)
             tip = check_tip(database, mark.mark)
             mark.advance(*tip.pair)
-            build_tables(database, tables, tip.seq)
-            parts = Parts(folder, database, mark, sealer, Ring(tip.seq), tuple(tables), limits or Limits())
+            built = build_tables(database, tables, tip.seq)
+            repacker = Repacker(database, built, tip.seq)
+            parts = Parts(folder, database, mark, sealer, Ring(tip.seq), repacker, limits or Limits())
             log = cls(parts, Writer(parts, tip), lock)
             undo.pop_all()
             return log
@@ -215,7 +217,7 @@ def _lay_down(folder: Path) -> None:
     new = folder / f"{DATABASE}.new"
     new.unlink(missing_ok=True)
     with duckdb.connect(str(new)) as connection:
-        for statement in CREATE:
+        for statement in (*CREATE, events_view([])):
             connection.execute(statement)
         connection.execute("INSERT INTO log_about VALUES (?, ?, ?)", [FORMAT, log_id, now_us()])
         connection.execute("CHECKPOINT")

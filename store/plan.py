@@ -1,8 +1,7 @@
-"""What one transaction is going to store: the requests of several callers, numbered, chained and turned into typed
-rows.
+"""What one transaction is going to store: the requests of several callers, numbered and chained.
 
 Planning changes nothing; a plan that is not committed is dropped. A request is all or nothing: one that is refused
-(wrong sequence, a typed table that cannot read its payload) leaves no trace in the plan, and its neighbours go on.
+(wrong sequence) leaves no trace in the plan, and its neighbours go on.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from dataclasses import dataclass, field
 from store.chain import link, short
 from store.errors import WrongSequence
 from store.event import Event, NewEvent
-from store.tables import TypedTable, rows_by_table
 from store.tip import Tip
 
 
@@ -36,31 +34,23 @@ class Request:
 class Plan:
     """One transaction in the making. `stored` finds events by id that the log already holds."""
 
-    def __init__(
-        self, tip: Tip, tables: Sequence[TypedTable], stored: Callable[[Sequence[str]], dict[str, Event]]
-    ) -> None:
+    def __init__(self, tip: Tip, stored: Callable[[Sequence[str]], dict[str, Event]]) -> None:
         self.tip = tip
         self.events: list[Event] = []
-        self.rows: dict[str, list[tuple[object, ...]]] = {}
         self.answers: list[tuple[Request, list[Event]]] = []
-        self._tables = tables
         self._stored = stored
         self._by_id: dict[str, Event] = {}
 
     def add(self, request: Request) -> None:
-        """Take a request in. Raises WrongSequence, or whatever a typed table raised; then the plan is as before."""
+        """Take a request in. Raises WrongSequence; then the plan is as before."""
         ids = [event.id for event in request.events]
         known = {id: self._by_id[id] for id in ids if id in self._by_id} if self._by_id else {}
         known.update(self._stored([id for id in ids if id not in known] if known else ids))
         fresh = {event.id: event for event in request.events if event.id not in known}
         if fresh and request.expected_seq is not None and request.expected_seq != self.tip.seq:
             raise WrongSequence(request.expected_seq, self.tip.seq)
-        tip, added = _chain(self.tip, list(fresh.values()))
-        rows = rows_by_table(self._tables, added)
-        self.tip = tip
+        self.tip, added = _chain(self.tip, list(fresh.values()))
         self.events += added
-        for name, more in rows.items():
-            self.rows.setdefault(name, []).extend(more)
         known.update((event.id, event) for event in added)
         self._by_id.update(known)
         self.answers.append((request, [known[id] for id in ids]))

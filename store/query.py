@@ -14,15 +14,17 @@ from pathlib import Path
 import duckdb
 
 from store.ask import ask
+from store.build import define
 from store.client import RemoteLog
 from store.database import first_line
 from store.errors import BadQuery, LogBusy, LogDamaged
 from store.event import Event
-from store.insert import insert_events, insert_rows
+from store.insert import insert_events
 from store.lock import refuse_if_written
-from store.schema import CREATE, DATABASE
+from store.packing import Packer, Shapes, insert_packed
+from store.schema import CREATE, DATABASE, events_view
 from store.source import EventSource, Rows
-from store.tables import TypedTable, rows_by_table
+from store.tables import TypedTable
 from store.tip import find_mark
 
 EVENTS_VIEW = "SELECT * FROM {log}.events"
@@ -110,22 +112,27 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, source: EventSource,
     for statement in CREATE:
         connection.execute(statement)
     for table in tables:
-        connection.execute(f"CREATE TABLE {table.name} ({table.columns_ddl})")
+        define(connection, table)
+    connection.execute(events_view([table.events_part() for table in tables]))
+    shapes = {table: Shapes() for table in tables}
     batch: list[Event] = []
     for event in source.events():
         batch.append(event)
         if len(batch) == _BATCH:
-            _store(connection, batch, tables)
+            _store(connection, batch, shapes)
             batch = []
-    _store(connection, batch, tables)
+    _store(connection, batch, shapes)
     connection.execute("USE memory")
     return name
 
 
-def _store(connection: duckdb.DuckDBPyConnection, batch: list[Event], tables: Sequence[TypedTable]) -> None:
-    insert_events(connection, batch)
-    for table, rows in rows_by_table(tables, batch).items():
-        insert_rows(connection, table, rows)
+def _store(connection: duckdb.DuckDBPyConnection, batch: list[Event], shapes: dict[TypedTable, Shapes]) -> None:
+    packers = {table.type: Packer(table, known) for table, known in shapes.items()}
+    packed = {event.seq for event in batch if (p := packers.get(event.type)) is not None and p.pack(event)}
+    insert_events(connection, batch, packed)
+    for packer in packers.values():
+        insert_packed(connection, packer)
+        shapes[packer.table].add(packer.new_shapes)
 
 
 def _make_view(connection: duckdb.DuckDBPyConnection, name: str, select: str, names: Mapping[str, str]) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import starmap
+from typing import Any
 
 import msgspec
 
 from store.database import Database
-from store.errors import BadQuery, TooLarge
+from store.errors import BadQuery, LogDamaged, TooLarge
 from store.event import Event
+from store.packing import Unpacker, read_tables
 from store.schema import COLUMNS
 from store.source import Bucket, Rows, Scalar
-from store.tables import identifier
 
 PAGE = 4096
 """Sequence numbers a page spans when every event is wanted."""
@@ -27,12 +28,15 @@ _MOST_BUCKETS = 10_000
 _PAGE_BYTES = 4_000_000
 """Pages grow from small to full size as long as their payloads stay below this."""
 
+_Row = tuple[Any, ...]
+
 
 class Pages:
     """Windows of an open log, for those who know their sequence numbers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._packed: list[Unpacker] | None = None
 
     def page(self, first: int, last: int, types: Collection[str] | None = None, limit: int = PAGE) -> list[Event]:
         """The events from `first` to `last`, in order, at most `limit` of them."""
@@ -52,7 +56,31 @@ class Pages:
             sql += " AND type IN (SELECT unnest(?::VARCHAR[]))"
             parameters.append(sorted(types))
         sql += f" ORDER BY seq LIMIT {int(limit)}"
-        return list(starmap(Event, self._database.query(sql, parameters)))
+        rows = self._database.query(sql, parameters)
+        packed = {row[3] for row in rows if row[7] is None}
+        if packed:
+            rows = self._unpacked(rows, packed)
+        return list(starmap(Event, rows))
+
+    def _unpacked(self, rows: list[_Row], types: set[str]) -> list[_Row]:
+        """The rows with the payloads that lie in typed tables. Where one is not there, `_missing` says what follows."""
+        payloads: dict[int, bytes] = {}
+        for unpacker in self._unpackers():
+            if unpacker.table.type in types:
+                payloads.update(unpacker.payloads(rows[0][0], rows[-1][0]))
+        return [
+            row if row[7] is not None else (*row[:7], payloads.get(row[0]) or self._missing(row[0]), row[8])
+            for row in rows
+        ]
+
+    def _missing(self, seq: int) -> bytes:
+        """No payload, then: it will not match the event's hash, and whoever walks the chain stops there."""
+        return b""
+
+    def _unpackers(self) -> list[Unpacker]:
+        if self._packed is None:
+            self._packed = [Unpacker(self._database, table) for table in read_tables(self._database)]
+        return self._packed
 
     def get(self, seq: int) -> Event | None:
         """The event at `seq`, or None."""
@@ -91,6 +119,9 @@ class LogReader(Pages):
         """Sequence number and full hash of the last event."""
         raise NotImplementedError
 
+    def _missing(self, seq: int) -> bytes:
+        raise LogDamaged(f"the payload of event {seq} is gone", seq=seq)
+
     def events(
         self,
         from_seq: int = 1,
@@ -120,21 +151,17 @@ class LogReader(Pages):
         The parts are of equal width in `x` (the first and last half as wide); empty ones are left out. Raises
         BadQuery for an unknown table or column, or one that holds no numbers.
         """
-        self._check_columns(table, {x, y, *(where or {})})
-        asked = _Series(table, x, y, dict(where or {}), max(2, min(buckets, _MOST_BUCKETS)))
+        known = {unpacker.table.name: unpacker for unpacker in self._unpackers()}
+        if table not in known:
+            raise BadQuery(f"there is no table {table!r}")
+        named = dict(where or {})
+        name = named.get("name") if known[table].table.values else None
+        source = known[table].source({x, y, *named}, name if isinstance(name, str) else None)
+        asked = _Series(source, x, y, named, max(2, min(buckets, _MOST_BUCKETS)))
         low, high, rows, finite = self._database.query(*asked.extent())[0]
         if not rows:
             return []
         return [Bucket(*row) for row in self._database.query(*asked.buckets_of(low, high, all_finite=rows == finite))]
-
-    def _check_columns(self, table: str, columns: set[str]) -> None:
-        sql = "SELECT column_name FROM information_schema.columns WHERE table_name = ?"
-        known = {str(row[0]) for row in self._database.query(sql, [identifier(table)])}
-        missing = sorted(columns - known)
-        if not known:
-            raise BadQuery(f"there is no table {table!r}")
-        if missing:
-            raise BadQuery(f"table {table!r} has no column {', '.join(missing)}")
 
     def sql(self, query: str, limit: int = 10_000, timeout_s: float = 60.0) -> Rows:
         """Run one read-only query. Raises BadQuery if it is wrong, wants to write or takes longer than `timeout_s`."""
@@ -144,7 +171,8 @@ class LogReader(Pages):
 class _Series(msgspec.Struct, frozen=True):
     """A question for a series, and its SQL. The columns are known to exist, so their names are safe to write out."""
 
-    table: str
+    source: str
+    """The relation to select from."""
     x: str
     y: str
     where: dict[str, Scalar]
@@ -165,7 +193,7 @@ class _Series(msgspec.Struct, frozen=True):
             f"CASE WHEN isfinite(min({self.y})::DOUBLE) AND isfinite(max({self.y})::DOUBLE) THEN count({self.y}) END"
         )
         columns = f"min({self.x})::DOUBLE, max({self.x})::DOUBLE, count(*), {finite}"
-        return f"SELECT {columns} FROM {self.table} WHERE {self._condition}", self._values
+        return f"SELECT {columns} FROM {self.source} WHERE {self._condition}", self._values
 
     def buckets_of(self, low: float, high: float, *, all_finite: bool) -> tuple[str, list[object]]:
         """The buckets; looking at each value for whether it is finite costs as much again, so only where needed."""
@@ -175,6 +203,6 @@ class _Series(msgspec.Struct, frozen=True):
         scale = (self.buckets - 1) / (high - low) if high > low else 0.0
         sql = f"""
             SELECT min({x})::DOUBLE, max({x})::DOUBLE, min({y}){only}::DOUBLE, max({y}){only}::DOUBLE, count(*), {bad}
-            FROM {self.table} WHERE {self._condition}
+            FROM {self.source} WHERE {self._condition}
             GROUP BY (({x} - ?::DOUBLE) * ?::DOUBLE)::USMALLINT ORDER BY 1"""
         return sql, [*self._values, low, scale]

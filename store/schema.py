@@ -1,9 +1,13 @@
 """The tables of a log file.
 
 `event_log` holds the events as stored, `events` is the same for people: `ts` a UTC timestamp, the payload JSON, the
-hash in hex. There is no index: rows lie in the order of `seq`, so DuckDB's zone maps find a window as fast as a key
-would, in a file a quarter smaller. After every change of schema follows a checkpoint (replaying DDL from the
-write-ahead log has open issues in DuckDB).
+hash in hex. A payload that is NULL lies as a row in a typed table (`store.tables`). There is no index: rows lie in the
+order of `seq`, so DuckDB's zone maps find a window as fast as a key would, in a file a quarter smaller. After every
+change of schema follows a checkpoint (replaying DDL from the write-ahead log has open issues in DuckDB).
+
+An id is two numbers, `hi` and `lo`. For a UUIDv7 the first is the time it was made, the second the process that made
+it, so the one rises in small steps and the other hardly changes, and both compress to little. The event's own time is
+kept as what it differs from the id's: nothing, unless a clock was set back or the event came with an id of its own.
 """
 
 from __future__ import annotations
@@ -12,17 +16,29 @@ DATABASE = "log.duckdb"
 WAL = "log.duckdb.wal"
 FORMAT = 1
 
+TS_US = "((hi >> 16)::BIGINT * 1000 + (((hi & 4095)::BIGINT * 1000) >> 12) + late)"
+"""An event's time, microseconds since 1970 UTC."""
+ID = "((hi::UHUGEINT << 64) | lo)::UUID"
+
 CREATE = (
     """CREATE TABLE event_log (
-        seq BIGINT NOT NULL, ts BIGINT NOT NULL, id UUID NOT NULL, type VARCHAR NOT NULL, v SMALLINT NOT NULL, actor
-        VARCHAR NOT NULL, cause BIGINT, payload VARCHAR USING COMPRESSION zstd NOT NULL, hash UBIGINT NOT NULL)""",
-    """CREATE VIEW events AS SELECT seq, make_timestamp(ts) AS ts, id, type, v, actor, cause, payload::JSON AS payload,
-        format('{:016x}', hash) AS hash FROM event_log""",
+        seq BIGINT NOT NULL, hi UBIGINT NOT NULL, lo UBIGINT NOT NULL, late BIGINT NOT NULL, type VARCHAR NOT NULL, v
+        SMALLINT NOT NULL, actor VARCHAR NOT NULL, cause BIGINT, payload VARCHAR USING COMPRESSION zstd, hash UBIGINT NOT
+        NULL)""",
     "CREATE TABLE log_about (format INTEGER NOT NULL, log_id VARCHAR NOT NULL, created BIGINT NOT NULL)",
-    "CREATE TABLE log_tables (name VARCHAR NOT NULL, version INTEGER NOT NULL, columns_ddl VARCHAR NOT NULL)",
+    "CREATE TABLE log_tables (name VARCHAR NOT NULL, declaration VARCHAR NOT NULL)",
+    """CREATE TABLE log_shapes (
+        table_name VARCHAR NOT NULL, shape INTEGER NOT NULL, names VARCHAR[] NOT NULL, slots INTEGER[] NOT NULL)""",
 )
 
-COLUMNS = "seq, id::VARCHAR, ts, type, v, actor, cause, encode(payload), format('{:016x}', hash)"
-"""The fields of `store.event.Event`, in its order: DuckDB makes text of ids and hashes faster than Python would."""
+EVENTS_TEXT = f"""SELECT seq, make_timestamp({TS_US}) AS ts, {ID} AS id, type, v, actor, cause, payload::JSON AS payload,
+    format('{{:016x}}', hash) AS hash FROM event_log WHERE payload IS NOT NULL"""
 
-INSERT_ORDER = "(seq, ts, id, type, v, actor, cause, payload, hash)"
+
+def events_view(parts: list[str]) -> str:
+    """CREATE VIEW `events`, from the SELECTs of packed events."""
+    return "CREATE OR REPLACE VIEW events AS " + " UNION ALL ".join([EVENTS_TEXT, *parts])
+
+
+COLUMNS = f"seq, {ID}::VARCHAR, {TS_US}, type, v, actor, cause, encode(payload), format('{{:016x}}', hash)"
+"""The fields of `store.event.Event`, in its order: DuckDB makes text of ids and hashes faster than Python would."""

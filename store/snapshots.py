@@ -50,6 +50,10 @@ class Snapshots:
         new.write_bytes(head + b"\n" + data)
         new.rename(folder / f"{seq:012d}")
 
+    def all(self, name: str, version: int) -> list[int]:
+        """The events at which there is a snapshot."""
+        return sorted(int(path.name) for path in self._folder(name, version).glob("[0-9]*"))
+
     def nearest(self, name: str, version: int, source: EventSource, seq: int | None = None) -> Snapshot | None:
         """The latest snapshot at or before `seq` (default: the end) that fits the history in `source`, or None."""
         for path in sorted(self._folder(name, version).glob("[0-9]*"), reverse=True):

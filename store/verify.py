@@ -5,7 +5,7 @@
     open     DuckDB opens it and can read every row (it checks its own blocks)
     chain    every event follows from the one before; none is missing, none was changed
     tail     the chain reaches the mark, and has the mark's full hash there
-    tables   the rows of each typed table are those its events give
+    tables   each row of a typed table belongs to an event that has it for its payload
     blobs    each blob an event names is there, and each blob is what its name says
 
 A log whose host was killed passes: its last commits are in the write-ahead log, and the mark knows them.
@@ -13,24 +13,22 @@ A log whose host was killed passes: its last commits are in the write-ahead log,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import duckdb
 import msgspec
 
 from store.blobs import BlobStore, blobs_named
 from store.chain import Walker, genesis
-from store.database import Database, first_line
+from store.database import Database
 from store.errors import LogDamaged, LogMissing, StoreError
 from store.event import Event
-from store.insert import insert_rows
 from store.lock import refuse_if_written
 from store.mark import Mark
+from store.packing import read_tables
 from store.reading import Pages
 from store.schema import DATABASE
 from store.sealer import digest_file
-from store.tables import TypedTable, rows_by_table
 from store.tip import check_identity, find_mark
 
 
@@ -65,7 +63,6 @@ class Report(msgspec.Struct, frozen=True):
 
 def verify(
     folder: Path,
-    tables: Sequence[TypedTable] = (),
     *,
     named_blobs: Callable[[Event], Iterable[str]] = blobs_named,
 ) -> Report:
@@ -74,7 +71,7 @@ def verify(
     Raises LogMissing if there is no log, LogBusy if a host holds it. Damage is not raised, it is reported.
     """
     refuse_if_written(folder)
-    check = _Check(folder, tables, named_blobs)
+    check = _Check(folder, named_blobs)
     try:
         check.run()
     except LogMissing:
@@ -90,13 +87,10 @@ def verify(
 class _Check:
     """One verification under way."""
 
-    def __init__(
-        self, folder: Path, tables: Sequence[TypedTable], named_blobs: Callable[[Event], Iterable[str]]
-    ) -> None:
+    def __init__(self, folder: Path, named_blobs: Callable[[Event], Iterable[str]]) -> None:
         self.folder = folder
         self.findings: list[Finding] = []
         self.walker: Walker | None = None
-        self._tables = tables
         self._named_blobs = named_blobs
         self._blobs: dict[str, int] = {}
 
@@ -159,29 +153,16 @@ class _Check:
             self._blobs.setdefault(digest, event.seq)
 
     def _read_tables(self, database: Database) -> None:
-        """Compare each typed table with its rows computed anew."""
-        versions = dict(database.query("SELECT name, version FROM log_tables"))
-        known = [table for table in self._tables if versions.get(table.name) == table.version]
-        with database.cursor() as cursor:  # one connection for all of it: the temporary tables are its own
-            try:
-                self._rebuild(cursor, known, Pages(database))
-                for table in known:
-                    self._compare(cursor, table.name)
-            except duckdb.Error as error:
-                self.note("tables", f"the typed tables cannot be read: {first_line(error)}")
-
-    def _rebuild(self, cursor: duckdb.DuckDBPyConnection, known: Sequence[TypedTable], pages: Pages) -> None:
-        for table in known:
-            cursor.execute(f"CREATE TEMP TABLE anew_{table.name} ({table.columns_ddl})")
-        for page in pages.walk(1, self.walker.seq if self.walker else 0):
-            for name, rows in rows_by_table(known, page).items():
-                insert_rows(cursor, f"anew_{name}", rows)
-
-    def _compare(self, cursor: duckdb.DuckDBPyConnection, table: str) -> None:
-        extra = _rows_only_in(cursor, table, f"anew_{table}")
-        missing = _rows_only_in(cursor, f"anew_{table}", table)
-        if extra or missing:
-            self.note("tables", f"{table}: {extra} rows no event gave, {missing} rows missing")
+        """The chain has vouched for every row an event is made of; what remains are rows of no event."""
+        for table in read_tables(database):
+            strays = database.query(
+                f"""SELECT count(*) FROM {table.rows} r ANTI JOIN
+                (SELECT seq FROM event_log WHERE type = ? AND payload IS NULL) e USING (seq)""",
+                [table.type],
+            )[0][0]
+            doubled = database.query(f"SELECT count(*) - count(DISTINCT seq) FROM {table.rows}")[0][0]
+            if strays or doubled:
+                self.note("tables", f"{table.name}: {strays + doubled} rows no event gave")
 
     def _check_blobs(self) -> None:
         """Read every blob that is there, and look for every blob that is named."""
@@ -200,7 +181,3 @@ class _Check:
 def _up_to(page: list[Event], seq: int) -> list[Event]:
     """The events of a page up to `seq`, so that the walk stops where the mark can be compared."""
     return [event for event in page if event.seq <= seq]
-
-
-def _rows_only_in(cursor: duckdb.DuckDBPyConnection, table: str, other: str) -> int:
-    return int(cursor.execute(f"SELECT count(*) FROM (FROM {table} EXCEPT ALL FROM {other})").fetchall()[0][0])

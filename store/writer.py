@@ -1,8 +1,9 @@
 """The one thread that writes a log.
 
 It drains its queue into a plan of at most a thousand events, commits that as one transaction, shows the events to
-subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown,
-and when idle it digests the database file for the seal.
+subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown
+(events are stored as text first and packed into typed tables then: see `store.pack`), and when idle it packs, and
+digests the database file for the seal.
 
 When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and
 the file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then
@@ -27,14 +28,14 @@ from store.event import Event, NewEvent
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
-from store.insert import FEW, insert_events, insert_rows
+from store.insert import FEW, insert_events
 from store.mark import MarkFile
+from store.pack import Repacker
 from store.plan import Plan, Request
 from store.reading import Pages
 from store.schema import WAL
 from store.sealer import Sealer
 from store.subscription import Ring
-from store.tables import TypedTable
 from store.tip import Tip, check_tip
 
 GROUP = 1000
@@ -43,8 +44,8 @@ GROUP_BYTES = 8 << 20
 """And bytes of payload: DuckDB keeps a transaction in memory until it commits."""
 _IDLE_S = 0.25
 """Seconds without work before the digest for the seal begins."""
-_ROWS_IN_WAL = 50_000
-"""More typed rows than this in one transaction and DuckDB may write them to the database file itself: no seal then."""
+_WORTH_PACKING = 2000
+"""Events that came since the last packing; fewer wait for the next checkpoint."""
 _RETRY_BYTES = 4 << 20
 """After a checkpoint that could not be made, the write-ahead log grows this much before the next try."""
 
@@ -75,7 +76,7 @@ class Parts:
     mark: MarkFile
     sealer: Sealer
     ring: Ring
-    tables: Sequence[TypedTable]
+    repacker: Repacker
     limits: Limits
 
 
@@ -132,12 +133,23 @@ class Writer:
             _answer(item)
 
     def _wait_for_work(self) -> None:
-        """Wait; and while there is nothing else to do, digest for the seal."""
+        """Wait; and while there is nothing else to do, pack a little, then digest for the seal."""
+        while self._parts.repacker.behind(self.tip.seq) >= _WORTH_PACKING:
+            if self._inbox.wait(_IDLE_S) or self._inbox.finished:
+                return
+            self._pack_a_little()
         while self._parts.mark.mark.seal is None:
             if self._inbox.wait(_IDLE_S if self._parts.sealer.fresh else 0) or self._inbox.finished:
                 return
             self._seal_a_little()
         self._inbox.wait(None)
+
+    def _pack_a_little(self) -> None:
+        seen = self._parts.database.generation
+        try:
+            self._parts.repacker.pack_some(self.tip.seq)
+        except duckdb.Error:
+            self._reopened_at(seen)
 
     def _seal_a_little(self) -> None:
         digest = self._parts.sealer.step()
@@ -178,11 +190,11 @@ class Writer:
         request.future.set_result(stored)
 
     def _commit(self, group: list[Request]) -> None:
-        plan = Plan(self.tip, self._parts.tables, self._stored)
+        plan = Plan(self.tip, self._stored)
         for request in group:
             try:
                 plan.add(request)
-            except Exception as error:  # noqa: BLE001 - handed to the one who asked; a typed table may raise anything
+            except StoreError as error:
                 request.future.set_exception(error)
         if plan.events:
             try:
@@ -206,8 +218,6 @@ class Writer:
         point("grouped")
         size = sum(len(event.payload) + 200 for event in plan.events)
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
-        if sum(len(rows) for rows in plan.rows.values()) > _ROWS_IN_WAL:
-            self.unseal()
         seen = self._parts.database.generation
         try:
             self._transact(plan)
@@ -223,13 +233,11 @@ class Writer:
 
     def _transact(self, plan: Plan) -> None:
         with self._parts.database.writing() as connection:
-            if len(plan.events) <= FEW and not plan.rows:
+            if len(plan.events) <= FEW:
                 insert_events(connection, plan.events)  # one statement is a transaction by itself, and a quicker one
                 return
             connection.begin()
             insert_events(connection, plan.events)
-            for table, rows in plan.rows.items():
-                insert_rows(connection, table, rows)
             point("inserted")
             connection.commit()
 
@@ -265,9 +273,10 @@ class Writer:
         On the writer thread only. Nothing is lost when it fails: everything acknowledged is in the write-ahead log.
         """
         self.unseal()
-        point("checkpointing")
         seen = self._parts.database.generation
         try:
+            self._parts.repacker.pack_until(self.tip.seq)
+            point("checkpointing")
             with self._parts.database.writing() as connection:
                 connection.execute("CHECKPOINT")
         except duckdb.TransactionException:

@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 DOC_LIMIT = 12_000
 
@@ -49,7 +49,7 @@ def describe(name: str) -> dict[str, Any]:
     root = sys.modules[name.split(".")[0]]
     told["version"] = getattr(root, "__version__", "")
     try:
-        told["file"] = inspect.getsourcefile(found) or ""
+        told["file"] = inspect.getsourcefile(cast(Any, found)) or ""
     except TypeError:
         told["file"] = ""
     return told

@@ -93,10 +93,13 @@ class InternCallback(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         values = {k: v for k, v in (logs or {}).items() if not k.startswith(_OURS_FIRST)}
+        if "epoch" in values:
+            values["epoch"] = round(values["epoch"], 6)
         if self._steps and "train_runtime" not in values:
-            values.setdefault("step_time", (self._busy + self._waited) / self._steps)
-            values["data_time"] = self._waited / self._steps
-            values["rss_gb"] = self._process.memory_info().rss / 2**30
+            # To a microsecond and a megabyte: further digits are noise, and a log keeps them for ever.
+            values.setdefault("step_time", round((self._busy + self._waited) / self._steps, 6))
+            values["data_time"] = round(self._waited / self._steps, 6)
+            values["rss_gb"] = round(self._process.memory_info().rss / 2**30, 3)
             self._busy = self._waited = 0.0
             self._steps = 0
         self._write(state.global_step, values)
@@ -126,7 +129,7 @@ class InternCallback(TrainerCallback):
                 "dev_n": self.last.n,
                 "dev_tokens": self.last.tokens,
                 "dev_ended": self.last.ended,
-                "dev_seconds": seconds,
+                "dev_seconds": round(seconds, 6),
             },
         )
 

@@ -3,8 +3,7 @@
     python -m tests.benchmarks.store_bench [--quick] [--folder DIR]
 
 Every measure interleaves its baseline with itself, round by round, so that a machine that is busy for a while is busy
-for both. The mixed events are those of a training run: metrics as a trainer logs them (six values, four to seven
-digits), one GPU sample each, and one in ten events a tool's or the model's, with a few hundred characters of text.
+for both. Mixed events are those of a recorded run with its numbers drawn anew (`tests.benchmarks.mixed`).
 """
 
 from __future__ import annotations
@@ -27,13 +26,17 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from store.event import Event, NewEvent, canonical
+from core.fold import Folder
+from core.snapshots import EVERY, NAME, state_from
+from core.state import STATE_VERSION, to_bytes
+from core.tables import TABLES
+from store.event import NewEvent, canonical
 from store.log import EventLog
 from store.mark import MarkFile, read_mark
 from store.reader import LogFile
 from store.serve import LogServer
 from store.snapshots import Snapshots
-from store.tables import TypedTable
+from tests.benchmarks.mixed import MixedRun
 
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCE = (
@@ -43,85 +46,19 @@ SENTENCE = (
 WORDS = SENTENCE.split()
 
 
-def _metric_rows(event: Event) -> Iterator[tuple[object, ...]]:
-    payload = msgspec.json.decode(event.payload)
-    for name, value in payload["values"].items():
-        yield event.seq, payload["job"], payload["step"], name, value
-
-
-def _gpu_rows(event: Event) -> Iterator[tuple[object, ...]]:
-    p = msgspec.json.decode(event.payload)
-    yield event.seq, p["index"], p["util"], p["memory_used"], p["power_w"]
-
-
-TABLES = (
-    TypedTable(
-        "metrics",
-        "seq BIGINT, job VARCHAR, step BIGINT, name VARCHAR, value DOUBLE",
-        frozenset({"metric_logged"}),
-        _metric_rows,
-    ),
-    TypedTable(
-        "gpu",
-        "seq BIGINT, device INTEGER, util DOUBLE, memory_used BIGINT, power_w DOUBLE",
-        frozenset({"gpu_sampled"}),
-        _gpu_rows,
-    ),
-)
-
-
-class Run:
-    """An endless made-up training run."""
+class Texts:
+    """Events of a tool's text: 60 words, 350 characters."""
 
     def __init__(self, seed: int = 1) -> None:
         self.dice = random.Random(seed)
-        self.step = 0
-        self.loss = 2.0
 
     def events(self, count: int) -> list[NewEvent]:
-        return [self._event() for _ in range(count)]
+        return [self._event(k) for k in range(count)]
 
-    def _event(self) -> NewEvent:
-        kind = self.dice.random()
-        if kind < 0.1:
-            return self.text()
-        return self._metric() if kind < 0.55 else self._gpu()
-
-    def _metric(self) -> NewEvent:
-        self.step += 1
-        self.loss = max(0.01, self.loss + self.dice.gauss(-0.0001, 0.02))
-        values = {
-            "loss": round(self.loss, 4),
-            "grad_norm": round(abs(self.dice.gauss(1, 0.3)), 6),
-            "learning_rate": float(f"{2e-5 * 0.99999**self.step:.6g}"),
-            "entropy": round(self.loss * 0.4 + self.dice.gauss(0, 0.01), 4),
-            "mean_token_accuracy": round(0.8 + self.dice.gauss(0, 0.02), 4),
-            "num_tokens": float(self.step * 4096),
-        }
-        return NewEvent("metric_logged", canonical({"job": "job-3", "step": self.step, "values": values}), "job:job-3")
-
-    def _gpu(self) -> NewEvent:
-        sample = {
-            "index": 0,
-            "memory_total": 85_899_345_920,
-            "memory_used": 61_203_283_968 + self.dice.randrange(64) * 2**20,
-            "name": "GPU",
-            "power_w": round(self.dice.gauss(300, 20), 1),
-            "source": "nvml",
-            "temperature_c": self.dice.randrange(60, 75),
-            "util": self.dice.randrange(85, 101),
-        }
-        return NewEvent("gpu_sampled", canonical(sample), "host")
-
-    def text(self) -> NewEvent:
+    def _event(self, k: int) -> NewEvent:
         text = " ".join(self.dice.choices(WORDS, k=60))
-        payload = {
-            "call": f"call-{self.step}",
-            "seconds": round(self.dice.random() * 9, 3),
-            "text": text,
-            "tool": "read",
-        }
-        return NewEvent("tool_completed", canonical(payload), "agent", cause=max(self.step, 1))
+        payload = {"call": f"call-{k}", "seconds": round(self.dice.random() * 9, 3), "text": text, "tool": "read"}
+        return NewEvent("tool_completed", canonical(payload), "agent", cause=max(k, 1))
 
 
 class Line(msgspec.Struct):
@@ -162,9 +99,9 @@ def _sqlite_append(connection: sqlite3.Connection, e: NewEvent) -> None:
 
 def bench_append(folder: Path, quick: bool) -> list[Line]:
     """Durable appends, chain on, against SQLite's single commits of the same events."""
-    texts, mixed = Run(), Run(2)
-    lines = _appends(folder / "plain", quick, lambda n: [texts.text() for _ in range(n)], "", judged=True)
-    return lines + _appends(folder / "typed", quick, mixed.events, ", mixed with typed rows", judged=False)
+    texts, mixed = Texts(), MixedRun(folder)
+    lines = _appends(folder / "plain", quick, texts.events, "", judged=True)
+    return lines + _appends(folder / "typed", quick, mixed.events, ", mixed", judged=False)
 
 
 def _appends(
@@ -244,7 +181,7 @@ def _readers(code: str, path: Path) -> list[subprocess.Popen[str]]:
     return readers
 
 
-def _paced(count: int, append: Callable[[NewEvent], object], run: Run) -> None:
+def _paced(count: int, append: Callable[[NewEvent], object], run: MixedRun) -> None:
     """`count` events at 200 a second, each with the moment of its writing in `ts`."""
     start = time.perf_counter()
     for k in range(count):
@@ -255,7 +192,7 @@ def _paced(count: int, append: Callable[[NewEvent], object], run: Run) -> None:
 def bench_latency(folder: Path, quick: bool) -> list[Line]:
     """From before the append until a reader in another process holds the event; four readers."""
     rounds = 3 if quick else 12
-    run = Run()
+    run = MixedRun(folder)
     log = EventLog.create(folder / "latency", TABLES)
     server = LogServer(log, folder / "latency.sock")
     with _sqlite(folder / "latency.db") as db:
@@ -307,8 +244,8 @@ def make_large(folder: Path, count: int) -> None:
     EventLog.create(folder).close()
     with duckdb.connect(str(folder / "log.duckdb"), config={"threads": 2}) as connection:
         connection.execute(
-            """INSERT INTO event_log SELECT i, 1790000000000000 + i * 1000, uuid(), 'metric_logged', 1, 'job:job-3',
-            NULL, format('{{"job":"job-3","step":{},"values":{{"grad_norm":{:.6f},"loss":{:.4f}}}}}', i, random(),
+            """INSERT INTO event_log SELECT i, (1790000000000 + i)::UBIGINT << 16 | 28672, 9223372036854775809, 0,
+            'note_added', 1, 'agent', NULL, format('{{"text":"step {} grad_norm {:.6f} loss {:.4f}"}}', i, random(),
             random()), hash(i) FROM range(1, ? + 1) t(i)""",
             [count],
         )
@@ -348,7 +285,7 @@ def _open_and_show(folder: Path) -> None:
 def bench_million(folder: Path, quick: bool) -> list[Line]:
     """A million mixed events: how large, how fast to read whole, how fast to reach a point."""
     count = 200_000 if quick else 1_000_000
-    run, target = Run(), folder / "million"
+    run, target = MixedRun(folder), folder / "million"
     with EventLog.create(target, TABLES) as log:
         for _ in range(count // 1000):
             log.append(run.events(1000))
@@ -356,32 +293,39 @@ def bench_million(folder: Path, quick: bool) -> list[Line]:
     with LogFile.open(target) as log:
         scale = 1_000_000 / count
         read = statistics.median(_timed(lambda: sum(1 for _ in log.events())) for _ in range(3)) * scale
+        folds: list[float] = []
+        for _ in range(3):
+            at = Folder()
+            folds.append(_timed(lambda at=at: _fold(log, at)) * scale)
         snapshots = Snapshots(target)
-        for seq in range(10_000, count + 1, 10_000):
-            event = log.get(seq)
-            assert event is not None
-            snapshots.save("state", 1, seq, event.hash, os.urandom(100_000))
+        at = Folder()
+        for event in log.events():
+            at.apply(event)
+            if event.seq % EVERY == 0:
+                snapshots.save(NAME, STATE_VERSION, event.seq, event.hash, to_bytes(at.state))
         dice = random.Random(5)
-        points = [_timed(lambda: _reach(log, snapshots, dice.randrange(1, count))) for _ in range(30)]
+        points = [_timed(lambda: state_from(log, target, dice.randrange(1, count))) for _ in range(30)]
     return [
-        _limit("size of a million mixed events with typed rows", size, 60, "MB"),
-        _limit("read a million mixed events (the store's share of a full fold)", read, 2.5, "s"),
-        _limit("snapshot and events to a random point (the store's share)", statistics.median(points) * 1e3, 100, "ms"),
+        _limit("size of a million mixed events", size, 60, "MB"),
+        _limit("full fold of a million mixed events", statistics.median(folds), 2.5, "s"),
+        Line("  of this, reading", f"{read:.1f} s", "", "", "", True),
+        _limit("state at a random point of a million events", statistics.median(points) * 1e3, 100, "ms"),
     ]
 
 
-def _reach(log: LogFile, snapshots: Snapshots, seq: int) -> None:
-    snapshot = snapshots.nearest("state", 1, log, seq)
-    start = snapshot.seq if snapshot else 0
-    assert len(list(log.events(start + 1, seq))) == seq - start
+def _fold(log: LogFile, at: Folder) -> None:
+    for event in log.events():
+        at.apply(event)
 
 
 def bench_series(folder: Path, quick: bool) -> list[Line]:
     """A million points of one metric to 500 buckets, as a chart asks for it."""
     EventLog.create(folder / "series", TABLES).close()
     with duckdb.connect(str(folder / "series" / "log.duckdb")) as connection:
+        connection.execute("INSERT INTO log_shapes VALUES ('metrics', 0, ['loss', 'step_time'], [1, 2])")
         connection.execute(
-            "INSERT INTO metrics SELECT i, 'job-3', i, 'loss', 2 / sqrt(i) + random() * 0.1 FROM range(1, 1000001) t(i)"
+            """INSERT INTO metrics_rows (seq, job, step, shape, f0, d1)
+            SELECT i, 'job-3', i, 0, 2 / sqrt(i) + random() * 0.1, random() FROM range(1, 1000001) t(i)"""
         )
     mark = read_mark(folder / "series").mark
     MarkFile(folder / "series", msgspec.structs.replace(mark, seal=None)).close()

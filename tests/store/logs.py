@@ -6,30 +6,17 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import msgspec
 
 from store.event import Event, NewEvent, canonical
 from store.log import EventLog
-from store.tables import TypedTable
+from store.tables import Field, TypedTable
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _point_rows(event: Event) -> Iterator[tuple[object, ...]]:
-    payload = msgspec.json.decode(event.payload)
-    for name, value in payload["values"].items():
-        yield event.seq, payload["step"], name, float(value)
-
-
-POINTS = TypedTable(
-    name="points",
-    columns_ddl="seq BIGINT, step BIGINT, name VARCHAR, value DOUBLE",
-    types=frozenset({"metric_logged"}),
-    rows=_point_rows,
-)
+POINTS = TypedTable("points", "metric_logged", (Field("step", "BIGINT"),), values="values")
 
 
 def note(text: str, **fields: object) -> NewEvent:

@@ -98,7 +98,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Victims:
 def _check_one(victims: Victims, dice: random.Random) -> None:
     name, folder, what = victims.damaged(dice)
     good = victims.events[name]
-    if verify(folder, [POINTS]).sound:
+    if verify(folder).sound:
         assert what == "_lengthen killed/log.duckdb.wal"
         with LogFile.open(folder) as log:
             assert list(log.events()) == good, what
@@ -127,7 +127,7 @@ def test_every_one_of_six_hundred_damages_is_seen(victims: Victims, seed: int) -
 
 def test_a_sound_log_and_a_killed_one_pass(victims: Victims) -> None:
     for name, events in victims.events.items():
-        report = verify(victims.folder / name, [POINTS])
+        report = verify(victims.folder / name)
         assert report.findings == []
         assert report.events == len(events)
 
@@ -146,7 +146,7 @@ def _flip_near_end(path: Path, back: int) -> None:
 def test_a_flip_at_the_very_end_of_the_write_ahead_log_is_seen(victims: Victims, tmp_path: Path, back: int) -> None:
     folder = _copy(victims, "killed", tmp_path)
     _flip_near_end(folder / "log.duckdb.wal", back)
-    report = verify(folder, [POINTS])
+    report = verify(folder)
     assert not report.sound
     with pytest.raises(LogDamaged):
         EventLog.open(folder, [POINTS])
@@ -165,7 +165,7 @@ def test_a_flipped_bit_in_the_database_costs_no_event_it_did_not_hit(tmp_path: P
         damaged = bytearray(data)
         damaged[block + 262_144 - 3] ^= 1  # the padding at the end of a block
         (plain / "log.duckdb").write_bytes(damaged)
-        assert not verify(plain, [POINTS]).sound
+        assert not verify(plain).sound
         with LogFile.open(plain, salvage=True) as log:
             assert list(log.events()) == events
 
@@ -181,16 +181,21 @@ def test_a_deleted_write_ahead_log_is_seen_and_names_the_first_lost_event(victim
 CHANGES = {
     "UPDATE event_log SET payload = '{}' WHERE seq = 17": 17,
     "UPDATE event_log SET actor = 'someone' WHERE seq = 3": 3,
-    "UPDATE event_log SET ts = ts + 1 WHERE seq = 40": 40,
+    "UPDATE event_log SET late = late + 1 WHERE seq = 40": 40,
     "UPDATE event_log SET hash = hash + 1 WHERE seq = 5": 5,
     "UPDATE event_log SET cause = 1 WHERE seq = 9": 9,
     "DELETE FROM event_log WHERE seq = 12": 12,
     "DELETE FROM event_log WHERE seq > 30": 31,
     "INSERT INTO event_log SELECT * FROM event_log WHERE seq = 8": 8,
     "UPDATE event_log SET seq = 100 WHERE seq = 41": 41,
-    "UPDATE points SET value = 7 WHERE seq = 1": None,
-    "DELETE FROM points": None,
-    "INSERT INTO points VALUES (1, 0, 'loss', 1.0)": None,
+    "UPDATE event_log SET hi = hi + 1 WHERE seq = 6": 6,
+    "UPDATE points_rows SET d0 = d0 + 7 WHERE seq = 21": 21,
+    "UPDATE points_rows SET step = step + 1 WHERE seq = 11": 11,
+    "DELETE FROM points_rows WHERE seq = 9": 9,
+    "DELETE FROM points_rows": 1,
+    "UPDATE log_shapes SET names = ['loss', 'rewards']": 1,
+    "INSERT INTO points_rows (seq, step, shape) VALUES (2, 0, 0)": None,
+    "INSERT INTO points_rows FROM points_rows WHERE seq = 3": None,
     "UPDATE log_about SET log_id = 'other'": None,
     "DROP TABLE event_log CASCADE": None,
 }
@@ -203,7 +208,7 @@ def test_a_change_made_with_sql_is_seen_and_the_first_bad_event_named(
     folder = _copy(victims, "closed", tmp_path)
     with duckdb.connect(str(folder / "log.duckdb")) as connection:
         connection.execute(sql)
-    findings = [finding for finding in verify(folder, [POINTS]).findings if finding.check != "file"]
+    findings = [finding for finding in verify(folder).findings if finding.check != "file"]
     assert findings, "seen by the seal only"
     bad = CHANGES[sql]
     if bad is not None:

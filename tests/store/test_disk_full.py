@@ -51,7 +51,7 @@ def test_the_floor_stops_appends_while_there_is_room_for_the_reason(small_disk: 
         assert "floor" in error.what
         last = log.append([note("stopped: the disk is full")], urgent=True)
         assert list(log.events()) == [*stored, *last]
-    assert verify(small_disk / "run", [POINTS]).findings == []
+    assert verify(small_disk / "run").findings == []
 
 
 @pytest.mark.parametrize("wal_bytes", [400_000, 64 << 20], ids=["at a checkpoint", "at the write-ahead log"])
@@ -67,6 +67,6 @@ def test_a_disk_that_is_really_full_loses_nothing_acknowledged(small_disk: Path,
     ballast.unlink()
     stored += log.append(mixed(10))  # the same log goes on as soon as there is room
     log.close()
-    assert verify(folder, [POINTS]).findings == []
+    assert verify(folder).findings == []
     with EventLog.open(folder, [POINTS]) as log:
         assert list(log.events()) == stored

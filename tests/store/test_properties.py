@@ -88,7 +88,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.log.close()
-        assert verify(self.folder, [POINTS]).findings == []
+        assert verify(self.folder).findings == []
         self.log = EventLog.open(self.folder, [POINTS])
 
     @rule(data=st.data())

@@ -216,7 +216,7 @@ def test_one_process_may_read_verify_and_query_one_file_at_once(tmp_path: Path) 
     closed_log(tmp_path)
     with LogFile.open(tmp_path) as one, LogFile.open(tmp_path) as two:
         assert one.tail(5) == two.tail(5)
-        assert verify(tmp_path, [POINTS]).sound
+        assert verify(tmp_path).sound
         assert query({"r": tmp_path}, "SELECT count(*) FROM points", VIEWS).rows == [[40]]
         assert one.get(1) == two.get(1)
 

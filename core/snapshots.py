@@ -1,0 +1,75 @@
+"""Snapshots of a run's state: a state far into a log is the nearest snapshot and a short fold.
+
+They are disposable. The host writes one every so many events; whoever had to fold far writes one for the next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from core.fold import Folder
+from core.journal import Journal
+from core.state import STATE_VERSION, RunState, from_bytes, to_bytes
+from store.event import Event
+from store.snapshots import Snapshots
+from store.source import EventSource
+
+NAME = "state"
+EVERY = 5000
+"""Events between two snapshots of a host: folding them takes some 20 ms, a snapshot has some 100 kB."""
+KEPT = 200
+FAR = 20_000
+"""Events that are worth a snapshot when somebody had to fold them."""
+
+
+def state_from(source: EventSource, folder: Path, to: int | None = None) -> RunState:
+    """The state after event `to` (default the last), from the nearest snapshot on."""
+    end = source.last[0] if to is None else min(to, source.last[0])
+    folder_ = Folder(_nearest(source, folder, end))
+    start = folder_.state.seq
+    last: Event | None = None
+    for event in source.events(start + 1, end):
+        folder_.apply(event)
+        last = event
+    if last is not None and end - start >= FAR:
+        _save(folder, last, to_bytes(folder_.state))
+    return folder_.state
+
+
+def _nearest(source: EventSource, folder: Path, end: int) -> RunState | None:
+    found = Snapshots(folder).nearest(NAME, STATE_VERSION, source, end)
+    try:
+        return from_bytes(found.data) if found else None
+    except msgspec.MsgspecError:
+        return None  # written by a program whose state had other fields
+
+
+def _save(folder: Path, event: Event, data: bytes) -> None:
+    try:
+        Snapshots(folder).save(NAME, STATE_VERSION, event.seq, event.hash, data)
+    except OSError:
+        return  # a folder that cannot be written: the next reader folds again
+
+
+class SnapshotWriter:
+    """Writes the snapshots of a living run."""
+
+    def __init__(self, folder: Path, journal: Journal, source: EventSource) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._source = source
+        self._snapshots = Snapshots(folder)
+        self._next = (journal.state.seq // EVERY + 1) * EVERY
+        self._snapshots.prune(NAME, STATE_VERSION, KEPT)
+        journal.listen(self._on_event)
+
+    def _on_event(self, event: Event) -> None:
+        if event.seq < self._next:
+            return
+        self._next = (event.seq // EVERY + 1) * EVERY
+        seq, data = self._journal.snapshot_bytes()
+        at = event if seq == event.seq else self._source.get(seq)
+        if at is not None:
+            _save(self._folder, at, data)

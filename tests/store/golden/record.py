@@ -1,0 +1,51 @@
+"""Make a golden log of the present version from a finished run: `python -m tests.store.golden.record RUN_FOLDER VERSION`.
+
+The events keep their ids, times and payloads; only the places of the machine the run was made on become neutral.
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from core.tables import TABLES
+from store.event import Event, NewEvent
+from store.log import EventLog
+from store.reader import LogFile
+from tests.store.golden import HERE
+
+
+def record(run: Path, version: str, places: dict[str, str]) -> Path:
+    """Write `<version>.tar.xz`. `places` maps folders as the events name them to what shall stand instead."""
+    with LogFile.open(run) as log:
+        events = [_neutral(event, places) for event in log.events()]
+    archive = HERE / f"{version}.tar.xz"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run"
+        with EventLog.create(folder, TABLES) as log:
+            log.append(events)
+        with tarfile.open(archive, "w:xz") as out:
+            for name in ("log.duckdb", "log.mark"):
+                out.add(folder / name, name, filter=_nobody)
+    return archive
+
+
+def _neutral(event: Event, places: dict[str, str]) -> NewEvent:
+    payload = event.payload.decode()
+    for place, instead in places.items():
+        payload = payload.replace(place, instead)
+    return NewEvent(event.type, payload.encode(), event.actor, event.cause, event.v, event.id, event.ts)
+
+
+def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+if __name__ == "__main__":
+    run = Path(sys.argv[1]).absolute()
+    program = Path(__file__).resolve().parents[3]
+    print(record(run, sys.argv[2], {str(run.parent): "/runs", str(program): "/intern", str(Path.home()): "/home"}))
