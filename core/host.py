@@ -31,7 +31,7 @@ from core.compute.choice import open_compute
 from core.compute.confinement import probe
 from core.compute.protocol import Warm
 from core.compute.telemetry import GpuSample, Telemetry
-from core.errors import EvaluationTimeout, InternError, NotFound, Refused
+from core.errors import InternError, NotFound, Refused
 from core.evaluation import guard as guards
 from core.evaluation.benchmark import Request, run_benchmark
 from core.evaluation.models import check_model
@@ -237,10 +237,6 @@ class _Host:
         )
         try:
             result = run_benchmark(desk.task, request, guard=self.guard, stop=desk.stopping)
-        except EvaluationTimeout as error:
-            # slow is not broken: a busy machine must not end a run that may still train
-            self.journal.emit(e.NoteAdded(text=f"The first look at the benchmark did not end in time: {error}"))
-            return
         except InternError as error:
             if not desk.stopping.is_set():
                 self.failure = str(error)

@@ -6,15 +6,18 @@ They are disposable. The host writes one every so many events; whoever had to fo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from core.fold import Folder
-from core.journal import Journal
 from core.state import STATE_VERSION, RunState, from_bytes, to_bytes
 from store.event import Event
 from store.snapshots import Snapshots
 from store.source import EventSource
+
+if TYPE_CHECKING:  # a UI that follows a living host must not load the database
+    from core.journal import Journal
 
 NAME = "state"
 EVERY = 5000
