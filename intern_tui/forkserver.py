@@ -151,4 +151,6 @@ class Forked:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    ended = main(sys.argv)
+    sys.stdout.flush()
+    os._exit(ended)  # libraries report leaks at a regular exit

@@ -113,12 +113,21 @@ def _silence(folder: Path) -> float | None:
 def _exit(folder: Path) -> tuple[int | None, bool]:
     path = folder / "exit.json"
     if not path.is_file():
-        return None, False
+        return (0, True) if _has_result(folder / "metrics.jsonl") else (None, False)
     end = _object(_text(path), path)
     code, signal = end.get("exit_code"), end.get("signal")
     if end.get("reason") in _ENDED_BY_WILL:
         return 0, True  # ended by someone's will: that is no failure of the training
     return (code if isinstance(code, int) else -signal if isinstance(signal, int) else None), True
+
+
+def _has_result(stream: Path) -> bool:
+    """Whether the training wrote its last line: it ended by itself, though no supervisor says so."""
+    if not stream.is_file():
+        return False
+    with stream.open("rb") as file:
+        file.seek(max(stream.stat().st_size - 4096, 0))
+        return b'"kind": "result"' in file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
 
 
 def _spec(folder: Path) -> dict[str, Any]:

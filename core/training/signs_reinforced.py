@@ -333,6 +333,10 @@ def _past_the_best(kl: Series, dev: Dev, now: float) -> Finding | None:
     return finding("over_optimisation", best_step, "failing" if dev.down else "warning", 0.8, said)
 
 
+TREND_STEPS = 20
+"""Rewards that a trend needs: of ten noisy ones nobody can say that nothing moves."""
+
+
 def plateau(watch: Watched) -> Finding | None:
     """There is a signal and it changes nothing. Failing where even the policy has stayed as it was."""
     history, dev = watch.history, Dev(watch)
@@ -344,7 +348,12 @@ def plateau(watch: Watched) -> Finding | None:
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
     scale = spread.now(SMOOTH) if len(spread) else 0.0
-    still = scale > 0 and abs(rise.change) + 2 * rise.error < 0.25 * scale and _unmoved(history)
+    still = (
+        len(rewards) >= TREND_STEPS
+        and scale > 0
+        and abs(rise.change) + 2 * rise.error < 0.25 * scale
+        and _unmoved(history)
+    )
     if still:
         said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
     at = rewards.steps[len(rewards) // 2]

@@ -73,7 +73,11 @@ def hub_place(hub: HubJobs, jobs: Path) -> Place:
     return Place("hf-jobs", jobs, connect, cut_off, slow=2)
 
 
-@pytest.fixture(params=["local", "queued", "slurm", "hf-jobs", pytest.param("ray", marks=pytest.mark.slow)])
+CLUSTERS = [pytest.param(name, marks=pytest.mark.soak) for name in ("slurm", "hf-jobs", "ray")]
+"""Really started schedulers: minutes for the whole suite, so they belong to `make soak`."""
+
+
+@pytest.fixture(params=["local", "queued", *CLUSTERS])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Place]:
     jobs = tmp_path / "jobs"
     jobs.mkdir()
