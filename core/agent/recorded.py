@@ -8,6 +8,7 @@ model answers has one shape in the log, in memory and after a recovery.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -152,14 +153,16 @@ class RecordedModel(Model):
         written = usage.output_tokens if usage else 0
         cached = int(getattr(answer, "cached_tokens", 0))
         completed = e.ModelCompleted(
-            step=step, text=text[:MOST_TEXT], tool_calls=calls, input_tokens=given, output_tokens=written,
+            step=step, text=whole_text(text[:MOST_TEXT]), tool_calls=calls, input_tokens=given, output_tokens=written,
             cached_tokens=cached, cost_usd=self._cost(answer, given, written, cached), seconds=seconds,
         )  # fmt: skip
         # As the log will have it, keys sorted: memory now and memory rebuilt are then the same to the byte.
         clean = msgspec.json.decode(e.encode(self.desk.journal.clean(completed)), type=e.ModelCompleted)
         if len(e.encode(clean)) > MOST_BYTES:  # 300 kB of arguments: the log takes 128, and no tool needs them
             cut = [e.ToolCall(id=c.id, name=c.name, arguments=_cut(c.arguments)) for c in calls]
-            clean = self.desk.journal.clean(msgspec.structs.replace(completed, text=text[:2000], tool_calls=cut))
+            clean = self.desk.journal.clean(
+                msgspec.structs.replace(completed, text=whole_text(text[:2000]), tool_calls=cut)
+            )
         return clean
 
     def _cost(self, answer: Any, given: int, written: int, cached: int) -> float:
@@ -215,14 +218,27 @@ def call_in_text(text: str) -> list[ChatMessageToolCall]:
     return [call] if call.function.name else []
 
 
+def whole_text(value: Any) -> Any:
+    """`value` with U+FFFD for halves of surrogate pairs in any text of it: no event can hold them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {whole_text(k): whole_text(v) for k, v in cast(dict[Any, Any], value).items()}
+    return [whole_text(v) for v in cast(list[Any], value)] if isinstance(value, list) else value
+
+
 def arguments_of(raw: Any) -> dict[str, Any] | str:
     """The arguments as an object; as the text they are where that is none."""
     if isinstance(raw, dict):
-        return raw  # pyright: ignore[reportUnknownVariableType]
+        return whole_text(cast(dict[str, Any], raw))
+    text = whole_text(str(raw or "{}"))
     try:
-        decoded = msgspec.json.decode(str(raw or "{}"))
+        decoded = msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return str(raw)
+        try:  # half of a surrogate pair, escaped, is legal JSON to others, and smolagents would read it so
+            decoded = whole_text(json.loads(text))
+        except ValueError:
+            return text
     # smolagents would make a list of "[1]" again, and memory rebuilt from the log would not be the memory there was
     return cast(dict[str, Any], decoded) if isinstance(decoded, dict) else f"(no object) {raw}"
 

@@ -30,6 +30,9 @@ for n in range(first, 61):
 """
 
 
+pytestmark = pytest.mark.soak  # a real slurmctld: minutes, and it needs the machine's ports to itself
+
+
 @pytest.fixture
 def place(slurm: Slurm, tmp_path: Path) -> Place:
     (tmp_path / "jobs").mkdir()
