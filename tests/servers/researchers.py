@@ -89,7 +89,10 @@ class Confused:
 
     def __call__(self, messages: list[dict[str, Any]]) -> Answer:
         said = len(observations(messages))
-        return self.BLUNDERS[said] if said < len(self.BLUNDERS) else self.then(messages)
+        if said < len(self.BLUNDERS):
+            return self.BLUNDERS[said]
+        sober = next(i for i in range(len(messages) + 1) if len(observations(messages[:i])) >= len(self.BLUNDERS))
+        return self.then(messages[sober:])
 
 
 class Malicious:
