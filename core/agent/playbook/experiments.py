@@ -7,6 +7,7 @@ verdict by the interval of the paired difference. A failure that was diagnosed g
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any
 
 from core.agent.playbook.model import Act, Call, Observation
@@ -80,6 +81,8 @@ class Bench:
         self.gpus = 0
         self.checkable = True
         self._left = 0.0
+        self.step_times: dict[tuple[str, int], list[float]] = {}
+        """Seconds a train step, by method and batch, of every job so far."""
         self.overhead_s = 0.0
         """Seconds a job takes besides its train steps: the least that was measured."""
         self.evaluation_s = 5.0
@@ -304,6 +307,7 @@ class Bench:
         waited = yield from self.call("wait_for_jobs", {"jobs": list(jobs)}, "")
         trials: list[Trial] = []
         for report in waited.rows("jobs"):
+            self._note_speed(method, settings, report)
             yield from self._learn_from(report, method, experiment)
             failed = report["status"] in ("failed", "lost") or any(
                 f["severity"] == "failing" for f in report["diagnosis"]
@@ -321,6 +325,11 @@ class Bench:
                 )
             )
         return trials
+
+    def _note_speed(self, method: str, settings: dict[str, Any], report: dict[str, Any]) -> None:
+        if report.get("seconds_per_step"):
+            seen = self.step_times.setdefault((method, int(settings["batch_size"])), [])
+            seen.append(float(report["seconds_per_step"]))
 
     def _learn_from(self, report: dict[str, Any], method: str, experiment: str) -> Act:
         """Measure the overhead of a job; for a failure record what is done about it."""
@@ -403,6 +412,7 @@ class Bench:
         reports = {r["job"]: r for r in waited.rows("jobs")}
         for job, trial in zip(jobs, trials, strict=False):
             if job in reports:
+                self._note_speed(method, trial.settings, reports[job])
                 yield from self._learn_from({**reports[job], "settings": trial.settings}, method, experiment)
                 if any(f["severity"] == "failing" for f in reports[job]["diagnosis"]):
                     self.broken[method] = min(self.broken.get(method, math.inf), trial.lr)
@@ -417,7 +427,8 @@ class Bench:
         wanted = int(settings.get("max_steps") or self.epochs(method) * max(1, self.rows / batch))
         if method == "grpo":
             wanted = int(settings.get("max_steps") or 400)
-        step_s = trial.seconds_per_step
+        seen = self.step_times.get((method, int(settings["batch_size"])))
+        step_s = statistics.median(seen) if seen else trial.seconds_per_step  # one trial may have met a busy machine
         steps = max(20, min(wanted, int((limit - min(self.overhead_s, limit / 2)) / step_s))) if step_s else wanted
         job = {
             **settings,
