@@ -399,7 +399,8 @@ class Bench:
 
     def _full_jobs(self, method: str, experiment: str, trials: list[Trial], start: str, share: float) -> Act:
         """Launch all, wait for all; the reports in the order of `trials`, without those that could not start."""
-        left = self.seconds_left() - 1.5 * self.evaluation_s * len(trials)  # each is evaluated afterwards
+        # Saving takes about what starting took, and each is evaluated afterwards, perhaps on a busier machine.
+        left = self.seconds_left() - 2 * self.evaluation_s * len(trials) - self.overhead_s
         limit = max(8.0, share * left)
         jobs: list[str] = []
         for trial in trials:
