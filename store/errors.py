@@ -5,6 +5,7 @@
     ├── LogMissing      no log in that folder, or no such event, blob or table
     ├── LogExists       a log that was to be created is already there
     ├── LogDamaged      the file fails its checks; `seq` is the first bad event where known
+    │   └── OtherFormat the file is whole, and another version of the program wrote it
     ├── LogClosed       the log was closed, or stopped after an error it could not recover from
     ├── WriteFailed     an append failed; nothing of it was written, and the log goes on
     ├── DiskFull        the floor of free disk is reached; nothing of this append was written
@@ -66,6 +67,15 @@ class LogDamaged(StoreError):
     def __init__(self, what: str, *, seq: int | None = None, where: str = "", next: str = "") -> None:
         super().__init__(what, where=where, next=next)
         self.seq = seq
+
+
+class OtherFormat(LogDamaged):
+    """The file is whole as far as one can tell, but laid out as another version lays it out: salvage is no help."""
+
+    default_next = (
+        "Read it with the version of the program that wrote it (there, `intern export` gives Parquet, which any "
+        "version's tools read), or begin a new run"
+    )
 
 
 class LogClosed(StoreError):

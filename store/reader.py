@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from store.database import Database
-from store.errors import LogDamaged
+from store.errors import LogDamaged, OtherFormat
 from store.lock import refuse_if_written
 from store.reading import LogReader
 from store.salvage import Salvaged, last_good
@@ -34,8 +34,8 @@ class LogFile(LogReader):
     def open(cls, folder: Path, salvage: bool = False) -> LogFile:
         """Open the log in `folder`.
 
-        Raises LogMissing, LogBusy if a host holds it (use its socket), LogDamaged if it does not end where its mark
-        says. With `salvage` the whole chain is followed first (seconds a million events); a damaged log is then
+        Raises LogMissing, LogBusy if a host holds it (use its socket), OtherFormat if another version wrote it,
+        LogDamaged if it does not end where its mark says. With `salvage` the whole chain is followed first (seconds a million events); a damaged log is then
         opened as a copy that ends at its last good event, and `damage` says what was found. Without it, damage in
         the middle is not looked for: see `store.verify`.
         """
@@ -44,6 +44,8 @@ class LogFile(LogReader):
             return cls._open_sound(folder)
         try:
             log = cls._open_sound(folder)
+        except OtherFormat:
+            raise
         except LogDamaged:
             return cls._open_damaged(folder)
         if last_good(log._database) == log._tip:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 DATABASE = "log.duckdb"
 WAL = "log.duckdb.wal"
-FORMAT = 1
+FORMAT = 2
+"""Of the layout below. Format 1 kept an event's id and time as they are; its last logs already had this layout."""
 
 TS_US = "((hi >> 16)::BIGINT * 1000 + (((hi & 4095)::BIGINT * 1000) >> 12) + late)"
 """An event's time, microseconds since 1970 UTC."""

@@ -12,7 +12,7 @@ import msgspec
 
 from store.chain import WIDTH, Walker, genesis
 from store.database import Database
-from store.errors import LogDamaged, LogMissing
+from store.errors import LogDamaged, LogMissing, OtherFormat
 from store.mark import NAME as MARK_NAME
 from store.mark import Mark, MarkRead, read_mark
 from store.reading import Pages
@@ -43,13 +43,18 @@ def find_mark(folder: Path) -> MarkRead:
 
 
 def check_identity(database: Database, mark: Mark) -> None:
-    """Raise LogDamaged unless the database is the log its mark speaks of, in a format this version reads."""
+    """Raise LogDamaged unless the database is the log its mark speaks of, OtherFormat if this version cannot read it."""
     about = database.query("SELECT format, log_id FROM log_about")
     if len(about) != 1 or about[0][1] != mark.log_id:
         raise LogDamaged("the database belongs to another log than its mark", where=str(database.path))
-    if about[0][0] != FORMAT:
-        text = f"the log has format {about[0][0]}, this version reads {FORMAT}"
-        raise LogDamaged(text, where=str(database.path), next="Use the version that wrote it")
+    if about[0][0] != FORMAT and not (about[0][0] == 1 and _has_layout_of_2(database)):
+        text = f"the log has format {about[0][0]}, this version of the program reads format {FORMAT}"
+        raise OtherFormat(text, where=str(database.path))
+
+
+def _has_layout_of_2(database: Database) -> bool:
+    columns = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'event_log' AND column_name = 'hi'"
+    return bool(database.query(columns))
 
 
 def check_tip(database: Database, mark: Mark) -> Tip:

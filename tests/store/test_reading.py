@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from store.blobs import BlobStore, blobs_named
-from store.errors import BadEvent, BadQuery, LogBusy, LogDamaged, LogMissing
+from store.errors import BadEvent, BadQuery, LogBusy, LogDamaged, LogMissing, OtherFormat
 from store.event import NewEvent, canonical, envelope, iso
 from store.export import export_parquet
 from store.log import EventLog
@@ -272,3 +272,28 @@ def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path) -> None:
         LogFile.open(tmp_path)
     with pytest.raises(LogDamaged):
         EventLog.open(tmp_path)
+
+
+AS_FORMAT_1 = """CREATE TABLE old AS SELECT seq, epoch_us(ts) AS ts, id, type, v, actor, cause, payload::VARCHAR AS payload,
+    ('0x' || hash)::UBIGINT AS hash FROM events ORDER BY seq;
+    DROP VIEW events; DROP TABLE event_log; ALTER TABLE old RENAME TO event_log; UPDATE log_about SET format = 1"""
+
+
+@pytest.mark.parametrize(("sql", "number"), [(AS_FORMAT_1, 1), ("UPDATE log_about SET format = 9", 9)])
+def test_a_log_of_another_format_is_refused_in_words_and_not_salvaged(tmp_path: Path, sql: str, number: int) -> None:
+    closed_log(tmp_path)
+    with duckdb.connect(str(tmp_path / "log.duckdb")) as connection:
+        connection.execute(sql)
+    for opened in (LogFile.open, lambda folder: LogFile.open(folder, salvage=True), EventLog.open):
+        with pytest.raises(OtherFormat, match=f"has format {number}, this version .* reads format 2") as refused:
+            opened(tmp_path)
+        assert "the version of the program that wrote it" in str(refused.value)
+    assert any(f"format {number}" in finding.what for finding in verify(tmp_path).findings)
+
+
+def test_a_log_that_says_format_1_and_has_the_layout_of_2_is_read(tmp_path: Path) -> None:
+    events = closed_log(tmp_path)
+    with duckdb.connect(str(tmp_path / "log.duckdb")) as connection:
+        connection.execute("UPDATE log_about SET format = 1")
+    with LogFile.open(tmp_path) as log:
+        assert list(log.events()) == events
