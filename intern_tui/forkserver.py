@@ -5,11 +5,11 @@
 
 Importing TRL takes 5 to 10 s of a core, which is most of a short trial; a fork takes milliseconds. The host starts one
 fork server a run (`core.compute.local.LocalCompute.warm_up`) and talks to it through the socket `fd`: "ready" comes once
-all is imported, then each line sent is a job's folder, answered by "started". Every job gets a supervisor in a session of its own, as a cold start gives
-it, so jobs outlive this process and the host. It ends when the host closes the socket.
+all is imported, then each line sent is a job's folder, answered by "started". Every job gets a supervisor in a session
+of its own, as a cold start gives it, so jobs outlive this process and the host. It ends when the host closes the socket.
 
 Forking is safe only where no other thread holds a lock and no GPU context exists, so nothing here may start threads or
-touch CUDA: if a library does at import, `fit` says no and jobs start cold, as they do on systems without fork.
+touch CUDA: if a library does at import, `unfit` says so and jobs start cold, as they do on systems without fork.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ import msgspec
 
 from core.compute.launcher import job_argv, job_env
 from core.compute.local import Launch
+from core.compute.logs import read_chunk
+from core.compute.once import same_effect, write_once
 from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State
 from core.errors import JobError, NotFound, Unreachable
 from core.home import write_json
@@ -109,8 +111,7 @@ class ClusterCompute:
         open_spec = msgspec.structs.replace(spec, secrets={})
         write_json(folder / "submitted.json", open_spec)
         try:
-            with (folder / "launch.json").open("xb") as file:
-                file.write(msgspec.json.encode(launch))
+            write_once(folder / "launch.json", msgspec.json.encode(launch))
         except FileExistsError as error:
             return same_effect(self.find_by_effect(spec.effect_id), folder, error)
         try:
@@ -154,15 +155,7 @@ class ClusterCompute:
     def logs(self, job: str, cursor: int = 0, limit: int = 65_536) -> LogChunk:
         """log.txt from byte `cursor` on, as far as it has come here."""
         ended = self.inspect(job).state not in OPEN
-        path = self.jobs_folder / job / "log.txt"
-        data = b""
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(cursor)
-                data = file.read(limit)
-        return LogChunk(
-            text=data.decode("utf-8", "replace"), cursor=cursor + len(data), ended=ended and len(data) < limit
-        )
+        return read_chunk(self.jobs_folder / job / "log.txt", cursor, limit, ended=ended)
 
     def cancel(self, job: str, grace_s: float = 10.0) -> JobStatus:
         """Ask through the control file, wait `grace_s`, then have the scheduler take it down."""
@@ -305,13 +298,6 @@ def _beats(folder: Path, within_s: float) -> bool:
     now = folder / "now"
     now.touch()
     return now.stat().st_mtime - beat < within_s
-
-
-def same_effect(found: JobStatus | None, folder: Path, error: FileExistsError) -> JobStatus:
-    """What another submitter of the same effect has just started; the folder of another effect is refused."""
-    if found is not None:
-        return found
-    raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
 
 
 def _no_spec(folder: Path) -> JobSpec:

@@ -17,23 +17,19 @@ from typing import Any, TypeVar
 import msgspec
 import psutil
 
+from core.compute.launcher import DEFAULT_ENV, JOB, SUPERVISOR, job_argv, job_env
+from core.compute.logs import read_chunk
+from core.compute.once import same_effect, write_once
 from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
 from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
 from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
 
-_ROOT = Path(__file__).resolve().parents[2]
-_JOB = _ROOT / "intern_tui" / "job.py"
 _START_WAIT_S = 10.0
 T = TypeVar("T")
-_THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 LIGHT = frozenset({"inspect", "prepare"})
 """Kinds of job that do not import torch: they never wait for the fork server."""
-
-_DEFAULT_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-"""Idle OpenMP threads must sleep, not spin: with two threads on two cores shared with other programs, spinning made a
-train step five to ten times slower (measured: 2.1 s against 0.38 s)."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +68,7 @@ class LocalCompute:
         """Import torch and TRL once, in the background, for all trainings and evaluations of this run."""
         if can_fork():
             self.jobs_folder.mkdir(parents=True, exist_ok=True)
-            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", _DEFAULT_ENV)
+            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", DEFAULT_ENV)
 
     def close(self) -> None:
         """Let the fork server go. Jobs are not touched."""
@@ -93,17 +89,10 @@ class LocalCompute:
             return known if begun else self._supervise(spec.job, folder)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"launch.json.{os.getpid()}"
-        partial.write_bytes(msgspec.json.encode(self._launch(spec)))
-        try:  # whole or not there, and exclusive: of two submitters of one folder only one goes on
-            os.link(partial, folder / "launch.json")
+        try:
+            write_once(folder / "launch.json", msgspec.json.encode(self._launch(spec)))
         except FileExistsError as error:
-            known = self.find_by_effect(spec.effect_id)
-            if known is not None:  # somebody submitted the same effect while we looked
-                return known
-            raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
-        finally:
-            partial.unlink()
+            return same_effect(self.find_by_effect(spec.effect_id), folder, error)
         return self._supervise(spec.job, folder)
 
     def ask_checkpoint(self, job: str) -> None:
@@ -138,14 +127,14 @@ class LocalCompute:
     def _start_warm(self, folder: Path) -> bool:
         """Have the fork server start it: only jobs of ours, never a script of somebody else's, which gets a clean process."""
         launch = _read(folder / "launch.json", Launch)
-        ours = launch is not None and launch.kind != "script" and launch.argv[2:3] == (str(_JOB),)
+        ours = launch is not None and launch.kind != "script" and launch.argv[2:3] == (str(JOB),)
         if self._warm is None or launch is None or not ours:
             return False
         return self._warm.start_job(folder, 0.0 if launch.kind in LIGHT else IMPORT_WAIT_S)
 
     def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
-            [self.python, "-P", str(_ROOT / "intern_tui" / "supervisor.py"), str(folder)],
+            [self.python, "-P", str(SUPERVISOR), str(folder)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -177,15 +166,7 @@ class LocalCompute:
     def logs(self, job: str, cursor: int = 0, limit: int = 65_536) -> LogChunk:
         """log.txt from byte `cursor` on, at most `limit` bytes."""
         ended = self.inspect(job).state not in ("queued", "running")
-        path = self._folder(job) / "log.txt"
-        data = b""
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(cursor)
-                data = file.read(limit)
-        return LogChunk(
-            text=data.decode("utf-8", "replace"), cursor=cursor + len(data), ended=ended and len(data) < limit
-        )
+        return read_chunk(self._folder(job) / "log.txt", cursor, limit, ended=ended)
 
     def cancel(self, job: str, grace_s: float = 10.0) -> JobStatus:
         """Ask the job to stop (it saves its model); SIGTERM after `grace_s`, then SIGKILL. Blocks until it is over."""
@@ -216,11 +197,8 @@ class LocalCompute:
         return self._wait_for_end(job, timeout_s)
 
     def _launch(self, spec: JobSpec) -> Launch:
-        command = (self.python, "-P", str(_JOB), str(Path(spec.folder) / "spec.json"))
-        threads = {name: str(max(spec.slots, 1)) for name in _THREAD_NAMES}
         return Launch(
-            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=spec.argv or command,
-            env=threads | _DEFAULT_ENV | spec.env,
+            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=job_env(spec),
             time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
         )  # fmt: skip
 
@@ -236,7 +214,8 @@ class LocalCompute:
         while time.monotonic() < until:
             if (folder / "job.json").exists() or (folder / "exit.json").exists():
                 return self.inspect(job)
-            gone = supervisor.poll() is not None if supervisor else not (self._warm and self._warm.lives())
+            # One that ended in order without a word found another at work on the folder: that one will speak.
+            gone = supervisor.poll() not in (None, 0) if supervisor else not (self._warm and self._warm.lives())
             if gone and not (folder / "exit.json").exists():
                 break
             time.sleep(0.01)

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from core.compute.launcher import accelerate_argv
 from core.compute.local import LocalCompute
+from core.compute.once import same_effect, write_once
 from core.compute.queue import Queue, this_process
 from core.compute.schedule import Capacity, Ticket, fits_ever
 from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State
@@ -49,13 +49,9 @@ class QueuedLocal:
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with (folder / "queued.json").open("xb") as file:
-                file.write(msgspec.json.encode(_Queued(spec=spec, asked=time.time())))
+            write_once(folder / "queued.json", msgspec.json.encode(_Queued(spec=spec, asked=time.time())))
         except FileExistsError as error:
-            known = self.find_by_effect(spec.effect_id)
-            if known is not None:  # somebody submitted the same effect while we looked
-                return known
-            raise JobError("the folder belongs to another job", where=str(folder), next="Use a new folder.") from error
+            return same_effect(self.find_by_effect(spec.effect_id), folder, error)
         return self.inspect(spec.job)
 
     def inspect(self, job: str) -> JobStatus:
@@ -137,8 +133,6 @@ class QueuedLocal:
         devices = ",".join(map(str, booking.gpus))
         if self.capacity().gpus:  # an empty list hides every GPU from a job that asked for none
             spec = msgspec.structs.replace(spec, env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.env, "CUDA_VISIBLE_DEVICES": devices})  # fmt: skip
-        if spec.gpus > 1 and spec.argv is None:
-            spec = msgspec.structs.replace(spec, argv=accelerate_argv(self.local.python, spec))
         try:
             return self.local.submit(spec)
         except (JobError, OSError):

@@ -41,19 +41,17 @@ def random_search(seed: int, wishes: Wishes) -> Policy:
 
 
 def _draw_settings(bench: Bench, method: str, draw: random.Random) -> dict[str, Any]:
-    known = bench.settings.get(method, {})
     settings: dict[str, Any] = {**bench.base_settings(method), "seed": draw.randrange(1 << 16)}
-    settings["lr"] = float(f"{_log_uniform(known.get('lr') or {'low': 1e-5, 'high': 1e-4}, draw):.2g}")
-    batch = int(str(settings["batch_size"]))
+    settings["lr"] = float(f"{_log_uniform(bench.bounds(method, 'lr', (1e-5, 1e-4)), draw):.2g}")
     if method == "sft":
-        low, high = bench.bounds("sft", "batch", (16, 64))
-        settings["batch_size"] = batch = min(bench.rows, round(_log_uniform({"low": low, "high": high}, draw)))
-        epochs = _log_uniform(known.get("epochs") or {"low": 1, "high": 3}, draw)
+        batch = min(bench.rows, round(_log_uniform(bench.bounds(method, "batch", (16, 64)), draw)))
+        settings["batch_size"] = batch
+        epochs = _log_uniform(bench.bounds(method, "epochs", (1, 3)), draw)
         settings["max_steps"] = max(20, int(epochs * bench.rows / batch))
     else:
-        settings["max_steps"] = int(_log_uniform({"low": 20, "high": 400}, draw))
+        settings["max_steps"] = int(_log_uniform((20, 400), draw))
     return settings
 
 
-def _log_uniform(choice: dict[str, float], draw: random.Random) -> float:
-    return math.exp(draw.uniform(math.log(choice["low"]), math.log(choice["high"])))
+def _log_uniform(bounds: tuple[float, float], draw: random.Random) -> float:
+    return math.exp(draw.uniform(math.log(bounds[0]), math.log(bounds[1])))

@@ -196,19 +196,18 @@ class Bench:
 
     def value(self, method: str, name: str, default: float) -> float:
         """A recommended number: the middle of its range in the logarithm (plain middle where it may be zero)."""
-        choice = self.settings.get(method, {}).get(name)
-        if not choice or choice.get("low") is None:
-            return default
-        low, high = float(choice["low"]), float(choice["high"])
+        low, high = self.bounds(method, name, (default, default))
+        if low == high:
+            return low
         return math.sqrt(low * high) if low > 0 else (low + high) / 2
 
     def base_settings(self, method: str) -> dict[str, Any]:
         """Settings of a full job from the recipe library, before the learning rate and the steps."""
         chosen: dict[str, Any] = {"seed": self.seed}
-        batch = 2 ** round(math.log2(max(1.0, self.value(method, "batch", 32))))
         if method == "sft":  # the small end: it generalises best for the same data seen (arXiv 1804.07612)
             batch = max(1, min(int(self.bounds(method, "batch", (16, 64))[0]), self.rows))
-        if method == "grpo":
+        else:
+            batch = 2 ** round(math.log2(max(1.0, self.value(method, "batch", 32))))
             generations = int(2 ** round(math.log2(max(2.0, self.value(method, "generations", 8)))))
             chosen |= {"num_generations": generations, "temperature": self.value(method, "temperature", 1.0)}
             chosen |= {"beta": self.value(method, "beta", 0.0)}
@@ -228,8 +227,8 @@ class Bench:
     def climb(self, method: str, experiment: str, start: str) -> Act:
         """A ladder of learning rates by short trials, its rungs filling the machine's slots. Returns all trials, or one
         that has not run where a person named the rate."""
+        low, high = self.bounds(method, "lr", (1e-5, 1e-4))
         known: dict[str, Any] = self.settings.get(method, {}).get("lr") or {}
-        low, high = float(known.get("low") or 1e-5), float(known.get("high") or 1e-4)
         if self.wishes.lr is not None or self.wishes.no_ladder:
             lr = self.wishes.lr or math.sqrt(low * high)
             return [Trial(lr, "", None, False, {**self.base_settings(method), "lr": lr})]
