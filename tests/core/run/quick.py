@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from core.home import living_host
 from core.launch import Request, create_run
@@ -24,6 +25,8 @@ from core.tasks import POCKET
 from store.errors import StoreError
 
 HERE = Path(__file__).parent
+_ENVIRONMENT = threading.Lock()
+"""Laboratories play in threads of one process, and INTERN_HOME is the process's."""
 
 EVALUATE = """
 import argparse, hashlib, json
@@ -117,15 +120,9 @@ class Quick:
 
     def create(self, brain: str, **options: Any) -> Path:
         """A new run's folder; INTERN_HOME is this lab's while it is made."""
-        before = os.environ.get("INTERN_HOME")
-        os.environ["INTERN_HOME"] = self.env["INTERN_HOME"]
-        try:
-            return create_run(Request(task=str(self.task), brain=brain, hours=options.pop("hours", 0.2), **options))
-        finally:
-            if before is None:
-                del os.environ["INTERN_HOME"]
-            else:
-                os.environ["INTERN_HOME"] = before
+        request = Request(task=str(self.task), brain=brain, hours=options.pop("hours", 0.2), **options)
+        with _ENVIRONMENT, mock.patch.dict(os.environ, INTERN_HOME=self.env["INTERN_HOME"]):
+            return create_run(request)
 
     def host(self, run: Path, fault: str = "", count: int = 1, **env: str) -> int:
         """Run the host to its end, or to its planned death. Its exit code; -9 for the death."""
