@@ -17,25 +17,33 @@ from store.errors import ConnectionLost, LogBusy
 from store.event import Event
 from store.source import EventSource
 
+RETRIES = 50
+RETRY_S = 0.1
+"""A host that is coming up or going answers, or leaves its file free, within these five seconds."""
+
 
 def open_source(folder: Path, salvage: bool = False) -> EventSource:
     """The run's events: from its host if one lives, else from the file, which nobody writes then.
 
     `salvage` opens a damaged log up to its last good event; without it LogDamaged is raised.
     """
-    for _ in range(50):
+    for _ in range(RETRIES):
         host = living_host(folder)
         if host is not None:
             try:
                 return RemoteLog(Path(host.socket))
             except ConnectionLost:
-                time.sleep(0.1)  # the host is just coming up, or just going
+                time.sleep(RETRY_S)  # the host is just coming up, or just going
                 continue
         try:
             return _open_file(folder, salvage)
         except LogBusy:
-            time.sleep(0.1)  # a host opened the file between our two looks
-    raise Refused(
+            time.sleep(RETRY_S)  # a host opened the file between our two looks
+    raise _silent(folder)
+
+
+def _silent(folder: Path) -> Refused:
+    return Refused(
         "The run's log is busy and its host does not answer", where=str(folder), next="Try again, or intern doctor"
     )
 
@@ -48,13 +56,17 @@ def _open_file(folder: Path, salvage: bool) -> EventSource:
 
 def state_at(folder: Path, to: int | None = None, salvage: bool = False) -> RunState:
     """The state after event `to` (default the last)."""
-    source = open_source(folder, salvage)
-    try:
-        if to is None and isinstance(source, RemoteLog):
-            return from_bytes(base64.b64decode(source.call("state")["state"]))
-        return state_from(source, folder, to)
-    finally:
-        source.close()
+    for _ in range(RETRIES):
+        source = open_source(folder, salvage)
+        try:
+            if to is None and isinstance(source, RemoteLog):
+                return from_bytes(base64.b64decode(source.call("state")["state"]))
+            return state_from(source, folder, to)
+        except ConnectionLost:
+            time.sleep(RETRY_S)  # the host ended between our question and its answer: the file has it all
+        finally:
+            source.close()
+    raise _silent(folder)
 
 
 def last_state(folder: Path) -> RunState:
@@ -75,7 +87,7 @@ def follow_events(folder: Path, from_seq: int = 1) -> Iterator[Event]:
                     yield event
             break
         except ConnectionLost:
-            time.sleep(0.1)
+            time.sleep(RETRY_S)
     source = open_source(folder)
     try:
         for event in source.events(seq):
