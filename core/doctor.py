@@ -38,12 +38,12 @@ def examine_brain(name: str) -> Check:
 
     Raises UsageError for a name that is no brain or lacks its key.
     """
-    from core.agent.brain import check_brain, make_model, parse_brain
+    from core.agent.brain import POLICIES, check_brain, make_model, parse_brain
     from core.agent.probe import one_call
 
     spec = parse_brain(name)
     check_brain(spec)
-    if spec.kind in ("playbook", "random"):
+    if spec.kind in POLICIES:
         return Check(name="brain", ok=True, found=f"{name}: a fixed policy, always there")
     began = time.monotonic()
     try:

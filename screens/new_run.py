@@ -59,11 +59,11 @@ def _model(values: Values) -> str:
 
 
 def _brain(values: Values) -> str:
-    from core.agent.brain import check_brain, parse_brain
+    from core.agent.brain import POLICIES, check_brain, parse_brain
 
     spec = parse_brain(values["brain"])
     check_brain(spec)
-    return "a fixed policy, no LLM, no key" if spec.kind in ("playbook", "random") else f"an LLM: {spec}"
+    return "a fixed policy, no LLM, no key" if spec.kind in POLICIES else f"an LLM: {spec}"
 
 
 def _hours(values: Values) -> str:

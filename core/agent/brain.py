@@ -17,10 +17,13 @@ from core.errors import UsageError
 
 HOW_TO_USE_AN_LLM = "for an LLM: --brain hf:<model> (HF_TOKEN) or --brain openai:<model>@<url>"
 
+POLICIES = ("playbook", "random", "hill", "sft", "greedy")
+"""Brains without an LLM: the playbook, and what `intern bench` compares it with."""
+
 
 class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
-    """playbook, random (random search, the comparator of `intern bench`), hf or openai."""
+    """One of POLICIES, hf or openai."""
     model: str = ""
     url: str = ""
 
@@ -30,7 +33,7 @@ class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_brain(name: str) -> BrainSpec:
     """Raises UsageError for a name that is none of the three forms."""
-    if name in ("playbook", "random"):
+    if name in POLICIES:
         return BrainSpec(kind=name)
     kind, _, rest = name.partition(":")
     if kind == "hf" and rest:
@@ -62,7 +65,7 @@ def check_brain(spec: BrainSpec) -> None:
 
 def make_model(spec: BrainSpec, seed: int) -> Any:
     """The smolagents Model of a brain."""
-    if spec.kind in ("playbook", "random"):
+    if spec.kind in POLICIES:
         from core.agent.playbook import PlaybookModel
 
         return PlaybookModel(seed, spec.kind)

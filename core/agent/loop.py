@@ -12,7 +12,7 @@ from smolagents.memory import ActionStep, FinalAnswerStep, SystemPromptStep, Tas
 
 from core import events as e
 from core.agent.agent import DeclaredTool, InternAgent
-from core.agent.brain import make_model, parse_brain
+from core.agent.brain import POLICIES, make_model, parse_brain
 from core.agent.compaction import SummaryStep, keep_from, limit_characters, summarise
 from core.agent.control import Control
 from core.agent.desk import Desk, Reply
@@ -29,7 +29,7 @@ from core.tools.toolbox import ToolDef
 from core.workspace import Workspace
 from store.event import Event
 
-DETERMINISTIC = ("playbook", "random")
+DETERMINISTIC = POLICIES
 """Brains that live by their whole transcript: nothing of it is compacted, and one that takes over starts afresh."""
 
 

@@ -71,13 +71,12 @@ def table(results: list[dict[str, Any]], policies: list[str]) -> str:
             if not gains:
                 lines.append(f"{task:<18} {policy:<10} {len(rows):>5} no run finished")
                 continue
-            low, high = _interval(gains)
             enough = sum(g >= 0.30 and r["interval"][0] > 0 for g, r in zip(gains, good, strict=True))
             base, best = statistics.mean(r["baseline"] for r in good), statistics.mean(r["best"] for r in good)
             seconds = statistics.mean(r["seconds"] for r in rows)
             lines.append(
                 f"{task:<18} {policy:<10} {len(rows):>5} {percent(base):>8} {percent(best):>8} {points(statistics.mean(gains)):>7} "
-                f"{f'[{points(low)}, {points(high)}]':>18} {f'{enough} of {len(rows)}':>13} {seconds:>8.0f}"
+                f"{_over_seeds(gains):>18} {f'{enough} of {len(rows)}':>13} {seconds:>8.0f}"
             )
         lines += _against(task, results, policies)
     return "\n".join(lines)
@@ -90,10 +89,8 @@ def _against(task: str, results: list[dict[str, Any]], policies: list[str]) -> l
     for other in policies[1:]:
         pairs = [gains[(policies[0], s)] - d for (p, s), d in gains.items() if p == other and (policies[0], s) in gains]
         if pairs:
-            low, high = _interval(pairs)
-            lines.append(
-                f"{task:<18} {policies[0]} - {other}: {points(statistics.mean(pairs))} [{points(low)}, {points(high)}] over {len(pairs)} seeds"
-            )
+            mean = points(statistics.mean(pairs))
+            lines.append(f"{task:<18} {policies[0]} - {other}: {mean} {_over_seeds(pairs)} over {len(pairs)} seeds")
     return lines
 
 
@@ -101,9 +98,10 @@ _T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9
 """Two-sided 95 % quantiles of Student's t by degrees of freedom."""
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    mean = statistics.mean(values)
+def _over_seeds(values: list[float]) -> str:
+    """The 95 % interval of the mean; one value has none."""
     if len(values) < 2:
-        return (math.nan, math.nan)
+        return "one seed"
+    mean = statistics.mean(values)
     half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean - half, mean + half
+    return f"[{points(mean - half)}, {points(mean + half)}]"

@@ -94,13 +94,13 @@ class PlaybookModel(Model):
 
 
 def _start(policy: str, seed: int, wishes: Wishes) -> Policy:
-    if policy == "random":
-        from core.agent.playbook.comparators import random_search
+    if policy == "playbook":
+        from core.agent.playbook.policy import research
 
-        return random_search(seed, wishes)
-    from core.agent.playbook.policy import research
+        return research(seed, wishes)
+    from core.agent.playbook.comparators import comparator
 
-    return research(seed, wishes)
+    return comparator(policy, seed, wishes)
 
 
 _SECOND_TASK = re.compile(r"^New task:\n", re.MULTILINE)

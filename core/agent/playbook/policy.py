@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.agent.playbook.experiments import Bench, error_counts
+from core.agent.playbook.bench import Bench
+from core.agent.playbook.experiments import full, judge
 from core.agent.playbook.model import Act, Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
+from core.agent.playbook.reports import error_counts
 from core.agent.playbook.search import Trial, best, higher
+from core.agent.playbook.trials import candidates, climb
 from core.agent.playbook.wishes import Wishes
 
 ENOUGH = 0.985
@@ -184,12 +187,12 @@ def _next_move(bench: Bench, tried: set[str]) -> Act:
 def _sft(bench: Bench) -> Act:
     """Supervised fine-tuning: a ladder of learning rates, then long jobs at the rates that deserve one."""
     experiment = yield from bench.begin("Supervised fine-tuning on the cleaned data raises the score", "sft")
-    trials = yield from bench.climb("sft", experiment, start="base")
-    chosen = bench.candidates("sft", trials)
+    trials = yield from climb(bench, "sft", experiment, start="base")
+    chosen = candidates(bench, "sft", trials)
     if not chosen:
         yield from bench.conclude(experiment, None)
         return False
-    return (yield from bench.full("sft", experiment, chosen, start="base", share=0.4))
+    return (yield from full(bench, "sft", experiment, chosen, start="base", share=0.4))
 
 
 def _rounds(bench: Bench) -> Act:
@@ -214,7 +217,7 @@ def _rounds(bench: Bench) -> Act:
     experiment = yield from bench.begin(f"Going on from the best checkpoint raises the score: {what}", "rounds")
     # Few long rounds beat many short ones: a schedule that starts again costs steps.
     share = 0.5 if bench.seconds_left() > 12 * bench.smallest_experiment_s() else 0.9
-    gained = yield from bench.full("sft", experiment, chosen, start="final", share=share)
+    gained = yield from full(bench, "sft", experiment, chosen, start="final", share=share)
     won = changed is not None and bench.last["sft"].settings == changed.settings
     bench.mutation += 0 if won and gained else 1
     return gained
@@ -244,15 +247,15 @@ SMALLEST_BATCH = 8
 def _grpo(bench: Bench) -> Act:
     """Reinforcement learning on checked answers from the best model so far; a long job only where a short one gains."""
     experiment = yield from bench.begin("Answers can be checked: GRPO from the best model raises the score", "grpo")
-    trials = yield from bench.climb("grpo", experiment, start="final")
+    trials = yield from climb(bench, "grpo", experiment, start="final")
     top = best(trials) or next((t for t in trials if not t.job), None)
     if top is None:
         yield from bench.conclude(experiment, None)
         return False
     if top.job and (top.score or 0.0) <= top.start_score:
-        gained = yield from bench.judge("grpo", experiment, {top.job: top})
+        gained = yield from judge(bench, "grpo", experiment, {top.job: top})
         return gained or None  # a short trial without a gain is a look, not an attempt
-    return (yield from bench.full("grpo", experiment, [top], start="final", share=0.5))
+    return (yield from full(bench, "grpo", experiment, [top], start="final", share=0.5))
 
 
 def _labels(bench: Bench) -> Act:
@@ -278,7 +281,7 @@ def _labels(bench: Bench) -> Act:
         yield from bench.conclude(experiment, None)
         return None
     before, bench.data, bench.rows = bench.data, cleaner, int(made.get("rows", bench.rows))
-    gained = yield from bench.full("sft", experiment, [bench.last["sft"]], start="final", share=0.6)
+    gained = yield from full(bench, "sft", experiment, [bench.last["sft"]], start="final", share=0.6)
     if not gained:
         bench.data = before
     return gained
@@ -299,7 +302,7 @@ def _rft(bench: Bench) -> Act:
         yield from bench.conclude(experiment, None)
         return None
     before, bench.data = bench.data, f"{bench.data}-own"
-    gained = yield from bench.full("sft", experiment, [bench.last["sft"]], start="final", share=0.5)
+    gained = yield from full(bench, "sft", experiment, [bench.last["sft"]], start="final", share=0.5)
     bench.data = before
     return gained
 

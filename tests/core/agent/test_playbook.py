@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.agent.playbook.model import Call, Observation, PlaybookModel
+from core.agent.playbook.comparators import COMPARATORS, comparator
+from core.agent.playbook.model import Call, Observation, PlaybookModel, Policy
 from core.agent.playbook.policy import research
 from core.agent.playbook.search import Trial, best, higher, ladder, next_rungs, worth_a_long_job
 from core.agent.playbook.wishes import Wishes
@@ -123,7 +124,10 @@ class World:
 
 
 def play(world: Callable[[Call], str], seed: int = 0, wishes: Wishes | None = None) -> str:
-    policy = research(seed, wishes or Wishes())
+    return play_policy(world, research(seed, wishes or Wishes()))
+
+
+def play_policy(world: Callable[[Call], str], policy: Policy) -> str:
     call = next(policy)
     for _ in range(500):
         try:
@@ -193,6 +197,22 @@ def test_tools_that_refuse_do_not_stop_it() -> None:
         return "ERROR: no"
 
     assert "no data" in play(broken).lower()
+
+
+def test_of_two_long_jobs_one_that_cannot_start_leaves_the_other_its_own_settings() -> None:
+    world = World()
+    refused: list[float] = []
+
+    def one_refused(call: Call) -> str:
+        if call.tool == "train" and "trial" not in call.arguments["title"] and not refused:
+            refused.append(call.arguments["settings"]["lr"])
+            return "ERROR: no room for it"
+        return world(call)
+
+    play(one_refused)
+    assert refused
+    assert world.best > 0.6
+    assert world.final in world.jobs
 
 
 def test_words_of_a_person_change_the_course() -> None:
@@ -286,3 +306,31 @@ def test_a_higher_rate_keeps_away_from_one_that_broke() -> None:
     assert higher(1e-3, None) == pytest.approx(3e-3)
     assert higher(1e-3, 4e-3) == pytest.approx(2e-3)
     assert higher(1e-3, 1.1e-3) is None
+
+
+@pytest.mark.parametrize("name", COMPARATORS)
+def test_a_comparator_uses_what_it_may_and_ends(name: str) -> None:
+    world = World()
+    summary = play_policy(world, comparator(name, 3, Wishes()))
+    methods = [j["method"] for j in world.jobs.values()]
+    assert "30.0 %" in summary
+    if name == "greedy":
+        assert methods == []
+        return
+    assert world.best > 0.3
+    if name == "sft":
+        assert methods == ["sft"]
+    else:
+        assert len(methods) > 2
+        assert (set(methods) == {"sft"}) == (name == "hill")
+
+
+def test_hill_climbing_changes_one_setting_of_the_best() -> None:
+    world = World()
+    play_policy(world, comparator("hill", 5, Wishes()))
+    names = ("lr", "batch_size", "max_steps")
+    jobs = list(world.jobs.values())
+    first_from_best = next(j for j in jobs if j["model"] == "final")
+    assert any(
+        sum(first_from_best[n] != earlier[n] for n in names) <= 1 for earlier in jobs if earlier["model"] == "base"
+    )

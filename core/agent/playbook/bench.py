@@ -1,0 +1,205 @@
+"""The playbook's workbench: what it knows so far, what it may still do, and the tool calls every move makes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from core.agent.playbook.model import Act, Call, Observation
+from core.agent.playbook.search import Trial
+from core.agent.playbook.wishes import Wishes
+
+STEPS = (
+    ("read", "Read what is known"),
+    ("data", "Inspect and prepare the data"),
+    ("base", "Measure the base model"),
+    ("sft", "Fine-tune: test learning rates, then long jobs"),
+    ("grpo", "GRPO on checked answers"),
+    ("rounds", "Go on from the best: same, higher rate, smaller batch"),
+    ("labels", "Audit the labels with the trained model"),
+    ("rft", "Train on the model's own checked answers"),
+    ("finish", "Last evaluation and report"),
+)
+
+SMALL = 50_000_000
+"""Below this many parameters two trainings share a machine's cores better than one uses them all."""
+
+
+class Bench:
+    """State of the policy; everything in it came from observations."""
+
+    def __init__(self, seed: int, wishes: Wishes) -> None:
+        self.seed = seed
+        self.wishes = wishes
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.concerns: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+        self.data = ""
+        self.rows = 0
+        self.files: list[str] = []
+        self.baseline = 0.0
+        self.best = 0.0
+        self.reference = ""
+        """Evaluation of the best model so far."""
+        self.temperature: float | None = None
+        self.last: dict[str, Trial] = {}
+        self.gains: dict[str, float] = {}
+        self.broken: dict[str, float] = {}
+        """The lowest learning rate that failed or fell below its start, by method."""
+        self.paying = ""
+        """The move that has just gained."""
+        self.mutation = 0
+        """Which change of settings the next round tries."""
+        self.used_remedies: set[str] = set()
+        self.change = ""
+        self.statuses: dict[str, str] = {}
+        self.number = 0
+        self.params = 0
+        self.cores = 1
+        self.gpus = 0
+        self.checkable = True
+        self._left = 0.0
+        self.step_times: dict[tuple[str, int], list[float]] = {}
+        """Seconds a train step, by method and batch, of every job so far."""
+        self.overhead_s = 0.0
+        """Seconds a job takes besides its train steps: the least that was measured."""
+        self.evaluation_s = 5.0
+        """Seconds of the slowest evaluation of one model so far."""
+
+    # ---------------------------------------------------------------------------------------------------- the basics
+
+    def call(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
+        """One tool call. Reads the time left from any observation that tells it."""
+        observation: Observation = yield Call(tool, arguments, why)
+        left = observation.get("seconds_left_for_research")
+        if left is not None:
+            self._left = float(left)
+        return observation
+
+    def take(self, brief: dict[str, Any]) -> None:
+        """What the brief says."""
+        self.files = list(brief["data_files"])
+        self.params = int(brief["model"]["parameters"] or 0)
+        self.cores = int(brief["machine"]["cores"])
+        self.gpus = int(brief["machine"]["gpus"])
+        self.checkable = bool(brief["verifier"])
+        self._left = float(brief["budget"]["seconds_left_for_research"])
+
+    def needs(self) -> list[str]:
+        return ["demonstrations", "prompts", *(["answers_checkable"] if self.checkable else [])]
+
+    def seconds_left(self) -> float:
+        return self._left
+
+    def plan(self, doing: str) -> Act:
+        """Mark the step now being done; steps passed over are skipped."""
+        self.statuses = {k: ("done" if v == "doing" else v) for k, v in self.statuses.items()}
+        self.statuses[doing] = "doing"
+        steps: list[dict[str, str]] = []
+        for key, title in STEPS:
+            status = self.statuses.get(key, "skipped" if doing == "finish" else "todo")
+            steps.append({"id": key, "title": title, "status": status, "note": self._note(key)})
+        yield from self.call("update_plan", {"steps": steps}, "")
+        yield from self.call("budget", {}, "")
+
+    def _note(self, key: str) -> str:
+        if key == "base" and self.reference:
+            return f"{100 * self.baseline:.1f} %"
+        return f"{100 * self.gains[key]:+.1f}" if key in self.gains else ""
+
+    def answer_wishes(self) -> Act:
+        """Tell a person what was made of their words."""
+        while self.wishes.unanswered:
+            yield from self.call("note", {"content": self.wishes.unanswered.pop(0)}, "")
+
+    def look_at_errors(self) -> Act:
+        seen = yield from self.call(
+            "read_wrong_answers", {"evaluation": self.reference, "limit": 12}, "Look at the wrong answers."
+        )
+        groups = seen.rows("groups")
+        if groups:
+            self.groups = {g["kind"]: int(g["count"]) for g in groups}
+            text = "Wrong answers now: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in self.groups.items())
+            yield from self.call("note", {"content": text, "kind": "lesson"}, "")
+
+    # ---------------------------------------------------------------------------------------------------------- time
+
+    def smallest_experiment_s(self) -> float:
+        """Below this nothing can be trained and evaluated any more: two jobs' overhead and as much again for work."""
+        return max(12.0, 3.0 * self.overhead_s)
+
+    def fits(self, move: str) -> bool:
+        if move == "sft":
+            return self.seconds_left() > self.smallest_experiment_s()
+        if move == "grpo":
+            return self.checkable and self.seconds_left() > 2 * self.smallest_experiment_s()
+        return "sft" in self.last and self.seconds_left() > self.smallest_experiment_s()
+
+    @staticmethod
+    def method_of(move: str) -> str:
+        return move if move in ("grpo", "rft") else "sft"
+
+    def slots(self) -> int:
+        """How many small jobs run side by side."""
+        if self.gpus:
+            return self.gpus
+        return self.cores if 0 < self.params < SMALL else 1
+
+    # ---------------------------------------------------------------------------------------------------- experiments
+
+    def begin(self, hypothesis: str, change: str) -> Act:
+        self.number += 1
+        name = f"experiment-{self.number}"
+        self.change = change
+        yield from self.call(
+            "start_experiment", {"experiment": name, "hypothesis": hypothesis, "change": change}, hypothesis
+        )
+        return name
+
+    def conclude(self, experiment: str, evaluation: str | None) -> Act:
+        arguments = {"experiment": experiment} | ({"evaluation": evaluation} if evaluation else {})
+        told = yield from self.call("conclude_experiment", arguments, "What did it show?")
+        return told
+
+    def promote(self, model: str, evaluation: dict[str, Any], why: str) -> Act:
+        made = yield from self.call("promote", {"model": model, "evaluation": evaluation["evaluation"]}, why)
+        return not made.error
+
+    def bounds(self, method: str, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        """The recommended range of a number."""
+        choice = self.settings.get(method, {}).get(name)
+        if not choice or choice.get("low") is None:
+            return default
+        return float(choice["low"]), float(choice["high"])
+
+    def value(self, method: str, name: str, default: float) -> float:
+        """A recommended number: the middle of its range in the logarithm (plain middle where it may be zero)."""
+        low, high = self.bounds(method, name, (default, default))
+        if low == high:
+            return low
+        return math.sqrt(low * high) if low > 0 else (low + high) / 2
+
+    def base_settings(self, method: str) -> dict[str, Any]:
+        """Settings of a full job from the recipe library, before the learning rate and the steps."""
+        chosen: dict[str, Any] = {"seed": self.seed}
+        if method == "sft":  # the small end: it generalises best for the same data seen (arXiv 1804.07612)
+            batch = max(1, min(int(self.bounds(method, "batch", (16, 64))[0]), self.rows))
+        else:
+            batch = 2 ** round(math.log2(max(1.0, self.value(method, "batch", 32))))
+            generations = int(2 ** round(math.log2(max(2.0, self.value(method, "generations", 8)))))
+            chosen |= {"num_generations": generations, "temperature": self.value(method, "temperature", 1.0)}
+            chosen |= {"beta": self.value(method, "beta", 0.0)}
+            batch = max(generations, batch // generations * generations)
+        chosen["batch_size"] = batch
+        chosen["warmup_ratio"] = self.value(method, "warmup_ratio", 0.05)
+        if self.wishes.lora:
+            chosen["lora"] = {}
+        return chosen
+
+    def epochs(self, method: str) -> float:
+        choice = self.settings.get(method, {}).get("epochs")
+        return float(choice["high"]) if choice and choice.get("high") else 3.0
+
+    def summary(self) -> str:
+        gains = ", ".join(f"{k} {100 * v:+.1f}" for k, v in self.gains.items()) or "no gain"
+        return f"Development score {100 * self.baseline:.1f} % -> {100 * self.best:.1f} % ({gains})."

@@ -1,0 +1,122 @@
+"""Short trials: a ladder of learning rates, its rungs side by side, and which rates deserve a long job."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from core.agent.playbook.bench import Bench
+from core.agent.playbook.model import Act
+from core.agent.playbook.reports import learn_from, note_speed
+from core.agent.playbook.search import Trial, first_score, higher, ladder, last_score, next_rungs, worth_a_long_job
+
+MOST_TRIALS = 8
+"""Of one range test."""
+
+UNMEASURED_S = 25.0
+"""Allowance for a job's start (imports, loading) before the first job has been measured; only a limit, never waited for."""
+
+
+def climb(bench: Bench, method: str, experiment: str, start: str) -> Act:
+    """A ladder of learning rates by short trials, its rungs filling the machine's slots. Returns all trials, or one
+    that has not run where a person named the rate."""
+    low, high = bench.bounds(method, "lr", (1e-5, 1e-4))
+    known: dict[str, Any] = bench.settings.get(method, {}).get("lr") or {}
+    if bench.wishes.lr is not None or bench.wishes.no_ladder:
+        lr = bench.wishes.lr or math.sqrt(low * high)
+        return [Trial(lr, "", None, False, {**bench.base_settings(method), "lr": lr})]
+    slots = bench.slots()
+    each = max(6.0, 0.07 * bench.seconds_left() * slots / 2)
+    trials: list[Trial] = []
+    if method == "grpo":  # it needs tens of steps a trial: only the upper half of its range, where the signal shows
+        rates = ladder(low, high, 3)[1:]
+    else:
+        rates = ladder(low, high, -(-3 // slots) * slots)
+    while rates:
+        before = bench.seconds_left()
+        seen = yield from _trials(bench, method, experiment, start, rates, each, known.get("card", ""))
+        trials += seen
+        slow = before - bench.seconds_left() > 0.1 * before  # a machine on which looking further costs too much
+        if method == "grpo" or not seen or slow or len(trials) >= MOST_TRIALS:
+            break
+        rates = next_rungs(trials, min(2, slots))
+    _note_broken(bench, method, trials)
+    scores = ", ".join(
+        f"{t.lr:g}: {'failed' if t.failed or t.score is None else f'{100 * t.score:.1f} %'}" for t in sorted(trials)
+    )
+    words = f"{method} learning rates by short trials from {start}: {scores}"
+    yield from bench.call("note", {"content": words, "kind": "lesson"}, "")
+    return trials
+
+
+def _note_broken(bench: Bench, method: str, trials: list[Trial]) -> None:
+    broken = [t.lr for t in trials if not t.sound]
+    if broken:
+        bench.broken[method] = min(broken)
+
+
+def candidates(bench: Bench, method: str, trials: list[Trial]) -> list[Trial]:
+    """What gets a long job, first choice first, as many as the machine runs side by side."""
+    named = [t for t in trials if not t.job]  # a rate a person named, untried
+    found = named or worth_a_long_job(trials, bench.value(method, "lr", trials[0].lr if trials else 1e-5))
+    if len(found) == 1 and not named:
+        raised = higher(found[0].lr, bench.broken.get(method))
+        found += [found[0].but(lr=raised)] if raised is not None else []
+    return found[: max(1, min(2, bench.slots()))]
+
+
+def _trials(
+    bench: Bench, method: str, experiment: str, start: str, rates: list[float], each: float, source: str
+) -> Act:
+    settings = bench.base_settings(method)
+    one_epoch = -(-bench.rows // int(settings["batch_size"]))
+    steps = max(20, min(one_epoch, 50)) if method == "sft" else 40
+    threads = max(1, bench.cores // bench.slots())
+    jobs: dict[str, float] = {}
+    for lr in rates:
+        trial = {
+            **settings,
+            "lr": lr,
+            "max_steps": steps,
+            # Only runs whose rate has decayed can be compared (arXiv 2405.18392); a policy gradient keeps its rate.
+            "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
+            "time_limit_s": each + (bench.overhead_s or UNMEASURED_S),
+        }
+        trial |= {"threads": threads, "eval_every": steps if method == "sft" else max(5, steps // 3)}
+        launched = yield from bench.call(
+            "train",
+            {
+                "method": method,
+                "data": bench.data,
+                "model": start,
+                "title": f"{method} trial, lr {lr:g}",
+                "settings": trial,
+                "experiment": experiment,
+            },
+            f"A short trial at {lr:g} ({source}).",
+        )
+        if launched.error:
+            yield from bench.call("note", {"content": f"The trial at {lr:g} could not start: {launched.error}"}, "")
+            continue
+        jobs[launched.get("job")] = lr
+    if not jobs:
+        return []
+    waited = yield from bench.call("wait_for_jobs", {"jobs": list(jobs)}, "")
+    trials: list[Trial] = []
+    for report in waited.rows("jobs"):
+        note_speed(bench, method, settings, report)
+        yield from learn_from(bench, report, method, experiment)
+        failed = report["status"] in ("failed", "lost") or any(f["severity"] == "failing" for f in report["diagnosis"])
+        lr = jobs[report["job"]]
+        trials.append(
+            Trial(
+                lr,
+                report["job"],
+                last_score(report),
+                failed,
+                {**settings, "lr": lr},
+                report.get("seconds_per_step"),
+                first_score(report),
+            )
+        )
+    return trials
