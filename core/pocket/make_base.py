@@ -44,6 +44,8 @@ class Pretraining(NamedTuple):
 
 PRETRAINING = {
     "addition": Pretraining(),
+    "choice": Pretraining(steps=900, batch=128),
+    "formula": Pretraining(steps=700, batch=96),
     "sorting": Pretraining(steps=700, batch=128),
     "toolcall": Pretraining(steps=600, batch=64),
 }
@@ -122,7 +124,7 @@ class Corpus:
         return self.known[text]
 
 
-def make_model(tokenizer: Any, how: Pretraining, sampled: bool) -> Any:
+def make_model(tokenizer: Any, how: Pretraining) -> Any:
     """An untrained model; heads of 32, tied embeddings."""
     torch.manual_seed(11)
     config = Qwen3Config(
@@ -139,13 +141,17 @@ def make_model(tokenizer: Any, how: Pretraining, sampled: bool) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model: Any = Qwen3ForCausalLM(config)
-    model.generation_config.do_sample = sampled
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return Qwen3ForCausalLM(config)
+
+
+def configure_generation(model: Any, tokenizer: Any, w: World) -> None:
+    """How the base answers where nobody says otherwise: sampled or greedily, and what it takes for the end."""
+    stop = tokenizer.convert_tokens_to_ids(w.stop_token) if w.stop_token else tokenizer.eos_token_id
+    model.generation_config.do_sample = w.sampled
+    model.generation_config.eos_token_id = stop
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    if sampled:
+    if w.sampled:
         model.generation_config.temperature = 1.0
-    return model
 
 
 def pretrain(model: Any, corpus: Corpus, how: Pretraining) -> None:
@@ -171,7 +177,8 @@ def make(name: str) -> None:
     """Trains one base and writes it to `<task>/base`, with its digest in task.toml."""
     w, how, folder = world(name), PRETRAINING[name], HERE / name
     tokenizer = make_tokenizer(w)
-    model = make_model(tokenizer, how, w.sampled)
+    model = make_model(tokenizer, how)
+    configure_generation(model, tokenizer, w)
     print(f"{name}: {sum(p.numel() for p in model.parameters()):,} parameters")
     pretrain(model, Corpus(w, tokenizer, seed=5), how)
     model.to(torch.bfloat16).save_pretrained(folder / "base")

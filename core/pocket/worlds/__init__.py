@@ -33,6 +33,8 @@ class World(Protocol):
     """Size of the BPE vocabulary; 0 for one token a character."""
     sampled: bool
     """The base's generation_config.json asks for sampling at temperature 1 instead of greedy decoding."""
+    stop_token: str
+    """The end of an answer that the base's generation_config.json names, where it is not the right one; else empty."""
 
     def question(self, rng: Random) -> Item:
         """A question of the task: training data, development and held-out samples."""
@@ -67,11 +69,13 @@ def split_of(prompt: str, dev: int, heldout: int) -> str:
 def world(name: str) -> World:
     """The world of a task; KeyError for an unknown name."""
     from core.pocket.worlds.addition import Addition
+    from core.pocket.worlds.choice import Choice
+    from core.pocket.worlds.formula import Formula
     from core.pocket.worlds.sorting import Sorting
     from core.pocket.worlds.toolcall import Toolcall
 
-    worlds: dict[str, World] = {w.name: w for w in (Addition(), Sorting(), Toolcall())}
+    worlds: dict[str, World] = {w.name: w for w in (Addition(), Choice(), Formula(), Sorting(), Toolcall())}
     return worlds[name]
 
 
-NAMES = ("addition", "sorting", "toolcall")
+NAMES = ("addition", "choice", "formula", "sorting", "toolcall")

@@ -15,6 +15,7 @@ class Addition:
     max_new_tokens = 8
     word_pieces = 0
     sampled = False
+    stop_token = ""
 
     def question(self, rng: Random) -> Item:
         if rng.random() < 0.8:

@@ -17,6 +17,7 @@ class Sorting:
     max_new_tokens = 16
     word_pieces = 0
     sampled = False
+    stop_token = ""
 
     def question(self, rng: Random) -> Item:
         return self._item(rng, 4, 11)

@@ -53,6 +53,7 @@ class Toolcall:
     max_new_tokens = 32
     word_pieces = 400
     sampled = True
+    stop_token = ""
 
     def question(self, rng: Random) -> Item:
         return (

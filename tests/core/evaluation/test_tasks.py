@@ -107,7 +107,7 @@ def test_unknown_names_list_the_shipped_tasks_and_suggest_the_nearest(tmp_path: 
     for wrong in ("pocket/adition", "pocket/nothing-like-it", "addition"):
         with pytest.raises(TaskInvalid, match="no task") as caught:
             load_task(wrong)
-        assert "pocket/addition, pocket/sorting, pocket/toolcall" in caught.value.next
+        assert "pocket/addition, pocket/choice, pocket/formula, pocket/sorting, pocket/toolcall" in caught.value.next
     with pytest.raises(TaskInvalid) as caught:
         load_task("pocket/adition")
     assert "Did you mean pocket/addition?" in caught.value.next
@@ -122,7 +122,9 @@ def test_unknown_names_list_the_shipped_tasks_and_suggest_the_nearest(tmp_path: 
 
 def test_the_shipped_tasks_load_with_base_data_and_a_development_split() -> None:
     tasks = list_tasks()
-    assert [t.name for t in tasks] == ["pocket/addition", "pocket/sorting", "pocket/toolcall"]
+    assert [t.name for t in tasks] == [
+        f"pocket/{name}" for name in ("addition", "choice", "formula", "sorting", "toolcall")
+    ]
     for task in tasks:
         assert task.base_model is not None
         assert task.has_dev_split
