@@ -144,6 +144,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "evaluation_started": lambda p: (f"evaluating {p.label} on {p.split}", "info"),
     "evaluation_finished": _evaluation,
     "failure_diagnosed": _failure,
+    "alert_raised": lambda p: (f"alert {p.job} {shorten(p.title)}".replace("  ", " ") + (f": {shorten(p.text, 80)}" if p.text else ""), {"error": "bad", "warn": "waiting"}.get(p.level, "info")),
     "remedy_chosen": lambda p: (f"remedy: {shorten(p.remedy)}" + (f" ({p.source})" if p.source else ""), "info"),
     "experiment_started": lambda p: (f"{p.experiment}: {shorten(p.hypothesis)}", "info"),
     "experiment_concluded": lambda p: (f"{p.experiment} {p.verdict.replace('_', ' ')}: {shorten(p.why)}", "good" if p.verdict == "better" else "bad" if p.verdict in ("worse", "failed") else "info"),

@@ -113,6 +113,7 @@ def _run_created(state: RunState, event: Event, p: e.RunCreated) -> None:
     state.budget.tokens, state.budget.disk_gb = p.tokens, p.disk_gb
     state.effort, state.scope = p.effort, p.scope
     state.scope_at_start = p.scope
+    state.trackio = p.trackio
     state.created_ts = event.ts
 
 
@@ -520,6 +521,13 @@ def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> 
         )
     )
     _mark(state, event, "!", f"{p.job}: {p.kind}")
+
+
+@on(e.AlertRaised)
+def _alert_raised(state: RunState, event: Event, p: e.AlertRaised) -> None:
+    job = state.jobs.get(p.job)
+    if job is not None:
+        job.alerts = [*job.alerts[-19:], f"{p.level} {p.title}" + (f": {p.text}" if p.text else "")]
 
 
 @on(e.RemedyChosen)

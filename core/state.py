@@ -62,6 +62,8 @@ class Job(msgspec.Struct):
     reason: str = ""
     seconds: float = 0.0
     result: dict[str, Any] = {}
+    alerts: list[str] = []
+    """Alerts raised by its own script, as `level title: text`; the last twenty."""
 
 
 class Experiment(msgspec.Struct):
@@ -285,6 +287,8 @@ class RunState(msgspec.Struct):
     """How code of a brain is held: bubblewrap, landlock or limits; empty in runs before there was one."""
     seed: int = 0
     unattended: bool = False
+    trackio: str = ""
+    """Where Trackio logs besides the run's folder; see RunCreated."""
     parent: str | None = None
     title: str = ""
     status: str = "created"

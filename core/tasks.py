@@ -1,7 +1,7 @@
 """What is to be improved: a task folder, read without running anything in it.
 
 A folder needs only an `evaluate.py`. Everything else (task.toml, templates/, data/) is used if it is there. Shipped
-tasks are called `pocket/<name>`; any other name is a path, `.` included.
+tasks are called `pocket/<name>`, inspect-ai's `inspect/<name>`; any other name is a path, `.` included.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from core.errors import TaskInvalid
+from core.evaluation.inspect_task import inspect_folder
 from core.evaluation.models import ModelCard, check_model
 from core.evaluation.verify import VerifierSpec
 
@@ -135,6 +136,8 @@ def _locate(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
+    if head == "inspect" and rest:
+        return inspect_folder(rest)
     if head == "pocket" or (not rest and not folder.exists()):
         known = [f"pocket/{n}" for n in _pocket_names()]
         near = difflib.get_close_matches(rest or name, _pocket_names(), 1, 0.5)

@@ -37,6 +37,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     correct: bool
     tokens: int = 0
     ended: bool = True
+    score: float | None = None
+    """In [0, 1], where a sample's score is more than right or wrong."""
+
+    @property
+    def value(self) -> float:
+        return float(self.correct) if self.score is None else self.score
 
 
 class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
