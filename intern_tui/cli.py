@@ -192,8 +192,11 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p.add_argument("--csv", action="store_true")
     p = _add(commands, "export", "export:export", "export a run", run=True)
-    p.add_argument("--to", choices=["parquet", "cast", "html", "report"], default="parquet")
+    p.add_argument("--to", choices=["parquet", "cast", "html", "report", "otel"], default="parquet")
     p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
+    p.add_argument(
+        "--send", action="store_true", help="otel: to the collector at OTEL_EXPORTER_OTLP_ENDPOINT instead of a file"
+    )
     p = _add(commands, "rm", "keep:rm", "delete runs for good")
     p.add_argument("runs", metavar="R", nargs="+", help="run id, unique prefix, or last")
     p.add_argument("--yes", "-y", action="store_true", help="do not ask")

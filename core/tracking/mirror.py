@@ -9,7 +9,9 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,8 +23,9 @@ from core.tracking import alerts
 from core.tracking.target import Target, installed, store_folder
 
 EVERY_S = 2.0
-WRITE_S = 20.0
+WRITE_S = 120.0
 """It takes about a second, which is Trackio's import; a machine under load needs longer."""
+LAST_WRITE_S = 10.0
 LAST_PUSH_S = 30.0
 """How long the end of a run waits for a Space or server to take the last rows; the rest stays in the outbox."""
 TRIES = 3
@@ -116,12 +119,32 @@ class AlertMirror:
     def _raise(self, lacking: list[alerts.Alert]) -> str:
         """Hand the alerts to Trackio in a process of its own; what went wrong, or ""."""
         command = [sys.executable, "-P", str(HERE / "raise_alerts.py"), str(self.folder)]
-        try:
-            done = subprocess.run(command, input=msgspec.json.encode(lacking), capture_output=True, timeout=WRITE_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return (lines[-1] if lines else f"exit code {done.returncode}") if done.returncode else ""
+        with tempfile.TemporaryFile() as order, tempfile.TemporaryFile() as said:
+            order.write(msgspec.json.encode(lacking))
+            order.seek(0)
+            try:
+                process = subprocess.Popen(command, stdin=order, stdout=subprocess.DEVNULL, stderr=said)
+            except OSError as error:
+                return str(error)
+            if not self._patient(process):
+                process.kill()
+                process.wait()
+                return f"Trackio took longer than {WRITE_S:.0f} s"
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").strip().splitlines()
+        return (lines[-1] if lines else f"exit code {process.returncode}") if process.returncode else ""
+
+    def _patient(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it ended by itself in time; a run that ends does not wait long for it."""
+        deadline = time.monotonic() + WRITE_S
+        while time.monotonic() < deadline:
+            try:
+                process.wait(0.2)
+                return True
+            except subprocess.TimeoutExpired:
+                if self._stopped.is_set():
+                    deadline = min(deadline, time.monotonic() + LAST_WRITE_S)
+        return False
 
     def _start_pusher(self) -> subprocess.Popen[bytes] | None:
         """The process that sends rows on to the Space or server; what it says goes to trackio/outbox/log.txt."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 from transformers import TrainerCallback
@@ -30,9 +30,10 @@ class Clock:
     reserve_s: float = 1.0
     """Kept for the last score and for saving; grows with what those were seen to take."""
 
+    began: float = field(default_factory=lambda: psutil.Process().create_time())
+
     def left(self) -> float:
-        used = time.time() - psutil.Process().create_time()
-        return math.inf if self.limit_s is None else self.limit_s - self.reserve_s - used
+        return math.inf if self.limit_s is None else self.limit_s - self.reserve_s - (time.time() - self.began)
 
 
 class InternCallback(TrainerCallback):
