@@ -141,7 +141,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "job_finished": lambda p: (f"{p.job} finished in {p.seconds:.1f} s", "info"),
     "job_failed": lambda p: (f"{p.job} failed: {shorten(p.reason)}", "bad"),
     "job_cancelled": lambda p: (f"{p.job} stopped: {shorten(p.reason)}", "waiting"),
-    "evaluation_started": lambda p: (f"evaluating {p.label} on {p.split}", "info"),
+    "evaluation_started": lambda p: (f"evaluating {p.label} on {p.split}" + (f" (n={p.samples}: shows a difference from {100 * p.detectable:.1f} points on)" if p.detectable and p.samples else ""), "info"),
     "evaluation_finished": _evaluation,
     "failure_diagnosed": _failure,
     "alert_raised": lambda p: (f"alert {p.job} {shorten(p.title)}".replace("  ", " ") + (f": {shorten(p.text, 80)}" if p.text else ""), {"error": "bad", "warn": "waiting"}.get(p.level, "info")),
