@@ -141,6 +141,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "job_finished": lambda p: (f"{p.job} finished in {p.seconds:.1f} s", "info"),
     "job_failed": lambda p: (f"{p.job} failed: {shorten(p.reason)}", "bad"),
     "job_cancelled": lambda p: (f"{p.job} stopped: {shorten(p.reason)}", "waiting"),
+    "baseline_published": lambda p: (f"published: {p.model} scores {percent(p.score)} on {p.benchmark} ({p.source}); not measured here", "info"),
     "evaluation_started": lambda p: (f"evaluating {p.label} on {p.split}" + (f" (n={p.samples}: shows a difference from {100 * p.detectable:.1f} points on)" if p.detectable and p.samples else ""), "info"),
     "evaluation_finished": _evaluation,
     "failure_diagnosed": _failure,

@@ -638,6 +638,16 @@ class EvaluationFinished(Payload, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+@event("baseline_published")
+class BaselinePublished(Payload, frozen=True, kw_only=True):
+    """What the official instruct model scores on the benchmark, as somebody published it. Not measured here."""
+
+    model: str
+    score: float
+    source: str
+    benchmark: str = ""
+
+
 @event("failure_diagnosed")
 class FailureDiagnosed(Payload, frozen=True, kw_only=True):
     job: str

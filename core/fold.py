@@ -500,6 +500,13 @@ def _evaluation_finished(state: RunState, event: Event, p: e.EvaluationFinished)
         state.scores.baseline_evaluation = p.evaluation
 
 
+@on(e.BaselinePublished)
+def _baseline_published(state: RunState, event: Event, p: e.BaselinePublished) -> None:
+    scores = state.scores
+    scores.published, scores.published_seq = p.score, event.seq
+    scores.published_model, scores.published_source = p.model, p.source
+
+
 @on(e.FailureDiagnosed)
 def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> None:
     experiment = p.experiment or (state.jobs[p.job].experiment if p.job in state.jobs else "")

@@ -187,6 +187,7 @@ class _Host:
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
+            self._quote_published()
             return
         running = [j.id for j in state.running_jobs()]
         lost = [j for j in running if self._lost(j)]
@@ -198,6 +199,14 @@ class _Host:
                 journal.emit(e.JobAttached(job=job))
         self.restart_lost(lost)
         journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores))
+
+    def _quote_published(self) -> None:
+        """The third baseline beside zero-shot and few-shot: known from print, not measured."""
+        task = self.desk.task
+        known = task.published_for(self.desk.settings.model)
+        if known is not None:
+            said = e.BaselinePublished(model=known.model, score=known.score, source=known.source, benchmark=task.name)
+            self.journal.emit(said)
 
     def _restore_final(self) -> None:
         """A fork has its parent's choice and not yet its model: made again from where it came from."""

@@ -62,10 +62,18 @@ def _result(s: RunState) -> str:
             f"{points(scores.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}], "
             f"n = {final.samples if final else 0}, {pairing}: {verdict} [{scores.heldout_seq}].",
             "",
+            *_published(s),
             "The held-out split was read once, at the end; every choice was made on the development split.",
             f"The model: `{s.checkpoint}` [{s.checkpoint_seq}].",
         ]
     )
+
+
+def _published(s: RunState) -> list[str]:
+    if s.scores.published is None:
+        return []
+    quoted = f"`{s.scores.published_model}`, the official instruct model, {percent(s.scores.published)}"
+    return [f"Published, not measured here: {quoted} ({s.scores.published_source}) [{s.scores.published_seq}].", ""]
 
 
 def _read(s: RunState) -> str:

@@ -246,6 +246,11 @@ class Scores(msgspec.Struct):
     heldout_delta: float | None = None
     heldout_interval: tuple[float, float] | None = None
     heldout_seq: int = 0
+    published: float | None = None
+    """What the official instruct model scores, as published; not measured here."""
+    published_model: str = ""
+    published_source: str = ""
+    published_seq: int = 0
 
 
 class Budget(msgspec.Struct):
