@@ -105,9 +105,9 @@ def open_model(path: Path, templates: str) -> Any:
         return get_model(f"vllm/{path}", **template)
     # The template has written the start token already; a second one would be a prompt the model never saw.
     once = {"tokenizer_call_args": {"add_special_tokens": False}} if own or given else {}
+    # Named by its path: inspect-ai asks the Hub about a name that is none, for a minute where there is no network.
     return get_model(
-        f"hf/{path.name}", model_path=str(path), device="cuda" if on_gpu() else "cpu", do_sample=samples(path),
-        **template, **once,
+        f"hf/{path}", device="cuda" if on_gpu() else "cpu", do_sample=samples(path), **template, **once,
     )  # fmt: skip
 
 

@@ -62,7 +62,10 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise NotFound(f"no usable tokenizer: {error}", where=str(folder), next="Put tokenizer.json there.") from error
-    quantized = {"quantization_config": quantization(spec.lora, device)} if spec.lora and spec.lora.quantize else {}
+    quantized: dict[str, Any] = {}
+    if spec.lora and spec.lora.quantize:
+        here = torch.cuda.current_device() if device == "cuda" else device
+        quantized = {"quantization_config": quantization(spec.lora, device), "device_map": {"": here}}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **quantized)
     if quantized:
         from peft import prepare_model_for_kbit_training

@@ -65,7 +65,7 @@ def test_a_local_model_is_scored_by_inspect_ai_and_every_prompt_is_on_one_side(f
     assert 0 < len(rows) < 23
     assert dev.n == len(rows)
     assert dev.metric == "accuracy"
-    right = [int(r.completion.strip() == r.answer) for r in rows]  # what exact() means, seen from the answers
+    right = [int(r.completion.strip(" ().") == r.answer) for r in rows]  # exact() leaves punctuation out
     assert dev.score == pytest.approx(sum(right) / len(right))
     assert [r.correct for r in rows] == [bool(x) for x in right]
     whole = evaluate(name, tmp_path / "held", split="heldout")
