@@ -102,13 +102,22 @@ def open_model(path: Path, templates: str) -> Any:
     given = sorted(Path(templates).glob("*.jinja")) if not own else []
     template = {"chat_template": given[0].read_text(encoding="utf-8")} if given else {}
     if on_gpu() and importlib.util.find_spec("vllm"):
-        return get_model(f"vllm/{path}", **template)
+        return known(get_model(f"vllm/{path}", **template), path)
     # The template has written the start token already; a second one would be a prompt the model never saw.
     once = {"tokenizer_call_args": {"add_special_tokens": False}} if own or given else {}
-    # Named by its path: inspect-ai asks the Hub about a name that is none, for a minute where there is no network.
-    return get_model(
-        f"hf/{path}", device="cuda" if on_gpu() else "cpu", do_sample=samples(path), **template, **once,
-    )  # fmt: skip
+    device = "cuda" if on_gpu() else "cpu"
+    return known(get_model(f"hf/{path}", device=device, do_sample=samples(path), **template, **once), path)
+
+
+def known(model: Any, path: Path) -> Any:
+    """Tell inspect-ai of the model: about one it does not know it asks the Hub, and loads the weights a second time."""
+    from inspect_ai.model import ModelInfo, set_model_info
+
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    info = ModelInfo(context_length=config.get("max_position_embeddings"))
+    for name in {str(model), model.name, model.canonical_name()}:
+        set_model_info(name, info)
+    return model
 
 
 def on_gpu() -> bool:

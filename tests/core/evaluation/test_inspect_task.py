@@ -68,6 +68,9 @@ def test_a_local_model_is_scored_by_inspect_ai_and_every_prompt_is_on_one_side(f
     right = [int(r.completion.strip(" ().") == r.answer) for r in rows]  # exact() leaves punctuation out
     assert dev.score == pytest.approx(sum(right) / len(right))
     assert [r.correct for r in rows] == [bool(x) for x in right]
+    log = (tmp_path / "dev" / "log.txt").read_text()
+    assert log.count("Loading weights: 100%") == 1
+    assert "Retrying" not in log, "nobody is asked over the network about a local model"
     whole = evaluate(name, tmp_path / "held", split="heldout")
     assert whole.samples_path is not None
     others = read_samples(Path(whole.samples_path))
