@@ -116,26 +116,18 @@ def _has_table(database: sqlite3.Connection) -> bool:
     return bool(database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alerts'").fetchall())
 
 
-def _alert(
-    project: str,
-    row: int,
-    ts: str,
-    run: str,
-    title: str,
-    text: str | None,
-    level: str,
-    step: int | None,
-    id: str | None,
-) -> Alert:
+def _alert(project: str, row: int, ts: object, run: object, title: object, text: object, level: object, step: object, id: object) -> Alert:  # fmt: skip
+    """SQLite holds any kind of value in any column, and a script may have written what it liked."""
     return Alert(
-        project=project, run=str(run), title=str(title)[:LONGEST], text=str(text or "")[:LONGEST], level=str(level),
-        step=step, ts_us=_microseconds(ts), id=id or f"row {row}",
+        project=project, run=str(run), title=str(title)[:LONGEST], text=str(text or "")[:LONGEST],
+        level=str(level) if level in ("info", "warn", "error") else "warn", step=step if isinstance(step, int) else None,
+        ts_us=_microseconds(str(ts)), id=str(id or f"row {row}"),
     )  # fmt: skip
 
 
 def _microseconds(text: str) -> int:
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        return max(0, int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1e6))
+    except (ValueError, OverflowError):
         return 0
-    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1e6)

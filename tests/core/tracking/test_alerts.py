@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,23 @@ def test_an_alert_of_a_users_script_is_an_event_of_its_job_once(run: tuple[Path,
     raise_there(folder, project="mine", run="trial")
     mirror.poll()
     assert [a.job for a in recorded(journal)] == ["job-1", ""], "another project of the run's folder counts too"
+
+
+def test_an_alert_with_values_of_any_kind_is_taken_as_far_as_it_goes(run: tuple[Path, Journal]) -> None:
+    folder, journal = run
+    (folder / "trackio").mkdir()
+    database = sqlite3.connect(folder / "trackio" / "odd.db")
+    database.execute(
+        "CREATE TABLE alerts (id INTEGER PRIMARY KEY, timestamp, run_name, title, text, level, step, alert_id)"
+    )
+    database.execute("INSERT INTO alerts VALUES (1, 17, NULL, 3.5, NULL, 'loud', 'seven', NULL)")
+    database.execute("INSERT INTO alerts VALUES (2, '2026-01-01T00:00:00', 'x', ?, 't', 'info', 7, 'a')", ("y" * 9999,))
+    database.commit()
+    database.close()
+    AlertMirror(journal, folder, parse_target("")).poll()
+    first, second = recorded(journal)
+    assert (first.title, first.level, first.step, first.job) == ("3.5", "warn", None, "")
+    assert (second.step, second.level, len(second.title)) == (7, "info", alerts.LONGEST)
 
 
 def test_rubbish_in_the_store_folder_stops_nothing(run: tuple[Path, Journal]) -> None:
