@@ -49,7 +49,9 @@ def _add(commands: Subparsers, name: str, handler: str, help: str, run: bool = F
 def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "run", "run:run", "start a run and follow it")
     p.add_argument("goal", nargs="?", default="", help="what to improve, in words")
-    p.add_argument("--task", default="pocket/addition", help="pocket/<name>, a folder with an evaluate.py, or inspect/FILE.py@TASK")
+    p.add_argument(
+        "--task", default="pocket/addition", help="pocket/<name>, a folder with an evaluate.py, or inspect/FILE.py@TASK"
+    )
     p.add_argument("--model", help="base model: a folder or a Hub id (default: the task's)")
     p.add_argument("--brain", default="playbook", help="playbook, hf:<model>, or openai:<model>@<url>")
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")

@@ -73,7 +73,9 @@ def _otel(folder: Path, out: Path) -> Path:
 def _send(a: argparse.Namespace, folder: Path) -> int:
     """Only when asked in so many words: a collector's address in the environment alone sends nothing."""
     if a.to != "otel" or a.out:
-        raise UsageError("--send belongs to --to otel and takes no --out", next=f"intern export {a.run} --to otel --send")
+        raise UsageError(
+            "--send belongs to --to otel and takes no --out", next=f"intern export {a.run} --to otel --send"
+        )
     from core.session import open_source
     from core.tracing.otlp import captures_content, send
     from core.tracing.spans import spans
