@@ -108,11 +108,21 @@ def _post(address: str, body: bytes, headers: Mapping[str, str], seconds: float)
 
 def _rejected(said: bytes) -> int:
     try:
-        answer = msgspec.json.decode(said or b"{}")
+        answer = msgspec.json.decode(said or b"{}", type=_Answer)
     except msgspec.DecodeError:
         return 0  # a collector may answer with nothing readable; its status was 200
-    partial = cast("dict[str, Any]", answer).get("partialSuccess") if isinstance(answer, dict) else None
-    return int((partial or {}).get("rejectedSpans", 0))
+    return int(answer.partialSuccess.rejectedSpans) if answer.partialSuccess else 0
+
+
+class _Partial(msgspec.Struct):
+    rejectedSpans: int | str = 0
+    """A 64-bit integer: text in OTLP's JSON, though some send a number."""
+
+
+class _Answer(msgspec.Struct):
+    """ExportTraceServiceResponse."""
+
+    partialSuccess: _Partial | None = None
 
 
 def _headers(environment: Mapping[str, str]) -> dict[str, str]:
