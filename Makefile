@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name it with make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,dev]'
 	@touch $@
 
 check: setup
@@ -38,6 +38,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.detectors_bench
 	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
 	$(BIN)/python -m tests.benchmarks.compute_bench
+	$(BIN)/python -m tests.benchmarks.overhead_bench
 	$(BIN)/python -m tests.benchmarks.data_quality
 	$(BIN)/python -m tests.benchmarks.data_bench
 	$(BIN)/intern bench

@@ -82,6 +82,8 @@ class RunCreated(Payload, frozen=True, kw_only=True):
     """Reasoning effort of the brain; empty: its own default."""
     scope: dict[str, Any] = {}
     """What the person named and nobody may change without asking: method, data, max_length, lora, ..."""
+    trackio: str = ""
+    """Where Trackio logs besides the run's folder: a Space, a server's address, or off; empty: nowhere."""
 
 
 @event("run_started")
@@ -636,6 +638,16 @@ class EvaluationFinished(Payload, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+@event("baseline_published")
+class BaselinePublished(Payload, frozen=True, kw_only=True):
+    """What the official instruct model scores on the benchmark, as somebody published it. Not measured here."""
+
+    model: str
+    score: float
+    source: str
+    benchmark: str = ""
+
+
 @event("failure_diagnosed")
 class FailureDiagnosed(Payload, frozen=True, kw_only=True):
     job: str
@@ -652,6 +664,20 @@ class FailureDiagnosed(Payload, frozen=True, kw_only=True):
     stopped: bool = False
     """The job was ended early because of it."""
     experiment: str = ""
+
+
+@event("alert_raised")
+class AlertRaised(Payload, frozen=True, kw_only=True):
+    """Somebody raised an alert in a Trackio project of the run: a script, mostly. Its text is data from outside."""
+
+    title: str
+    text: str = ""
+    level: str = "warn"
+    """info, warn or error."""
+    job: str = ""
+    """Empty where it is of no job of this run."""
+    step: int | None = None
+    source: str = ""
 
 
 @event("remedy_chosen")

@@ -136,8 +136,8 @@ def measured(desk: Desk, name: str) -> BenchmarkResult | None:
 
 def _difference(base: BenchmarkResult, final: BenchmarkResult) -> Difference:
     if base.samples_path and final.samples_path:
-        before = {s.id: float(s.correct) for s in read_samples(Path(base.samples_path))}
-        after = {s.id: float(s.correct) for s in read_samples(Path(final.samples_path))}
+        before = {s.id: s.value for s in read_samples(Path(base.samples_path))}
+        after = {s.id: s.value for s in read_samples(Path(final.samples_path))}
         if before.keys() == after.keys():
             return paired_difference(before, after)
     return unpaired_difference(base.score, base.n or 1, final.score, final.n or 1)

@@ -113,6 +113,7 @@ def _run_created(state: RunState, event: Event, p: e.RunCreated) -> None:
     state.budget.tokens, state.budget.disk_gb = p.tokens, p.disk_gb
     state.effort, state.scope = p.effort, p.scope
     state.scope_at_start = p.scope
+    state.trackio = p.trackio
     state.created_ts = event.ts
 
 
@@ -499,6 +500,13 @@ def _evaluation_finished(state: RunState, event: Event, p: e.EvaluationFinished)
         state.scores.baseline_evaluation = p.evaluation
 
 
+@on(e.BaselinePublished)
+def _baseline_published(state: RunState, event: Event, p: e.BaselinePublished) -> None:
+    scores = state.scores
+    scores.published, scores.published_seq = p.score, event.seq
+    scores.published_model, scores.published_source = p.model, p.source
+
+
 @on(e.FailureDiagnosed)
 def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> None:
     experiment = p.experiment or (state.jobs[p.job].experiment if p.job in state.jobs else "")
@@ -520,6 +528,13 @@ def _failure_diagnosed(state: RunState, event: Event, p: e.FailureDiagnosed) -> 
         )
     )
     _mark(state, event, "!", f"{p.job}: {p.kind}")
+
+
+@on(e.AlertRaised)
+def _alert_raised(state: RunState, event: Event, p: e.AlertRaised) -> None:
+    job = state.jobs.get(p.job)
+    if job is not None:
+        job.alerts = [*job.alerts[-19:], f"{p.level} {p.title}" + (f": {p.text}" if p.text else "")]
 
 
 @on(e.RemedyChosen)

@@ -52,6 +52,8 @@ from core.tasks import load_task
 from core.tools import all_tools
 from core.tools.evaluate import decoding_of, stop_ids_of
 from core.tools.servers import Servers
+from core.tracking.mirror import AlertMirror
+from core.tracking.target import parse_target
 from core.training.promote import recover_swap
 from core.watcher import JobWatcher
 from store.errors import StoreError
@@ -100,6 +102,7 @@ class _Host:
         if isinstance(self.desk.compute, Warm):
             self.desk.compute.warm_up()
         self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
+        self.alerts = AlertMirror(self.journal, folder, parse_target(state.trackio))
         self.telemetry = Telemetry()
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
         self.guard = guards.record(self.desk.task, folder / "guard")
@@ -123,7 +126,8 @@ class _Host:
             threading.Thread(target=self._guarded, args=(self._keep_time,), name="clock"),
             threading.Thread(target=self._guarded, args=(self._check_contract,), name="contract", daemon=True),
         ]
-        for thread in threads:
+        mirror = threading.Thread(target=self._guarded, args=(self.alerts.run,), name="alerts")
+        for thread in (*threads, mirror):
             thread.start()
         status, reason = "finished", ""
         servers = Servers(self.journal)
@@ -151,6 +155,8 @@ class _Host:
             self.control.end()
             servers.close()
         try:
+            self.alerts.stop()
+            mirror.join()
             finish(self.desk, self.guard, status, reason, quick=self.quick or bool(self.failure))
         except StoreError:
             # The log takes nothing more (a full disk, mostly): no training may go on unwatched.
@@ -162,6 +168,7 @@ class _Host:
             for thread in threads[:3]:
                 thread.join()
             self.telemetry.close()
+            self.alerts.close()
             if isinstance(self.desk.compute, Warm):
                 self.desk.compute.close()
             self.summary.write()
@@ -180,6 +187,7 @@ class _Host:
         if state.status == "created":
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
+            self._quote_published()
             return
         running = [j.id for j in state.running_jobs()]
         lost = [j for j in running if self._lost(j)]
@@ -191,6 +199,14 @@ class _Host:
                 journal.emit(e.JobAttached(job=job))
         self.restart_lost(lost)
         journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores))
+
+    def _quote_published(self) -> None:
+        """The third baseline beside zero-shot and few-shot: known from print, not measured."""
+        task = self.desk.task
+        known = task.published_for(self.desk.settings.model)
+        if known is not None:
+            said = e.BaselinePublished(model=known.model, score=known.score, source=known.source, benchmark=task.name)
+            self.journal.emit(said)
 
     def _restore_final(self) -> None:
         """A fork has its parent's choice and not yet its model: made again from where it came from."""
@@ -312,7 +328,7 @@ def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python
         folder=folder,
         settings=Settings(
             run=state.run, goal=state.goal, model=state.model, autonomy=state.autonomy, seed=state.seed,
-            hours=state.budget.hours, usd=state.budget.usd, unattended=state.unattended,
+            hours=state.budget.hours, usd=state.budget.usd, unattended=state.unattended, trackio=state.trackio,
         ),
         task=task,
         card=card,

@@ -31,6 +31,7 @@ from core.home import (
 )
 from core.tables import TABLES
 from core.tasks import load_task
+from core.tracking.target import parse_target
 from store.log import EventLog
 
 MIN_FREE_BYTES = 500 << 20
@@ -58,6 +59,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     effort: str = ""
     fixed: dict[str, Any] = {}
     """What the person fixed, besides what the goal's own words fix."""
+    trackio: str = ""
+    """Where Trackio logs besides the run's folder: a Space, a server's address, or off."""
 
 
 def create_run(request: Request) -> Path:
@@ -79,6 +82,7 @@ def create_run(request: Request) -> Path:
             f"No tier is called {request.autonomy!r}", where="--autonomy", next="Use one of " + ", ".join(TIERS)
         )
     check_choice(request.compute)
+    target = parse_target(request.trackio)
     model = request.model or task.base_model
     if not model:
         raise UsageError(f"The task {task.name} names no base model", where=task.path, next="Name one with --model")
@@ -101,6 +105,7 @@ def create_run(request: Request) -> Path:
         autonomy=request.autonomy, compute=request.compute, hours=hours, usd=request.usd, seed=request.seed,
         unattended=request.unattended, versions=versions(), tokens=request.tokens, disk_gb=request.disk_gb,
         effort=request.effort, scope={**scope.from_goal(request.goal), **request.fixed},
+        trackio=target.address or ("off" if target.kind == "off" else ""),
     )  # fmt: skip
     try:
         with EventLog.create(folder, TABLES) as log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.describe import percent, points
+from core.evaluation.comparisons import adjusted
 from core.state import Evaluation, Experiment, RunState
 
 
@@ -61,10 +62,18 @@ def _result(s: RunState) -> str:
             f"{points(scores.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}], "
             f"n = {final.samples if final else 0}, {pairing}: {verdict} [{scores.heldout_seq}].",
             "",
+            *_published(s),
             "The held-out split was read once, at the end; every choice was made on the development split.",
             f"The model: `{s.checkpoint}` [{s.checkpoint_seq}].",
         ]
     )
+
+
+def _published(s: RunState) -> list[str]:
+    if s.scores.published is None:
+        return []
+    quoted = f"`{s.scores.published_model}`, the official instruct model, {percent(s.scores.published)}"
+    return [f"Published, not measured here: {quoted} ({s.scores.published_source}) [{s.scores.published_seq}].", ""]
 
 
 def _read(s: RunState) -> str:
@@ -101,19 +110,23 @@ def _base(s: RunState) -> str:
     lines = [
         "## Development scores",
         "",
-        "| model | score | 95 % interval | n | against the baseline | event |",
-        "|---|---|---|---|---|---|",
+        "| model | score | 95 % interval | n | against the baseline | p, adjusted | event |",
+        "|---|---|---|---|---|---|---|",
     ]
-    return "\n".join(lines + [_row(x) for x in done])
+    family = adjusted(done)
+    lines += [_row(x, family.get(x.id)) for x in done]
+    if len(family) > 1:
+        lines += ["", f"p: exact McNemar on paired samples, adjusted for {len(family)} comparisons (Holm)."]
+    return "\n".join(lines)
 
 
-def _row(x: Evaluation) -> str:
+def _row(x: Evaluation, p: float | None) -> str:
     delta = ""
     if x.delta is not None and x.delta_interval is not None:
         low, high = x.delta_interval
         delta = f"{points(x.delta)} [{points(low)}, {points(high)}] vs {x.against}"
     low, high = x.interval
-    return f"| {x.label} | {percent(x.score)} | {percent(low)} – {percent(high)} | {x.samples} | {delta} | {x.seq} |"
+    return f"| {x.label} | {percent(x.score)} | {percent(low)} – {percent(high)} | {x.samples} | {delta} | {'' if p is None else f'{p:.2g}'} | {x.seq} |"
 
 
 def _experiments(s: RunState) -> str:

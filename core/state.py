@@ -62,6 +62,8 @@ class Job(msgspec.Struct):
     reason: str = ""
     seconds: float = 0.0
     result: dict[str, Any] = {}
+    alerts: list[str] = []
+    """Alerts raised by its own script, as `level title: text`; the last twenty."""
 
 
 class Experiment(msgspec.Struct):
@@ -244,6 +246,11 @@ class Scores(msgspec.Struct):
     heldout_delta: float | None = None
     heldout_interval: tuple[float, float] | None = None
     heldout_seq: int = 0
+    published: float | None = None
+    """What the official instruct model scores, as published; not measured here."""
+    published_model: str = ""
+    published_source: str = ""
+    published_seq: int = 0
 
 
 class Budget(msgspec.Struct):
@@ -285,6 +292,8 @@ class RunState(msgspec.Struct):
     """How code of a brain is held: bubblewrap, landlock or limits; empty in runs before there was one."""
     seed: int = 0
     unattended: bool = False
+    trackio: str = ""
+    """Where Trackio logs besides the run's folder; see RunCreated."""
     parent: str | None = None
     title: str = ""
     status: str = "created"

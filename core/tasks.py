@@ -1,7 +1,7 @@
 """What is to be improved: a task folder, read without running anything in it.
 
 A folder needs only an `evaluate.py`. Everything else (task.toml, templates/, data/) is used if it is there. Shipped
-tasks are called `pocket/<name>`; any other name is a path, `.` included.
+tasks are called `pocket/<name>`, inspect-ai's `inspect/<name>`; any other name is a path, `.` included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from core.errors import TaskInvalid
+from core.evaluation.inspect_task import inspect_folder
 from core.evaluation.models import ModelCard, check_model
+from core.evaluation.published import Published, published
 from core.evaluation.verify import VerifierSpec
 
 __all__ = ["DataFile", "ModelCard", "Task", "check_model", "list_tasks", "load_task"]
@@ -66,6 +68,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Files that hold evaluation samples. Only the contamination check may read them."""
     sample: tuple[str, str] | None = None
     """What a (prompt, answer) looks like."""
+    published: Published | None = None
+    """The task's own quote of what the official instruct model scores; see `published_for`."""
+
+    def published_for(self, model: str) -> Published | None:
+        """What the official instruct model of a base scores here, as published; None where nobody has said."""
+        return self.published or published(model, self.name)
 
 
 class _Toml(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +93,7 @@ class _Toml(msgspec.Struct, frozen=True, kw_only=True):
     eval_files: tuple[str, ...] | None = None
     verifier: VerifierSpec | None = None
     sample: dict[str, str] | None = None
+    published: Published | None = None
 
 
 def list_tasks() -> list[Task]:
@@ -124,6 +133,7 @@ def load_task(name_or_path: str | Path) -> Task:
         dev_file=dev_file,
         eval_text_files=_eval_files(folder, toml.eval_files),
         sample=_sample(toml.sample),
+        published=toml.published,
     )
 
 
@@ -135,6 +145,8 @@ def _locate(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
+    if head == "inspect" and rest:
+        return inspect_folder(rest)
     if head == "pocket" or (not rest and not folder.exists()):
         known = [f"pocket/{n}" for n in _pocket_names()]
         near = difflib.get_close_matches(rest or name, _pocket_names(), 1, 0.5)

@@ -49,7 +49,9 @@ def _add(commands: Subparsers, name: str, handler: str, help: str, run: bool = F
 def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(commands, "run", "run:run", "start a run and follow it")
     p.add_argument("goal", nargs="?", default="", help="what to improve, in words")
-    p.add_argument("--task", default="pocket/addition", help="pocket/<name>, or a folder with an evaluate.py")
+    p.add_argument(
+        "--task", default="pocket/addition", help="pocket/<name>, a folder with an evaluate.py, or inspect/FILE.py@TASK"
+    )
     p.add_argument("--model", help="base model: a folder or a Hub id (default: the task's)")
     p.add_argument("--brain", default="playbook", help="playbook, hf:<model>, or openai:<model>@<url>")
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
@@ -68,6 +70,10 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--compute", default="local", help="where jobs run: local, slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]"
     )
+    p.add_argument(
+        "--trackio", default="", metavar="PLACE",
+        help="Trackio logs into the run's folder; also to a Space (USER/SPACE) or a server's address; off: nowhere",
+    )  # fmt: skip
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--unattended", action="store_true", help="nobody is there to ask")
     p.add_argument("--detach", action="store_true", help="print the id and return")
@@ -99,6 +105,10 @@ def _watching(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p = _add(commands, "attach", "watch:attach", "watch a run", run=True)
     p.add_argument("--plain", action="store_true")
+    p = _add(commands, "open", "open:open_run", "open a run: its screens, or its curves in Trackio", run=True)
+    p.add_argument("--trackio", action="store_true", help="Trackio's dashboard on this machine, until Ctrl+C")
+    p.add_argument("--port", type=int, default=0, help="of the dashboard (default: the first free one from 7860 on)")
+    p.add_argument("--no-browser", action="store_true", help="only print the address")
     p = _add(commands, "replay", "watch:replay", "replay a run as it happened", run=True)
     p.add_argument("--to", type=int, metavar="SEQ", help="stop at this event")
     p.add_argument("--speed", type=float, help="1 is real time; plain output is not timed by default")
@@ -184,8 +194,11 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p.add_argument("--csv", action="store_true")
     p = _add(commands, "export", "export:export", "export a run", run=True)
-    p.add_argument("--to", choices=["parquet", "cast", "html", "report"], default="parquet")
+    p.add_argument("--to", choices=["parquet", "cast", "html", "report", "otel"], default="parquet")
     p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
+    p.add_argument(
+        "--send", action="store_true", help="otel: to the collector at OTEL_EXPORTER_OTLP_ENDPOINT instead of a file"
+    )
     p = _add(commands, "rm", "keep:rm", "delete runs for good")
     p.add_argument("runs", metavar="R", nargs="+", help="run id, unique prefix, or last")
     p.add_argument("--yes", "-y", action="store_true", help="do not ask")

@@ -30,6 +30,7 @@ from core.journal import Journal
 from core.literature.library import Literature
 from core.state import Job, RunState
 from core.tasks import ModelCard, Task
+from core.tracking.target import store_folder
 from store.blobs import BlobStore
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hours: float = 10.0
     usd: float = 0.0
     unattended: bool = False
+    trackio: str = ""
+    """Where Trackio logs besides the run's folder; off: nowhere."""
 
 
 OPEN = ("running", "paused")
@@ -290,6 +293,7 @@ class Desk:
             kind=str(body["kind"]),
             effect_id=effect,
             folder=str(folder),
+            env={} if self.settings.trackio == "off" else {"TRACKIO_DIR": str(store_folder(self.folder))},
             slots=threads,
             time_limit_s=time_limit_s,
             gpus=self.gpus_for(str(body["kind"]), config),

@@ -15,12 +15,16 @@ import msgspec
 
 from core.evaluation.verify import last_number, parse_json
 
-ErrorKind = Literal["never_ended", "empty", "extra_text", "wrong_format", "near_miss", "wrong_content"]
+ErrorKind = Literal[
+    "never_ended", "empty", "extra_text", "refusal", "arithmetic", "wrong_format", "near_miss", "wrong_content"
+]
 
 KINDS: tuple[ErrorKind, ...] = (
     "never_ended",
     "empty",
     "extra_text",
+    "refusal",
+    "arithmetic",
     "wrong_format",
     "near_miss",
     "wrong_content",
@@ -37,6 +41,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     correct: bool
     tokens: int = 0
     ended: bool = True
+    score: float | None = None
+    """In [0, 1], where a sample's score is more than right or wrong."""
+
+    @property
+    def value(self) -> float:
+        return float(self.correct) if self.score is None else self.score
 
 
 class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +108,49 @@ def classify(sample: Sample, shape: str) -> ErrorKind:
         return "empty"
     if _holds_gold(sample):
         return "extra_text"
+    if _REFUSAL.search(text):
+        return "refusal"
+    if wrong_equation(text):
+        return "arithmetic"
     if not fits_shape(text, shape):
         return "wrong_format"
     return "near_miss" if _near(text, gold, shape) else "wrong_content"
+
+
+_REFUSAL = re.compile(
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i (?:can(?:no|')?t|cannot|won't|will not) (?:help|assist|answer|provide|comply|do that)"
+    r"|as an ai\b|(?:is|are) not able to (?:help|assist))",
+    re.I,
+)
+"""How models decline, in English; the answer to a question that asks for such words holds the gold and is no refusal."""
+_NUMBER = r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_SIGNS = ("+", "-", "*", "/", "×", "÷", "^")
+_EQUATION = re.compile(rf"(?<![\w.+*/×÷^-])({_NUMBER})\s*([-+*/×÷])\s*({_NUMBER})\s*=\s*\$?({_NUMBER})(?![\w%]|\.\d)")
+
+
+def wrong_equation(text: str) -> str:
+    """The first equation of two numbers in a text that does not hold, as written there; "" if all do.
+
+    A result is right if it is the value rounded to as many places as it has. Longer chains are not looked at.
+    """
+    for found in _EQUATION.finditer(text):
+        if text[: found.start()].rstrip().endswith(_SIGNS):
+            continue  # the end of a longer chain
+        left, sign, right, result = (found[1], found[2], found[3], found[4])
+        value = _calculate(float(left.replace(",", "")), sign, float(right.replace(",", "")))
+        given = float(result.replace(",", ""))
+        places = len(result.partition(".")[2])
+        if value is not None and abs(value - given) > 0.5000001 * 10.0**-places:
+            return found[0]
+        if value is not None and not places and value == int(value) and value != given:
+            return found[0]
+    return ""
+
+
+def _calculate(a: float, sign: str, b: float) -> float | None:
+    if sign in "/÷":
+        return a / b if b else None
+    return a + b if sign == "+" else a - b if sign == "-" else a * b
 
 
 def gold_shape(answers: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from core import events as e
 from core.agent.desk import Desk
 from core.errors import ToolError
 from core.evaluation.analysis import Sample, analyse
+from core.evaluation.comparisons import adjusted
 from core.evaluation.prompting import Decoding
 from core.evaluation.sampler import SampleSpec, Variant
 from core.evaluation.stats import paired_difference, smallest_detectable, wilson
@@ -159,10 +160,12 @@ def _finish(
     told = desk.state.evaluations.get(finished.evaluation)
     if told is None or not told.done:
         desk.emit(finished)
+    family = adjusted(desk.state.evaluations.values())
     return {
         "evaluation": finished.evaluation, "label": finished.label, "score": finished.score, "interval": finished.interval,
         "n": finished.samples, "temperature": decoding.temperature, "shots": way.shots, "against": finished.against,
         "delta": finished.delta, "delta_interval": finished.delta_interval, "p_value": finished.p_value,
+        "p_adjusted": family.get(finished.evaluation), "comparisons": len(family), "smallest_detectable": round(smallest_detectable(len(rows)), 4),
         "ended_share": report.ended_share, "groups": [{"kind": g.kind, "count": g.count, "examples": g.examples[:2]} for g in groups],
     }  # fmt: skip
 

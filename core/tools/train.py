@@ -13,6 +13,7 @@ from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
 from core.tools.toolbox import array, integer, mapping, number, text, tool
+from core.tracking.target import store_folder
 from core.training.preflight import check_light
 from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_spec
 
@@ -105,8 +106,7 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "data": str(desk.data_path(data)),
         "prompting": msgspec.to_builtins(desk.prompting),
         "verifier": msgspec.to_builtins(desk.verifier),
-        "trackio_project": desk.settings.run,
-        "trackio_dir": str(desk.folder / "trackio"),
+        **_trackio(desk),
     }
     try:
         spec = msgspec.convert(given, TrainSpec)
@@ -116,6 +116,14 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _trackio(desk: Desk) -> dict[str, Any]:
+    """The run's own project. On a rented machine it is kept in the job's folder, which comes back with the job."""
+    if desk.settings.trackio == "off":
+        return {}
+    rented = desk.state.compute.startswith("hf")
+    return {"trackio_project": desk.settings.run, "trackio_dir": None if rented else str(store_folder(desk.folder))}
 
 
 @tool(
@@ -165,6 +173,7 @@ def _report(desk: Desk, job_id: str) -> object:
         },
         "last": {k: v for k, v in job.last.items() if v is not None},
         "diagnosis": [_finding(f) for f in failures],
+        **({"alerts": {"untrusted_source": f"alerts of {job.id}", "content": job.alerts}} if job.alerts else {}),
     }
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
+import torch
+import torch.distributed as dist
 from transformers import TrainerCallback
 
 from core.training.scoring import DevScore
-from core.training.stream import Stream
+from core.training.stream import Stream, is_first
 from core.training.trackio_log import TrackioLog
 
+_ASKED = (None, "stop", "checkpoint", "time_limit")
 _OURS_FIRST = "profiling/"
 """TRL logs its own timings under this prefix, six rows a step; they are left out."""
 
@@ -30,9 +33,10 @@ class Clock:
     reserve_s: float = 1.0
     """Kept for the last score and for saving; grows with what those were seen to take."""
 
+    began: float = field(default_factory=lambda: psutil.Process().create_time())
+
     def left(self) -> float:
-        used = time.time() - psutil.Process().create_time()
-        return math.inf if self.limit_s is None else self.limit_s - self.reserve_s - used
+        return math.inf if self.limit_s is None else self.limit_s - self.reserve_s - (time.time() - self.began)
 
 
 class InternCallback(TrainerCallback):
@@ -80,8 +84,8 @@ class InternCallback(TrainerCallback):
         self._steps += 1
         step = state.global_step
         self.stream.heartbeat(step)
-        asked = self.stream.control()
-        if asked == "stop" or self.clock.left() <= self._busy / self._steps:
+        asked = self._asked(args.device)
+        if asked in ("stop", "time_limit"):
             self.reason = "stopped" if asked == "stop" else "time_limit"
             control.should_training_stop = True
         elif asked == "checkpoint":
@@ -90,6 +94,17 @@ class InternCallback(TrainerCallback):
             self._evaluate(step)
             self._idle_since = time.perf_counter()
         return control
+
+    def _asked(self, device) -> str | None:
+        """What to do after this train step. Several processes do the same: the first one decides and tells the others."""
+        asked = self.stream.control() if is_first() else None
+        if is_first() and asked != "stop" and self.clock.left() <= self._busy / self._steps:
+            asked = "time_limit"
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return asked
+        code = torch.tensor([_ASKED.index(asked)], device=device)
+        dist.broadcast(code, src=0)
+        return _ASKED[int(code.item())]
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         values = {k: v for k, v in (logs or {}).items() if not k.startswith(_OURS_FIRST)}
@@ -115,7 +130,7 @@ class InternCallback(TrainerCallback):
             self.trackio.close()
 
     def _evaluate(self, step: int) -> None:
-        if self.score is None:
+        if self.score is None or not is_first():
             return
         began = time.perf_counter()
         self.last = self.score()

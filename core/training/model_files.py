@@ -8,6 +8,7 @@ the evaluation may not read.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -62,8 +63,11 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise NotFound(f"no usable tokenizer: {error}", where=str(folder), next="Put tokenizer.json there.") from error
-    quantized = {"quantization_config": quantization(spec.lora, device)} if spec.lora and spec.lora.quantize else {}
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **quantized)
+    quantized: dict[str, Any] = {}
+    if spec.lora and spec.lora.quantize:
+        here = torch.cuda.current_device() if device == "cuda" else device
+        quantized = {"quantization_config": quantization(spec.lora, device), "device_map": {"": here}}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **attention(dtype, device), **quantized)
     if quantized:
         from peft import prepare_model_for_kbit_training
 
@@ -87,10 +91,18 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
     return model, tokenizer
 
 
+def attention(dtype: torch.dtype, device: str) -> dict[str, str]:
+    """Flash attention's own kernels (2307.08691) where they can run; else torch's, which pick theirs by the device.
+
+    They take half precision only, so weights that train in float32 do without: the development score generates outside
+    of autocast.
+    """
+    fits = device == "cuda" and dtype == torch.bfloat16 and importlib.util.find_spec("flash_attn") is not None
+    return {"attn_implementation": "flash_attention_2"} if fits else {}
+
+
 def quantization(lora: LoraSpec, device: str) -> Any:
     """QLoRA's settings (2305.14314, section 3). Raises UsageError where bitsandbytes cannot run."""
-    import importlib.util
-
     if device != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
         what = "QLoRA needs a GPU and bitsandbytes"
         raise UsageError(what, where="lora.quantize", next="pip install bitsandbytes, or leave `quantize` out.")

@@ -6,6 +6,7 @@ Kept apart so that sft.py, dpo.py, grpo.py and reward.py show only what is their
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from core.errors import UsageError
 from core.training.callback import Clock, InternCallback
 from core.training.model_files import (
     load_for_training,
@@ -23,7 +25,7 @@ from core.training.model_files import (
 )
 from core.training.scoring import load_dev, score_dev
 from core.training.spec import TrainSpec, check_inputs
-from core.training.stream import Stream
+from core.training.stream import Stream, is_first
 from core.training.trackio_log import TrackioLog
 
 LINES = 60
@@ -48,10 +50,28 @@ def set_up(spec: TrainSpec, folder: Path) -> Bench:
     if spec.threads:
         torch.set_num_threads(spec.threads)
     device = pick_device(spec.device)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # one process a GPU, each on its own
     check_inputs(spec)
     base = resolve_model(spec.model)
     model, tokenizer = load_for_training(spec, base, device)
-    return Bench(spec, folder, Stream(folder), base, device, model.to(device), tokenizer)
+    if not (spec.lora and spec.lora.quantize):  # a quantised base is on its device already and cannot be moved
+        model = model.to(device)
+    return Bench(spec, folder, Stream(folder), base, device, model, tokenizer)
+
+
+def share_of_batch(spec: TrainSpec) -> int:
+    """Rows of one process's forward pass: a train step takes `batch_size * grad_accum` rows however many GPUs share it.
+
+    So a recipe's learning rate holds on one GPU and on eight. Raises UsageError where the batch does not divide.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if spec.batch_size % processes:
+        raise UsageError(
+            f"a batch of {spec.batch_size} does not divide among {processes} processes", where="batch_size",
+            next=f"Use {max(spec.batch_size // processes, 1) * processes}.",
+        )  # fmt: skip
+    return spec.batch_size // processes
 
 
 def common_settings(bench: Bench) -> dict[str, Any]:
@@ -61,7 +81,7 @@ def common_settings(bench: Bench) -> dict[str, Any]:
     return {
         "output_dir": str(bench.folder / "checkpoints"),
         "max_steps": spec.max_steps,
-        "per_device_train_batch_size": spec.batch_size,
+        "per_device_train_batch_size": share_of_batch(spec),
         "gradient_accumulation_steps": spec.grad_accum,
         "learning_rate": spec.learning_rate,
         "lr_scheduler_type": spec.scheduler or ("constant" if spec.kind == "grpo" else "linear"),
@@ -91,7 +111,7 @@ def make_callback(bench: Bench) -> InternCallback:
     dev = load_dev(spec, bench.tokenizer)
     every = max(spec.max_steps // 8, 1) if spec.eval_every is None else spec.eval_every
     trackio = None
-    if spec.trackio_project:
+    if spec.trackio_project and is_first():
         run = spec.run_name or bench.folder.name
         config = {"model": spec.model, "method": spec.kind, "lr": spec.learning_rate, "seed": spec.seed}
         where = spec.trackio_dir or bench.folder / "trackio"
@@ -117,6 +137,13 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     began = time.time()
     trainer.train(resume_from_checkpoint=bench.spec.resume_from)
     seconds = time.time() - began
+    if is_first():
+        _save(bench, trainer, callback, seconds)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _save(bench: Bench, trainer: Any, callback: InternCallback, seconds: float) -> None:
+    """The model, whole and under its name, then the line that says so."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")

@@ -19,6 +19,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
+from accelerate import PartialState
 from trl import SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
 from core.errors import JobError, UsageError
@@ -30,6 +31,7 @@ from core.training.examples import Row, read_rows, template_text
 from core.training.model_files import lora_config
 from core.training.recipe import Bench, make_callback, run, set_up
 from core.training.spec import TrainSpec, read_train_spec
+from core.training.stream import is_first
 
 SAMPLING_SHARE = 0.4
 """Of the job's time, at most, goes into sampling: the fine-tuning needs the rest."""
@@ -39,7 +41,8 @@ def main(spec_path: str) -> None:
     """Run the job whose spec is at `spec_path`."""
     spec = read_train_spec(spec_path)
     bench = set_up(spec, Path(spec_path).resolve().parent)
-    accepted = sample(bench)
+    accepted = sample(bench) if is_first() else bench.folder / "accepted"
+    PartialState(cpu=bench.device == "cpu").wait_for_everyone()
     tuned = bench._replace(spec=msgspec.structs.replace(spec, data=str(accepted)))
     callback = make_callback(bench)
     trainer = SFTTrainer(

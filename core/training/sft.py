@@ -16,8 +16,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
+from trl import SFTConfig, SFTTrainer, pack_dataset  # pyright: ignore[reportPrivateImportUsage]
 
+from core.errors import UsageError
 from core.training.examples import encode_sft, read_rows
 from core.training.model_files import lora_config
 from core.training.recipe import Bench, common_settings, make_callback, run, set_up
@@ -43,7 +44,17 @@ def main(spec_path: str) -> None:
 def settings(spec: TrainSpec, bench: Bench) -> SFTConfig:
     """TRL's configuration; `skip_prepare_dataset` because the rows come as labelled token ids."""
     prepared = {"skip_prepare_dataset": True}
-    return SFTConfig(**common_settings(bench), max_length=spec.max_length, dataset_kwargs=prepared)
+    return SFTConfig(
+        **common_settings(bench), max_length=spec.max_length, dataset_kwargs=prepared, packing=packs(spec, bench)
+    )
+
+
+def packs(spec: TrainSpec, bench: Bench) -> bool:
+    """Whether rows are packed. Raises UsageError where rows of one block would attend to each other."""
+    if spec.packing and bench.model.config._attn_implementation != "flash_attention_2":
+        what = "packing needs flash attention: a GPU, an adapter (lora) and the package flash-attn"
+        raise UsageError(what, where="packing", next="Leave `packing` out.")
+    return spec.packing
 
 
 def examples(spec: TrainSpec, bench: Bench) -> Dataset:
@@ -53,7 +64,12 @@ def examples(spec: TrainSpec, bench: Bench) -> Dataset:
     bench.stream.note(f"{len(encoded.input_ids)} examples; {encoded.note}")
     if encoded.too_long:
         bench.stream.note(f"{encoded.too_long} rows left out: longer than {spec.max_length} tokens")
-    return Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels})
+    rows = Dataset.from_dict({"input_ids": encoded.input_ids, "labels": encoded.labels})
+    if not packs(spec, bench):
+        return rows
+    packed = pack_dataset(rows, spec.max_length, "bfd")  # rows that are longer were left out: nothing is cut
+    bench.stream.note(f"{len(rows)} examples packed into {len(packed)} of at most {spec.max_length} tokens")
+    return packed
 
 
 if __name__ == "__main__":

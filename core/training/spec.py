@@ -124,6 +124,9 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """CPU threads of torch; None: torch's choice (OMP_NUM_THREADS)."""
     gradient_checkpointing: bool | None = None
     """None: on with a GPU, off on a CPU."""
+    packing: bool = False
+    """SFT: several rows in one of `max_length` tokens, none attending to another (TRL's best-fit packing). A train step then
+    holds more examples; needs flash attention, so a GPU, an adapter and the package flash-attn."""
     vllm: bool | None = None
     """None: generate with vLLM if it is installed and there is a GPU (GRPO)."""
     time_limit_s: float | None = None

@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any
 
 
+def is_first() -> bool:
+    """Whether this process speaks for the training: the only one, or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Stream:
-    """Appends to metrics.jsonl and keeps the heartbeat."""
+    """Appends to metrics.jsonl and keeps the heartbeat. In the other processes of a training it says nothing."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._first = is_first()
+        self._file = open(self.folder / "metrics.jsonl" if self._first else os.devnull, "a", encoding="utf-8")  # noqa: SIM115 - as long as the process
         self._beat = 0.0
 
     def plan(self, max_steps: int, **more: Any) -> None:
@@ -46,12 +52,17 @@ class Stream:
     def heartbeat(self, step: int) -> None:
         """At most once a second; a reader looks at the file's age."""
         now = time.monotonic()
+        if not self._first:
+            return
         if now - self._beat >= 1.0:
             self._beat = now
             (self.folder / "heartbeat").write_text(f"{step} {time.time():.3f}\n")
 
     def control(self) -> str | None:
-        """What the host asks: `stop`, `checkpoint` or None. A checkpoint request is taken off the file."""
+        """What the host asks: `stop`, `checkpoint` or None. A checkpoint request is taken off the file.
+
+        Only the first process reads it: the callback tells the others, or each would stop at a train step of its own.
+        """
         path = self.folder / "control"
         try:
             asked = path.read_text().strip()

@@ -25,7 +25,6 @@ class TrackioLog:
 
     def __init__(self, project: str, run: str, folder: str | Path, config: dict, note: Callable[[str], None]) -> None:
         self.project, self.run, self.config, self._note = project, run, config, note
-        Path(folder).mkdir(parents=True, exist_ok=True)
         os.environ["TRACKIO_DIR"] = str(folder)  # read when trackio is imported, which happens in the thread
         self._rows: list[tuple[int, str, dict[str, float]]] = []
         self._lock = threading.Lock()
@@ -54,6 +53,7 @@ class TrackioLog:
 
     def _write(self, rows: list[tuple[int, str, dict[str, float]]]) -> bool:
         try:
+            Path(os.environ["TRACKIO_DIR"]).mkdir(parents=True, exist_ok=True)
             from trackio.sqlite_storage import SQLiteStorage
 
             SQLiteStorage.bulk_log(

@@ -1,8 +1,9 @@
-"""`intern export R --to parquet|cast|html|report`: a run as files for elsewhere."""
+"""`intern export R --to parquet|cast|html|report|otel`: a run as files for elsewhere, or as traces for a collector."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from core.errors import Refused, UsageError
@@ -16,6 +17,8 @@ def export(a: argparse.Namespace) -> int:
         from intern_tui.commands.read import export as parquet
 
         return parquet(a)
+    if a.send:
+        return _send(a, folder)
     out = Path(a.out or folder.name + SUFFIX[a.to]).absolute()
     if out.is_dir():
         raise UsageError(f"--out names a folder: {out}", next=f"Name a file, such as {folder.name}{SUFFIX[a.to]}")
@@ -55,5 +58,37 @@ def _report(folder: Path, out: Path) -> Path:
     return out
 
 
-SUFFIX = {"cast": ".cast", "html": ".html", "report": ".md"}
-WRITERS = {"cast": _cast, "html": _page, "report": _report}
+def _otel(folder: Path, out: Path) -> Path:
+    from core.session import open_source
+    from core.tracing.otlp import captures_content, write
+    from core.tracing.spans import spans
+
+    source = open_source(folder)
+    try:
+        return write(folder.name, spans(source.events(), captures_content(os.environ)), out, os.environ)
+    finally:
+        source.close()
+
+
+def _send(a: argparse.Namespace, folder: Path) -> int:
+    """Only when asked in so many words: a collector's address in the environment alone sends nothing."""
+    if a.to != "otel" or a.out:
+        raise UsageError(
+            "--send belongs to --to otel and takes no --out", next=f"intern export {a.run} --to otel --send"
+        )
+    from core.session import open_source
+    from core.tracing.otlp import captures_content, send
+    from core.tracing.spans import spans
+
+    source = open_source(folder)
+    try:
+        found = spans(source.events(), captures_content(os.environ))
+    finally:
+        source.close()
+    address, taken = send(folder.name, found, os.environ)
+    print(f"{taken} of {len(found)} spans taken by {address}")
+    return 0 if taken == len(found) else 1
+
+
+SUFFIX = {"cast": ".cast", "html": ".html", "report": ".md", "otel": ".otlp.jsonl"}
+WRITERS = {"cast": _cast, "html": _page, "report": _report, "otel": _otel}

@@ -21,7 +21,7 @@ def run(a: argparse.Namespace) -> int:
         Request(
             goal=a.goal, task=a.task, model=a.model, brain=a.brain, hours=a.hours, usd=a.usd, autonomy=a.autonomy,
             compute=a.compute, seed=a.seed, unattended=a.unattended, tokens=a.tokens,
-            disk_gb=a.disk, effort=a.effort, fixed=parse(a.fix),
+            disk_gb=a.disk, effort=a.effort, fixed=parse(a.fix), trackio=a.trackio,
         )
     )  # fmt: skip
     if a.brain == "playbook":

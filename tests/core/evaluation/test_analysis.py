@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.evaluation.analysis import KINDS, Sample, analyse, classify, edit_distance, gold_shape
+from core.evaluation.analysis import KINDS, Sample, analyse, classify, edit_distance, gold_shape, wrong_equation
 
 
 def sample(completion: str, answer: str, *, ended: bool = True, correct: bool = False, id: str = "x") -> Sample:
@@ -27,6 +27,10 @@ def sample(completion: str, answer: str, *, ended: bool = True, correct: bool = 
         ('{"a": 2, "b": 1}', '{"a": 1, "b": 1}', "json", "near_miss"),
         ('{"a": 2, "b": 2}', '{"a": 1, "b": 1}', "json", "wrong_content"),
         ('{"c": 2}', '{"a": 1}', "json", "wrong_content"),
+        ("I'm sorry, but I can't help with that.", "42", "number", "refusal"),
+        ("As an AI, I have no opinion.", "B", "letter", "refusal"),
+        ("He has 17 + 25 = 43 apples", "42", "number", "arithmetic"),
+        ("17 + 25 = 42, so 42 - 2 = 40", "41", "number", "wrong_format"),
     ],
 )
 def test_one_wrong_answer_has_one_kind(completion: str, answer: str, shape: str, kind: str) -> None:
@@ -77,3 +81,13 @@ def test_an_empty_evaluation_has_an_empty_report() -> None:
 )
 def test_edit_distance_is_levenshteins_up_to_a_limit(a: str, b: str, d: int) -> None:
     assert edit_distance(a, b) == d
+
+
+@pytest.mark.parametrize("text", ["17 + 25 = 42", "10/3=3.33", "1,200 * 3 = 3,600.", "-3 - 4 = -7", "2 + 3 + 4 = 9", "x = 3", "5/0=1", "10 ÷ 4 = 2.5"])  # fmt: skip
+def test_equations_that_hold_or_are_none(text: str) -> None:
+    assert wrong_equation(text) == ""
+
+
+@pytest.mark.parametrize(("text", "wrong"), [("10/3=3.34", "10/3=3.34"), ("2+3=5, 5*4=21 so 21", "5*4=21"), ("7 × 8 = $54", "7 × 8 = $54")])  # fmt: skip
+def test_the_first_equation_that_does_not_hold_is_shown(text: str, wrong: str) -> None:
+    assert wrong_equation(text) == wrong

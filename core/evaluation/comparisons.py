@@ -1,0 +1,17 @@
+"""All comparisons of a run as one family: of many candidates one looks better by chance, so p-values are adjusted.
+
+The family is every paired difference on the development split. Held-out scores are one comparison, made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core.evaluation.stats import holm
+from core.state import Evaluation
+
+
+def adjusted(evaluations: Iterable[Evaluation]) -> dict[str, float]:
+    """{evaluation: its p-value after Holm} of those that were compared with another one."""
+    compared = {x.id: x.p_value for x in evaluations if x.split == "dev" and x.done and x.p_value is not None}
+    return dict(zip(compared, holm(list(compared.values())), strict=True))
