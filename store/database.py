@@ -187,15 +187,15 @@ def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDB
         "threads": settings.threads,
         "wal_autocheckpoint": "1TB",  # the writer checkpoints, at moments it chooses
         "enable_external_access": False,  # a query cannot touch other files
-        "lock_configuration": read_only,
     }
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
         raise _refusal(path, error) from error
+    connection.execute("SET enable_progress_bar = false")  # or a query of seconds draws over the screen
     if not read_only:
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # or a process that just ends changes the file
-        connection.execute("SET lock_configuration = true")
+    connection.execute("SET lock_configuration = true")
     return connection
 
 
