@@ -312,6 +312,6 @@ def test_a_log_that_says_format_1_and_has_the_layout_of_2_is_read_and_says_2_onc
         assert list(log.events()) == events
     EventLog.open(tmp_path, [POINTS]).close()
     with LogFile.open(tmp_path) as log:
-        assert log.sql("SELECT format FROM log_about").rows == [(2,)]
+        assert log.sql("SELECT format FROM log_about").rows == [[2]]
         assert list(log.events()) == events
     assert verify(tmp_path).findings == []
