@@ -11,6 +11,7 @@ Nothing in a process that has a log open may open and close `log.duckdb` by itse
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import threading
@@ -192,10 +193,11 @@ def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDB
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
         raise _refusal(path, error) from error
-    connection.execute("SET enable_progress_bar = false")  # or a query of seconds draws over the screen
     if not read_only:
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # or a process that just ends changes the file
-    connection.execute("SET lock_configuration = true")
+    with contextlib.suppress(duckdb.InvalidInputException):  # a second opening in one process finds it locked
+        connection.execute("SET enable_progress_bar = false")  # or a query of seconds draws over the screen
+        connection.execute("SET lock_configuration = true")
     return connection
 
 

@@ -230,9 +230,7 @@ def test_a_process_that_just_ends_leaves_a_sound_log_and_says_nothing(tmp_path: 
         import sys
         from pathlib import Path
         from store.log import EventLog
-from store.mark import MarkFile, read_mark
         from store.reader import LogFile
-from store.sealer import digest_file
         from tests.store.logs import closed_log, mixed
         log = EventLog.create(Path(sys.argv[1]) / "a")
         log.append(mixed(20))
