@@ -34,9 +34,9 @@ class Series(msgspec.Struct):
         if bin >= len(counts) or not counts[bin]:
             bin = self._begin(step, value)
             counts = self.count
-        elif value < self.low[bin]:  # pyright: ignore[reportOptionalOperand]  (a bin that counts has both ends)
+        elif (low := self.low[bin]) is not None and value < low:
             self.low[bin] = value
-        elif value > self.high[bin]:  # pyright: ignore[reportOptionalOperand]
+        elif (high := self.high[bin]) is not None and value > high:
             self.high[bin] = value
         self.total[bin] += value
         counts[bin] += 1
