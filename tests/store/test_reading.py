@@ -313,3 +313,11 @@ def test_a_log_that_says_format_1_and_has_the_layout_of_2_is_read_and_says_2_onc
         assert log.sql("SELECT format FROM log_about").rows == [[2]]
         assert list(log.events()) == events
     assert verify(tmp_path).findings == []
+
+
+def test_a_query_of_many_seconds_draws_no_bar_into_what_is_printed(tmp_path: Path) -> None:
+    closed_log(tmp_path / "run")
+    asked = "SELECT current_setting('enable_progress_bar')"
+    assert query({"run": tmp_path / "run"}, asked, VIEWS).rows == [[False]]
+    with LogFile.open(tmp_path / "run") as log:
+        assert log.sql(asked).rows == [[False]]
