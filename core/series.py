@@ -27,9 +27,26 @@ class Series(msgspec.Struct):
 
     def add(self, step: int, value: float) -> None:
         """Put one point in; O(1) but for the rare merge."""
+        if step < 0:
+            step = 0
+        bin = step // self.width
+        counts = self.count
+        if bin >= len(counts) or not counts[bin]:
+            bin = self._begin(step, value)
+            counts = self.count
+        elif (low := self.low[bin]) is not None and value < low:
+            self.low[bin] = value
+        elif (high := self.high[bin]) is not None and value > high:
+            self.high[bin] = value
+        self.total[bin] += value
+        counts[bin] += 1
+        self.last = value
+        self.last_step = step
+
+    def _begin(self, step: int, value: float) -> int:
+        """Make room for the first value of the bin that `step` falls into; the bin."""
         if not self.count:
             self.first = value
-        step = max(step, 0)
         while step // self.width >= BINS:
             self._merge()
         bin = step // self.width
@@ -41,10 +58,7 @@ class Series(msgspec.Struct):
         low, high = self.low[bin], self.high[bin]
         self.low[bin] = value if low is None or value < low else low
         self.high[bin] = value if high is None or value > high else high
-        self.total[bin] += value
-        self.count[bin] += 1
-        self.last = value
-        self.last_step = step
+        return bin
 
     def _merge(self) -> None:
         self.low = [_least(self.low[i : i + 2]) for i in range(0, len(self.low), 2)]

@@ -11,6 +11,7 @@ Nothing in a process that has a log open may open and close `log.duckdb` by itse
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import threading
@@ -187,7 +188,6 @@ def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDB
         "threads": settings.threads,
         "wal_autocheckpoint": "1TB",  # the writer checkpoints, at moments it chooses
         "enable_external_access": False,  # a query cannot touch other files
-        "lock_configuration": read_only,
     }
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
@@ -195,6 +195,8 @@ def connect(path: Path, *, read_only: bool, settings: Settings) -> duckdb.DuckDB
         raise _refusal(path, error) from error
     if not read_only:
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # or a process that just ends changes the file
+    with contextlib.suppress(duckdb.InvalidInputException):  # a second opening in one process finds it locked
+        connection.execute("SET enable_progress_bar = false")  # or a query of seconds draws over the screen
         connection.execute("SET lock_configuration = true")
     return connection
 

@@ -17,6 +17,9 @@ POINTS = (
     "packed",
     "checkpointing",
     "checkpointed",
+    "copying",
+    "copied",
+    "replaced",
     "sealing",
 )
 """Every point of the write path, in the order one passes them."""

@@ -20,6 +20,7 @@ import msgspec
 
 from store.build import build_tables
 from store.chain import genesis
+from store.compact import compact, remove_copy
 from store.database import Database, Settings
 from store.errors import BadEvent, LogBusy, LogDamaged, LogExists, LogMissing
 from store.event import Event, NewEvent, now_us
@@ -30,10 +31,10 @@ from store.pack import Repacker
 from store.plan import Request
 from store.reading import LogReader
 from store.schema import CREATE, DATABASE, FORMAT, events_view
-from store.sealer import Sealer
+from store.sealer import Sealer, digest_file
 from store.subscription import Ring, Subscription
 from store.tables import TypedTable
-from store.tip import check_tip, find_mark
+from store.tip import check_tip, find_mark, label_format
 from store.writer import Limits, Parts, Writer
 
 MAX_PAYLOAD = 128 << 10
@@ -89,6 +90,7 @@ class EventLog(LogReader):
         lock = WriterLock(folder)
         with contextlib.ExitStack() as undo:
             undo.callback(lock.release)
+            remove_copy(folder)
             found = find_mark(folder).mark
             mark = MarkFile(folder, found)
             undo.callback(mark.close)
@@ -99,6 +101,7 @@ class EventLog(LogReader):
             undo.callback(sealer.close)
             undo.callback(database.close)
             tip = check_tip(database, mark.mark)
+            label_format(database)
             mark.advance(*tip.pair)
             built = build_tables(database, tables, tip.seq)
             repacker = Repacker(database, built, tip.seq)
@@ -142,7 +145,7 @@ class EventLog(LogReader):
         self._writer.run_between_commits(self._writer.checkpoint)
 
     def close(self) -> None:
-        """Commit what is queued, checkpoint, seal and let go of the file."""
+        """Commit what is queued, checkpoint, leave out free blocks, seal and let go of the file."""
         if self._closed:
             return
         self._closed = True
@@ -154,12 +157,19 @@ class EventLog(LogReader):
             self._writer.unseal()
         self._parts.database.close()
         if healthy:
+            digest = self._compacted()
             point("sealing")
-            self._parts.mark.seal(self._parts.sealer.finish())
+            self._parts.mark.seal(digest)
             self._parts.mark.settle()
         self._parts.sealer.close()
         self._parts.mark.close()
         self._lock.release()
+
+    def _compacted(self) -> str:
+        """Copy the file at rest if that makes it much smaller; the digest of what then lies there."""
+        limits = self._parts.limits
+        copied = compact(self.folder, floor_bytes=limits.min_free_bytes, worth_bytes=limits.compact_bytes)
+        return digest_file(self.folder / DATABASE) if copied else self._parts.sealer.finish()
 
     def __enter__(self) -> EventLog:
         return self

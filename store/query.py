@@ -69,7 +69,7 @@ def attach_files(
     """A connection with each folder's log attached read-only, and the name each run has in it."""
     names: dict[str, str] = {}
     with duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": 2}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         for run, folder in folders.items():
             find_mark(folder)
             refuse_if_written(folder)

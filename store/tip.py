@@ -52,6 +52,13 @@ def check_identity(database: Database, mark: Mark) -> None:
         raise OtherFormat(text, where=str(database.path))
 
 
+def label_format(database: Database) -> None:
+    """Let a log that says format 1 and has the layout of 2 say so, now that it is open for writing."""
+    if database.query("SELECT format FROM log_about")[0][0] != FORMAT:
+        with database.writing() as connection:
+            connection.execute("UPDATE log_about SET format = ?", [FORMAT])
+
+
 def _has_layout_of_2(database: Database) -> bool:
     columns = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'event_log' AND column_name = 'hi'"
     return bool(database.query(columns))

@@ -21,7 +21,7 @@ import msgspec
 from store.blobs import BlobStore, blobs_named
 from store.chain import Walker, genesis
 from store.database import Database
-from store.errors import LogDamaged, LogMissing, StoreError
+from store.errors import LogDamaged, LogMissing, OtherFormat, StoreError
 from store.event import Event
 from store.lock import refuse_if_written
 from store.mark import Mark
@@ -68,7 +68,8 @@ def verify(
 ) -> Report:
     """Check the log in `folder`. Nothing is changed.
 
-    Raises LogMissing if there is no log, LogBusy if a host holds it. Damage is not raised, it is reported.
+    Raises LogMissing if there is no log, LogBusy if a host holds it, OtherFormat if the file is as another version of
+    the program left it. Damage is not raised, it is reported.
     """
     refuse_if_written(folder)
     check = _Check(folder, named_blobs)
@@ -76,6 +77,10 @@ def verify(
         check.run()
     except LogMissing:
         raise
+    except OtherFormat as error:
+        if not check.findings:
+            raise
+        check.note("open", str(error))
     except LogDamaged as error:
         unchecked = check.walker.seq + 1 if check.walker else 1
         check.note("open", error.what, error.seq or unchecked)

@@ -57,6 +57,8 @@ class Limits:
     min_free_bytes: int = 64 << 20
     wal_bytes: int = 16 << 20
     """Checkpoint when the write-ahead log has this size: a pause of some 40 ms."""
+    compact_bytes: int = 4 << 20
+    """At the close, copy a file that has so many free bytes into a fresh one; 0 copies every file."""
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from store.compact import COPY, compact
 from store.errors import DiskFull, StoreError, WriteFailed
 from store.event import Event, NewEvent, canonical
 from store.log import EventLog
+from store.reader import LogFile
+from store.schema import DATABASE
 from store.verify import verify
 from store.writer import Limits
-from tests.store.logs import POINTS, mixed, note
+from tests.store.logs import POINTS, closed_log, mixed, note
 
 
 @pytest.fixture
@@ -70,3 +74,16 @@ def test_a_disk_that_is_really_full_loses_nothing_acknowledged(small_disk: Path,
     assert verify(folder).findings == []
     with EventLog.open(folder, [POINTS]) as log:
         assert list(log.events()) == stored
+
+
+def test_a_disk_that_fills_up_during_the_copy_leaves_the_log_as_it_was(small_disk: Path, tmp_path: Path) -> None:
+    events = closed_log(tmp_path / "made")
+    folder = Path(shutil.copytree(tmp_path / "made", small_disk / "run"))
+    before = (folder / DATABASE).read_bytes()
+    (small_disk / "ballast").write_bytes(b"x" * ((8 << 20) - 2 * len(before) + 300_000))
+    assert not compact(folder, floor_bytes=-(1 << 40), worth_bytes=0)
+    assert (folder / DATABASE).read_bytes() == before
+    assert not list(folder.glob(f"{COPY}*"))
+    with LogFile.open(folder) as log:
+        assert list(log.events()) == events
+    assert verify(folder).findings == []

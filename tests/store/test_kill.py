@@ -24,7 +24,7 @@ _RETRYING = """
     from store.writer import Limits
     from tests.store.logs import POINTS
     folder, count, batch = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    log = EventLog.open(folder, [POINTS], limits=Limits(wal_bytes=3_000))
+    log = EventLog.open(folder, [POINTS], limits=Limits(wal_bytes=3_000, compact_bytes=0))
     for start in range(0, count, batch):
         events = []
         for k in range(start, start + batch):
@@ -54,7 +54,7 @@ def _assert_whole(folder: Path, acknowledged: int) -> int:
 @pytest.mark.parametrize("point", FAULT_POINTS)
 def test_a_death_at_each_point_of_the_write_path_loses_and_doubles_nothing(tmp_path: Path, point: str) -> None:
     EventLog.create(tmp_path, [POINTS]).close()
-    hits = 1 if point == "sealing" else 3
+    hits = 1 if point in ("copying", "copied", "replaced", "sealing") else 3
     batch = 10 if point == "inserted" else 1  # a few events are one statement, with nothing between it and its commit
     dying = python(_RETRYING, tmp_path, 60, batch, env={"INTERN_FAULT": f"{point}:{hits}"})
     out, err = dying.communicate(timeout=60)
@@ -66,6 +66,7 @@ def test_a_death_at_each_point_of_the_write_path_loses_and_doubles_nothing(tmp_p
     assert [int(line) for line in out.split()] == list(range(1, 61))
     assert survived <= 60
     assert _assert_whole(tmp_path, 60) == 60
+    assert sorted(path.name for path in tmp_path.glob("log.*")) == ["log.duckdb", "log.lock", "log.mark"]
 
 
 def _kill_at_random(folder: Path, dice: random.Random) -> None:

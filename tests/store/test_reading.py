@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 
 from store.blobs import BlobStore, blobs_named
@@ -15,8 +16,10 @@ from store.errors import BadEvent, BadQuery, LogBusy, LogDamaged, LogMissing, Ot
 from store.event import NewEvent, canonical, envelope, iso
 from store.export import export_parquet
 from store.log import EventLog
+from store.mark import MarkFile, read_mark
 from store.query import query
 from store.reader import LogFile
+from store.sealer import digest_file
 from store.serve import LogServer
 from store.snapshots import Snapshots
 from store.verify import verify
@@ -288,12 +291,33 @@ def test_a_log_of_another_format_is_refused_in_words_and_not_salvaged(tmp_path: 
         with pytest.raises(OtherFormat, match=f"has format {number}, this version .* reads format 2") as refused:
             opened(tmp_path)
         assert "the version of the program that wrote it" in str(refused.value)
-    assert any(f"format {number}" in finding.what for finding in verify(tmp_path).findings)
+    changed = verify(tmp_path).findings  # the seal says that somebody else than a program of that version did this
+    assert [finding.check for finding in changed] == ["file", "open"]
+    assert "the version of the program that wrote it" in changed[1].what
+    mark = read_mark(tmp_path).mark
+    MarkFile(tmp_path, msgspec.structs.replace(mark, seal=digest_file(tmp_path / "log.duckdb"))).close()
+    with pytest.raises(OtherFormat, match=f"has format {number}"):
+        verify(tmp_path)
 
 
-def test_a_log_that_says_format_1_and_has_the_layout_of_2_is_read(tmp_path: Path) -> None:
+def test_a_log_that_says_format_1_and_has_the_layout_of_2_is_read_and_says_2_once_it_was_written(
+    tmp_path: Path,
+) -> None:
     events = closed_log(tmp_path)
     with duckdb.connect(str(tmp_path / "log.duckdb")) as connection:
         connection.execute("UPDATE log_about SET format = 1")
     with LogFile.open(tmp_path) as log:
         assert list(log.events()) == events
+    EventLog.open(tmp_path, [POINTS]).close()
+    with LogFile.open(tmp_path) as log:
+        assert log.sql("SELECT format FROM log_about").rows == [[2]]
+        assert list(log.events()) == events
+    assert verify(tmp_path).findings == []
+
+
+def test_a_query_of_many_seconds_draws_no_bar_into_what_is_printed(tmp_path: Path) -> None:
+    closed_log(tmp_path / "run")
+    asked = "SELECT current_setting('enable_progress_bar')"
+    assert query({"run": tmp_path / "run"}, asked, VIEWS).rows == [[False]]
+    with LogFile.open(tmp_path / "run") as log:
+        assert log.sql(asked).rows == [[False]]
