@@ -10,6 +10,7 @@ import msgspec
 from core import events as e
 from core.agent import scope
 from core.agent.desk import Desk
+from core.agent.patience import Deferred
 from core.errors import ToolError
 from core.tools.toolbox import ToolDef
 
@@ -35,7 +36,7 @@ class OutcomeUnknown(ToolError):
 
 
 class Gate:
-    """Lets a call through, asks a person, or refuses."""
+    """Lets a call through, asks a person, or refuses. Raises Deferred where a person is asked and nobody answers."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -72,6 +73,10 @@ class Gate:
         except Denied as error:
             raise unknown from error
 
+    def asks(self, definition: ToolDef, arguments: dict[str, Any]) -> bool:
+        """Whether a person has to be asked."""
+        return not self.desk.settings.unattended and bool(self._reason(definition, arguments))
+
     def _reason(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
         """Why the call needs a person; empty where it needs none."""
         line = self.desk.settings.autonomy
@@ -95,7 +100,8 @@ class Gate:
         desk = self.desk
         if approval not in desk.state.approvals:
             self._request(approval, call, definition, arguments, reason)
-        desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+        if not desk.decided(approval, call):
+            raise Deferred(approval)
         decided = desk.state.approvals[approval]
         if decided.decision == "denied":
             raise Denied(

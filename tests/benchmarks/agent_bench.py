@@ -98,12 +98,14 @@ class Training(Capable):
     """Starts one long training and waits for it."""
 
     def steps(self, good: list[Any]) -> list[Any]:
-        settings = {"max_steps": 100_000, "batch_size": 64, "eval_every": 0}
-        return [
-            *super().steps(good)[:3],
-            lambda: call("train", method="sft", data="clean", model="base", title="SFT", settings=settings),
-            lambda: call("wait_for_jobs", jobs=[good[-1]["job"]]),
-        ]
+        def train(steps: int) -> Answer:
+            settings = {"max_steps": steps, "batch_size": 64, "eval_every": 0}
+            return call("train", method="sft", data="clean", model="base", title=f"{steps} steps", settings=settings)
+
+        def wait() -> Answer:
+            return call("wait_for_jobs", jobs=[good[-1]["job"]])
+
+        return [*super().steps(good)[:3], lambda: train(10), wait, lambda: train(100_000), wait]
 
 
 class Display(threading.Thread):
@@ -131,7 +133,7 @@ def commands(folder: Path, times: int) -> list[tuple[str, float, float]]:
         quick.task, quick.python = Path("pocket/addition"), sys.executable
         run = quick.create(f"openai:t@{server.url}", hours=1.0)
         quick.start(run)
-        wait_for(run, lambda s: any(j.method == "sft" and j.step >= 5 for j in s.jobs.values()), 300)
+        wait_for(run, lambda s: any(j.method == "sft" and j.step >= 15 for j in s.jobs.values()), 300)
         display = Display(run, quick.env)
         logged, shown = list[float](), list[float]()
         try:
