@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from rich.console import Console
 from smolagents import AgentLogger, LogLevel, Tool, ToolCallingAgent
+from smolagents.memory import ActionStep, TaskStep
 from smolagents.models import ChatMessage, ChatMessageToolCall
 from smolagents.tools import validate_tool_arguments
 
@@ -24,6 +25,7 @@ from core.agent.loops import LoopDetector, advice
 from core.agent.patience import Deferred, Interruption, RunOver, patiently
 from core.agent.prompt import TEMPLATE
 from core.agent.recorded import EARLY_END, NO_CALL, WAITING_END, RecordedModel
+from core.agent.taint import sources_of
 from core.errors import InternError
 from core.tools.toolbox import ToolDef, observation
 
@@ -68,6 +70,7 @@ class InternAgent(ToolCallingAgent):
         self.results: dict[str, str] = {}
         """Results that calls of a recovered answer have already: they are told again, not carried out again."""
         self.loops: LoopDetector | None = None
+        gate.sources = self._sources
         self._refused = 0
         self._call_ids: list[str] = []
         super().__init__(
@@ -135,6 +138,14 @@ class InternAgent(ToolCallingAgent):
         except (ValueError, TypeError) as error:
             return f"{error}. {name} takes: {_signature(definition)}", {}
         return "", given
+
+    def _sources(self, arguments: dict[str, Any]) -> list[str]:
+        """Sources from outside whose words stand in a call's arguments."""
+        said = [str(s.observations) for s in self.memory.steps if isinstance(s, ActionStep) and s.observations]
+        # a summary, or a result that came late as a message, is no word of the person
+        tasks = [str(s.task) for s in self.memory.steps if type(s) is TaskStep]
+        outside = [t for t in tasks if "untrusted_source" in t]
+        return sources_of(arguments, [*said, *outside], [t for t in tasks if t not in outside])
 
     def _asks(self, call: ChatMessageToolCall) -> bool:
         definition, arguments = self.definitions.get(call.function.name), call.function.arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,6 +41,8 @@ class Gate:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.sources: Callable[[dict[str, Any]], list[str]] = lambda arguments: []
+        """Set by the agent: text from outside that took part in a call's arguments."""
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
@@ -90,7 +93,7 @@ class Gate:
         self.desk.emit(
             e.ApprovalRequested(
                 approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
-                tier=definition.tier, reason=reason,
+                tier=definition.tier, reason=reason, untrusted=self.sources(arguments),
             )
         )  # fmt: skip
 
