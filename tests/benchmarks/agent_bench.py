@@ -43,6 +43,12 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def cpu_ms(pid: int) -> float:
+    """Processor time of a process so far: what a step costs, however busy the machine is."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Busy:
     """Works through `steps` steps with the tools a brain uses most, files that grow in number, answers of usual length."""
 
@@ -51,6 +57,7 @@ class Busy:
         self.turn = 0
         self.pid = 0
         self.memory: dict[int, float] = {}
+        self.cpu: list[float] = []
         self.server: LLMServer | None = None
 
     def __call__(self, messages: list[dict[str, Any]]) -> Answer:
@@ -58,6 +65,7 @@ class Busy:
         n = self.turn
         if self.server is not None:
             self.server.requests.clear()  # a thousand copies of the transcript
+        self.cpu.append(cpu_ms(self.pid))
         if n % 50 == 0:
             self.memory[n] = resident_mb(self.pid)
         if n > self.steps:
@@ -86,6 +94,9 @@ def overhead(folder: Path, steps: int) -> list[tuple[str, float, float]]:
     for at in (10, 100, steps // 2, steps - WINDOW):
         near = gaps[max(0, at - WINDOW) : at + WINDOW]
         found.append((f"own time of a step, around step {at}, median, ms", statistics.median(near), STEP_LIMIT_MS))
+        first, last = max(0, at - WINDOW), min(len(busy.cpu) - 1, at + WINDOW)
+        each = (busy.cpu[last] - busy.cpu[first]) / (last - first)
+        found.append((f"processor time of the host a step, around step {at}, mean, ms", each, STEP_LIMIT_MS))
     later = [mb for step, mb in busy.memory.items() if step > 100]
     growth = max(later) - busy.memory[100]
     found.append(
