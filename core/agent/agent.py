@@ -149,7 +149,9 @@ class InternAgent(ToolCallingAgent):
 
     def _asks(self, call: ChatMessageToolCall) -> bool:
         definition, arguments = self.definitions.get(call.function.name), call.function.arguments
-        return definition is not None and isinstance(arguments, dict) and self.gate.asks(definition, arguments)
+        if definition is None or not isinstance(arguments, dict):
+            return False
+        return self.gate.asks(definition, cast(dict[str, Any], arguments))
 
     def _await_decisions(self) -> str:
         """Wait until all that waits for a person is decided; what the brain is told instead of the end it wanted."""
