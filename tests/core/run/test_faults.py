@@ -254,6 +254,9 @@ def run_all(scenes: Queue[Scene], baseline: Baseline, runs: list[list[Point]]) -
     assert not problems, "\n".join(problems)
 
 
+SHARE = 25
+"""One in so many of the other points is tried in the quick test; all of them in the long one."""
+
 CHOSEN = (
     Point("after", "tool_requested", 4),  # an evaluation that was announced and not begun
     Point("before", "job_launched", 2),  # a training that runs and is in no log
@@ -268,13 +271,17 @@ CHOSEN = (
 )
 
 
-def test_a_run_killed_at_chosen_points_ends_as_if_nothing_had_happened(
+def test_runs_killed_at_chosen_points_in_turn_end_as_if_nothing_had_happened(
     scenes: Queue[Scene], baseline: Baseline
 ) -> None:
-    run_all(scenes, baseline, [[p] for p in CHOSEN if p in baseline.points])
+    """The chosen points and an even share of the others, dealt to as many runs as there are laboratories."""
+    some = [p for p in baseline.points[::SHARE] if p not in CHOSEN]
+    dealt = [*(p for p in CHOSEN if p in baseline.points), *some]
+    run_all(scenes, baseline, [dealt[i::LABS] for i in range(LABS)])
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_a_run_killed_at_each_of_its_commit_points_in_turn_ends_as_if_nothing_had_happened(
     scenes: Queue[Scene], baseline: Baseline
 ) -> None:
