@@ -39,6 +39,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
 	$(BIN)/python -m tests.benchmarks.compute_bench
 	$(BIN)/python -m tests.benchmarks.overhead_bench
+	$(BIN)/python -m tests.benchmarks.agent_bench
 	$(BIN)/python -m tests.benchmarks.data_quality
 	$(BIN)/python -m tests.benchmarks.data_bench
 	$(BIN)/intern bench

@@ -118,6 +118,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "tool_started": lambda p: (f"{p.tool} began", "info"),
     "tool_completed": lambda p: (f"{p.tool} done in {p.seconds:.1f} s", "info"),
     "tool_failed": lambda p: (f"{p.tool} failed: {shorten(p.error)}", "bad"),
+    "tool_deferred": lambda p: (f"{p.tool} waits for {p.approval}; the work goes on without it", "waiting"),
     "command_requested": lambda p: (f"{p.command}" + (f': "{shorten(p.text)}"' if p.text else ""), "waiting"),
     "command_applied": lambda p: (f"{p.command} applied" + (f": {p.result}" if p.result else ""), "info"),
     "command_rejected": lambda p: (f"{p.command} rejected: {p.reason}", "bad"),

@@ -332,6 +332,17 @@ class ToolFailed(Payload, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+@event("tool_deferred")
+class ToolDeferred(Payload, frozen=True, kw_only=True):
+    """A call waits for a person and the brain goes on without it; it stays open until it is carried out or refused."""
+
+    call: str
+    tool: str
+    approval: str
+    output: str
+    """What the brain was told for now."""
+
+
 # --------------------------------------------------------------------------------------------------------- a person
 
 

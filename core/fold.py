@@ -246,6 +246,12 @@ def _tool_started(state: RunState, event: Event, p: e.ToolStarted) -> None:
         state.open_calls[p.call].started = True
 
 
+@on(e.ToolDeferred)
+def _tool_deferred(state: RunState, event: Event, p: e.ToolDeferred) -> None:
+    if p.call in state.open_calls:
+        state.open_calls[p.call].approval = p.approval
+
+
 @on(e.ToolRequested)
 def _tool_requested(state: RunState, event: Event, p: e.ToolRequested) -> None:
     state.open_calls[p.call] = OpenCall(p.call, p.tool, event.seq, p.effect, p.effect_id, p.arguments, event.ts)

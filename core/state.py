@@ -200,6 +200,8 @@ class OpenCall(msgspec.Struct):
     ts: int = 0
     started: bool = False
     """The effect may have begun: tool_started is in the log."""
+    approval: str = ""
+    """The approval it waits for while the brain goes on; empty for a call that is being carried out."""
 
 
 class Device(msgspec.Struct):

@@ -14,16 +14,18 @@ from typing import Any, cast
 
 from rich.console import Console
 from smolagents import AgentLogger, LogLevel, Tool, ToolCallingAgent
-from smolagents.models import ChatMessage
+from smolagents.memory import ActionStep, TaskStep
+from smolagents.models import ChatMessage, ChatMessageToolCall
 from smolagents.tools import validate_tool_arguments
 
 from core import events as e
 from core.agent.desk import Desk
 from core.agent.gate import Gate
 from core.agent.loops import LoopDetector, advice
-from core.agent.patience import Interruption, RunOver, patiently
+from core.agent.patience import Deferred, Interruption, RunOver, patiently
 from core.agent.prompt import TEMPLATE
-from core.agent.recorded import EARLY_END, NO_CALL, RecordedModel
+from core.agent.recorded import EARLY_END, NO_CALL, WAITING_END, RecordedModel
+from core.agent.taint import sources_of
 from core.errors import InternError
 from core.tools.toolbox import ToolDef, observation
 
@@ -68,6 +70,7 @@ class InternAgent(ToolCallingAgent):
         self.results: dict[str, str] = {}
         """Results that calls of a recovered answer have already: they are told again, not carried out again."""
         self.loops: LoopDetector | None = None
+        gate.sources = self._sources
         self._refused = 0
         self._call_ids: list[str] = []
         super().__init__(
@@ -83,7 +86,9 @@ class InternAgent(ToolCallingAgent):
         return self.recorder.transcript.messages([self.memory.system_prompt, *self.memory.steps])
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: Any) -> Any:
-        calls = chat_message.tool_calls or []
+        # What needs no person goes first; smolagents sorts results by their ids, so the memory has them in the brain's order.
+        calls = sorted(chat_message.tool_calls or [], key=self._asks)
+        chat_message.tool_calls = calls
         # smolagents hands execute_tool_call no id: keep them in the order in which it works through them.
         self._call_ids = [c.id for c in calls]
         if len(calls) > 1:  # several approvals may wait at once
@@ -100,6 +105,8 @@ class InternAgent(ToolCallingAgent):
             return self.results.pop(call)
         if self.desk.stopping.is_set():
             raise RunOver
+        if tool_name == WAITING_END:
+            return self._refuse(call, tool_name, arguments, self._await_decisions())
         if tool_name == "final_answer":
             said = arguments if isinstance(arguments, str) else str(arguments.get("answer", ""))
             return said
@@ -132,6 +139,31 @@ class InternAgent(ToolCallingAgent):
             return f"{error}. {name} takes: {_signature(definition)}", {}
         return "", given
 
+    def _sources(self, arguments: dict[str, Any]) -> list[str]:
+        """Sources from outside whose words stand in a call's arguments."""
+        said = [str(s.observations) for s in self.memory.steps if isinstance(s, ActionStep) and s.observations]
+        # a summary, or a result that came late as a message, is no word of the person
+        tasks = [str(s.task) for s in self.memory.steps if type(s) is TaskStep]
+        outside = [t for t in tasks if "untrusted_source" in t]
+        return sources_of(arguments, [*said, *outside], [t for t in tasks if t not in outside])
+
+    def _asks(self, call: ChatMessageToolCall) -> bool:
+        definition, arguments = self.definitions.get(call.function.name), call.function.arguments
+        if definition is None or not isinstance(arguments, dict):
+            return False
+        return self.gate.asks(definition, cast(dict[str, Any], arguments))
+
+    def _await_decisions(self) -> str:
+        """Wait until all that waits for a person is decided; what the brain is told instead of the end it wanted."""
+        waiting = [c.approval for c in self.desk.state.open_calls.values() if c.approval]
+        try:
+            self.desk.wait_until(lambda s: all(s.approvals[a].decision for a in waiting), None)
+        except InternError as error:
+            if self.desk.stopping.is_set():
+                raise RunOver from error
+            return str(error)
+        return "Not yet: calls that waited for a person are decided, and their results come with the next message. Read them, then go on or call final_answer again"  # fmt: skip
+
     def _refuse(self, call: str, tool: str, arguments: dict[str, Any] | str, error: str) -> str:
         shown = arguments if isinstance(arguments, dict) else {"text": arguments[:500]}
         if call not in self.desk.state.open_calls:
@@ -151,6 +183,14 @@ class InternAgent(ToolCallingAgent):
 
     # ------------------------------------------------------------------------------------------------ what can be done
 
+    def carry_out_decided(self, call: str) -> str:
+        """Carry out, or refuse, an open call a person has decided on while the brain went on; returns its result."""
+        waited = self.desk.state.open_calls[call]
+        definition = self.definitions.get(waited.tool)
+        if definition is None:  # a server of tools that is gone
+            return self._refuse(call, waited.tool, waited.arguments, f"There is no tool {waited.tool!r} any more")
+        return self._carry_out(call, definition, waited.arguments)
+
     def _carry_out(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> str:
         desk, name = self.desk, definition.name
         open_call = desk.state.open_calls.get(call)
@@ -165,6 +205,9 @@ class InternAgent(ToolCallingAgent):
             if open_call is None or not open_call.started:
                 say(e.ToolStarted(call=call, tool=name))
             told = self._run(definition, arguments)
+        except Deferred as waits:
+            desk.emit(e.ToolDeferred(call=call, tool=name, approval=waits.approval, output=waits.told))
+            return waits.told
         except InternError as error:
             stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)
             kind = getattr(error, "kind", "interrupted" if stopped else "error")

@@ -52,6 +52,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where Trackio logs besides the run's folder; off: nowhere."""
 
 
+PATIENCE_S = 60.0
+"""Somebody at the keyboard decides within it; whoever does not is away, and the work goes on without that call."""
+
+
+def patience_s() -> float:
+    """INTERN_APPROVAL_PATIENCE_S of the host's environment, else the default."""
+    try:
+        return max(0.0, float(os.environ.get("INTERN_APPROVAL_PATIENCE_S", PATIENCE_S)))
+    except ValueError:
+        return PATIENCE_S
+
+
 OPEN = ("running", "paused")
 """A job that may still go on."""
 
@@ -249,6 +261,16 @@ class Desk:
                 return 64
             self._max_new_tokens = min(4096, max(16, 2 * max(token_counts(self.card.path, answers))))
         return self._max_new_tokens
+
+    # ----------------------------------------------------------------------------------------------------- a person
+
+    def decided(self, approval: str, call: str) -> bool:
+        """Wait for a person's decision; False once they have let `PATIENCE_S` pass and the brain can go on meanwhile.
+
+        A fixed policy lives by the order of its results, and a helper's call by that of the call it belongs to: they wait.
+        """
+        patience = None if self.ask_brain is None or ".h" in call else patience_s()
+        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), patience)
 
     # --------------------------------------------------------------------------------------------------------- jobs
 

@@ -14,10 +14,17 @@ from typing import Any
 
 import msgspec
 from smolagents import OpenAIModel
-from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
+from smolagents.models import (
+    ChatMessage,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    MessageRole,
+    get_tool_json_schema,
+)
 from smolagents.monitoring import TokenUsage
 
 from core.agent.patience import Beat
+from core.agent.transcript import text_of
 from core.errors import InternError
 from core.home import home
 
@@ -82,17 +89,27 @@ class Endpoint(OpenAIModel):
         self.price = price_of(model)
         self._refused: set[str] = set()
         """Options this server does not know."""
+        self._offered: tuple[list[str], list[dict[str, Any]]] = ([], [])
+        """Names of the tools last offered, and their schemas."""
 
     def answer(self, messages: list[ChatMessage], beat: Beat, *, effort: str = "", **options: Any) -> Answer:
         """One completion. `beat` is called for every piece that arrives."""
+        tools: list[Any] = options.pop("tools_to_call_from", None) or []
         request: dict[str, Any] = self._prepare_completion_kwargs(
-            messages=list(messages), model=self.model_id, custom_role_conversions=self.custom_role_conversions,
-            convert_images_to_image_urls=True, **options,
-        )  # fmt: skip
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
+            messages=[], model=self.model_id, custom_role_conversions=self.custom_role_conversions, **options
+        )
+        request |= {"messages": plain_messages(messages), "stream": True, "stream_options": {"include_usage": True}}
+        if tools:
+            request |= {"tools": self._schemas(tools), "tool_choice": "required"}
         if effort:
             request["reasoning_effort"] = effort
         return self._send(request, beat)
+
+    def _schemas(self, tools: list[Any]) -> list[dict[str, Any]]:
+        names = [str(t.name) for t in tools]
+        if names != self._offered[0]:
+            self._offered = names, [get_tool_json_schema(t) for t in tools]
+        return self._offered[1]
 
     def _send(self, request: dict[str, Any], beat: Beat) -> Answer:
         import openai
@@ -100,7 +117,11 @@ class Endpoint(OpenAIModel):
         for name in self._refused:
             request.pop(name, None)
         try:
-            stream = self.client.chat.completions.create(**request)
+            # As extra_body the request goes out as it is; as arguments every message is walked and copied once more, which
+            # takes longer than all else a step does from some hundred steps on.
+            stream = self.client.chat.completions.create(
+                model=self.model_id, messages=[], stream=True, extra_body=request
+            )
         except openai.BadRequestError as error:
             named = [
                 n
@@ -117,6 +138,23 @@ class Endpoint(OpenAIModel):
             return _pieces(stream, beat)
         finally:
             stream.close()
+
+
+_ROLES = {MessageRole.TOOL_CALL: "assistant", MessageRole.TOOL_RESPONSE: "user"}
+
+
+def plain_messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
+    """What goes over the wire: smolagents' roles as the API's, and texts of one role in a row as one message.
+
+    smolagents' own conversion copies the whole memory deeply at every step; this one copies references.
+    """
+    joined: list[tuple[str, list[str]]] = []
+    for message in messages:
+        role = _ROLES.get(message.role, str(getattr(message.role, "value", message.role)))
+        if not joined or joined[-1][0] != role:
+            joined.append((role, []))
+        joined[-1][1].append(text_of(message))
+    return [{"role": role, "content": [{"type": "text", "text": "\n".join(texts)}]} for role, texts in joined]
 
 
 def _pieces(stream: Any, beat: Beat) -> Answer:

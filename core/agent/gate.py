@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from core import events as e
 from core.agent import scope
 from core.agent.desk import Desk
+from core.agent.patience import Deferred
 from core.errors import ToolError
 from core.tools.toolbox import ToolDef
 
@@ -35,10 +37,12 @@ class OutcomeUnknown(ToolError):
 
 
 class Gate:
-    """Lets a call through, asks a person, or refuses."""
+    """Lets a call through, asks a person, or refuses. Raises Deferred where a person is asked and nobody answers."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.sources: Callable[[dict[str, Any]], list[str]] = lambda arguments: []
+        """Set by the agent: text from outside that took part in a call's arguments."""
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
@@ -72,6 +76,10 @@ class Gate:
         except Denied as error:
             raise unknown from error
 
+    def asks(self, definition: ToolDef, arguments: dict[str, Any]) -> bool:
+        """Whether a person has to be asked."""
+        return not self.desk.settings.unattended and bool(self._reason(definition, arguments))
+
     def _reason(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
         """Why the call needs a person; empty where it needs none."""
         line = self.desk.settings.autonomy
@@ -85,7 +93,7 @@ class Gate:
         self.desk.emit(
             e.ApprovalRequested(
                 approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
-                tier=definition.tier, reason=reason,
+                tier=definition.tier, reason=reason, untrusted=self.sources(arguments),
             )
         )  # fmt: skip
 
@@ -95,7 +103,8 @@ class Gate:
         desk = self.desk
         if approval not in desk.state.approvals:
             self._request(approval, call, definition, arguments, reason)
-        desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+        if not desk.decided(approval, call):
+            raise Deferred(approval)
         decided = desk.state.approvals[approval]
         if decided.decision == "denied":
             raise Denied(

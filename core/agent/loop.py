@@ -20,7 +20,7 @@ from core.agent.gate import Gate
 from core.agent.loops import LoopDetector
 from core.agent.memory import Memory, rebuild
 from core.agent.patience import RunOver
-from core.agent.prompt import steering_message, task_message
+from core.agent.prompt import late_result, steering_message, task_message
 from core.agent.recorded import RecordedModel, one_question
 from core.agent.transcript import Transcript
 from core.errors import InternError
@@ -81,7 +81,15 @@ class Research:
         except AgentGenerationError as error:
             cause = error.__cause__
             raise cause if isinstance(cause, InternError) else InternError(f"The brain broke: {error}") from error
+        self._close_waiting()
         return self.control.stop_reason or "the time for research is used"
+
+    def _close_waiting(self) -> None:
+        """The run ends: what still waits for a person is not carried out any more."""
+        for call in list(self.desk.state.open_calls.values()):
+            if call.approval:
+                ended = "The run ended before a person decided"
+                self.desk.emit(e.ToolFailed(call=call.call, tool=call.tool, error=ended, kind="interrupted"))
 
     def _steps(self) -> Iterable[Any]:
         """smolagents' own stream over a memory of our making; `run()` would append the task once more."""
@@ -108,6 +116,21 @@ class Research:
     def boundary(self) -> None:
         """Between two steps: what a person wants, a brain that changed, a context that is full."""
         self.model.delivering = self.control.boundary(self.give)
+        for call in self._decided():
+            tool = self.desk.state.open_calls[call].tool
+            told = self.agent.carry_out_decided(call)
+            self.agent.memory.steps.append(TaskStep(task=late_result(tool, call, told)))
+        self._settle()
+
+    def _decided(self) -> list[str]:
+        """Calls that waited for a person and wait no more."""
+
+        def decided(state: RunState) -> list[str]:
+            return [c.call for c in state.open_calls.values() if c.approval and state.approvals[c.approval].decision]
+
+        return self.desk.journal.read(decided)
+
+    def _settle(self) -> None:
         self._follow_brain()
         if self._too_long():
             self._compact()

@@ -16,7 +16,7 @@ from smolagents.monitoring import Timing
 
 from core import events as e
 from core.agent.compaction import Summary, SummaryStep
-from core.agent.prompt import steering_message
+from core.agent.prompt import late_result, steering_message
 from store.event import Event
 
 WORDS = ("steer", "queue", "interrupt")
@@ -49,6 +49,8 @@ class _Rebuilding:
         self.steps: list[Any] = []
         self.answer: e.ModelCompleted | None = None
         self.outputs: dict[str, str] = {}
+        self.deferred: dict[str, e.ToolCall] = {}
+        """Calls that wait for a person while the brain goes on."""
         self.asked: dict[int, tuple[str, str]] = {}
         self.undelivered: list[int] = []
         self.last_step = 0
@@ -73,9 +75,11 @@ class _Rebuilding:
         elif isinstance(p, e.ModelCompleted):
             self.answer, self.outputs, self.last_step = p, {}, p.step
         elif isinstance(p, e.ToolCompleted):
-            self.outputs[p.call] = self.blob(p.digest).decode("utf-8", "replace") if p.digest else p.output
+            self._told(p.call, p.tool, self.blob(p.digest).decode("utf-8", "replace") if p.digest else p.output)
         elif isinstance(p, e.ToolFailed):
-            self.outputs[p.call] = f"ERROR: {p.error}"
+            self._told(p.call, p.tool, f"ERROR: {p.error}")
+        elif isinstance(p, e.ToolDeferred):
+            self._told(p.call, p.tool, p.output, waits=True)
         elif isinstance(p, e.ContextCompacted):
             self._compact(p)
         elif isinstance(p, e.RunForked) and self.answer is not None:
@@ -85,9 +89,25 @@ class _Rebuilding:
         answer = self.answer
         if answer is not None and answer.tool_calls and all(c.id in self.outputs for c in answer.tool_calls):
             self.steps.append(step_of(answer, self.outputs))
-            self.calls += [(c.name, c.arguments, self.outputs[c.id]) for c in answer.tool_calls]
+            self.calls += [
+                (c.name, c.arguments, self.outputs[c.id]) for c in answer.tool_calls if c.id not in self.deferred
+            ]
             self.answer = None
             del self.calls[:-24]
+
+    def _told(self, call: str, tool: str, told: str, waits: bool = False) -> None:
+        """A result: of a call of the present answer, or of one that had waited and comes as a message."""
+        waited = self.deferred.pop(call, None)
+        if waited is None:
+            self.outputs[call] = told
+            asked = self.answer.tool_calls if self.answer is not None else []
+            waited = next((c for c in asked if c.id == call), None)
+        else:
+            self.steps.append(TaskStep(task=late_result(tool, call, told)))
+            if not waits:
+                self.calls.append((waited.name, waited.arguments, told))
+        if waits and waited is not None:
+            self.deferred[call] = waited
 
     def _compact(self, p: e.ContextCompacted) -> None:
         summary = msgspec.json.decode(self.blob(p.digest), type=Summary) if p.digest else Summary(p.summary, [], [])
@@ -114,7 +134,7 @@ _TELLING = frozenset(
     cls.type
     for cls in (
         e.CommandRequested, e.CommandApplied, e.CommandRejected, e.ModelRequested, e.ModelCompleted, e.ToolCompleted,
-        e.ToolFailed, e.ContextCompacted, e.RunForked,
+        e.ToolFailed, e.ToolDeferred, e.ContextCompacted, e.RunForked,
     )
 )  # fmt: skip
 

@@ -40,6 +40,18 @@ class TooSlow(InternError, TimeoutError):
     """The call did not end within its time."""
 
 
+class Deferred(Exception):
+    """The call waits for a person who does not answer now: the brain goes on, the call is carried out once decided."""
+
+    def __init__(self, approval: str, told: str = "") -> None:
+        super().__init__(approval)
+        self.approval = approval
+        self.told = told or (
+            f"[waiting] This call waits for a person ({approval}); nothing of it was done yet. Go on with work that does not "
+            "need it. Its result comes as a message once they have decided; do not send the call again"
+        )
+
+
 class Beat:
     """When a call last gave a sign of life."""
 

@@ -52,5 +52,9 @@ def task_message(state: RunState) -> str:
     return f"{state.goal}\n\nTask: {state.task}. Base model: {state.model}.{fixed} Begin with read_task; it also tells the budget."
 
 
+def late_result(tool: str, call: str, told: str) -> str:
+    return f"Result of the call {call} of {tool}, which had waited for a person:\n{told}"
+
+
 def steering_message(text: str) -> str:
     return f"Message from the person you work for (weigh it before your next decision): {text}"

@@ -49,6 +49,8 @@ MOST_CALLS = 32
 
 NO_CALL = "no_tool_call"
 EARLY_END = "final_answer_beside_others"
+WAITING_END = "final_answer_before_decisions"
+"""final_answer while calls wait for a person: it waits for them, and their results come first."""
 
 
 class RecordedModel(Model):
@@ -144,8 +146,11 @@ class RecordedModel(Model):
     def _completed(self, step: int, answer: Any, seconds: float) -> e.ModelCompleted:
         text = answer.content if isinstance(answer.content, str) else ""
         found = answer.tool_calls or call_in_text(text)
+        waiting = any(c.approval for c in self.desk.state.open_calls.values())
         calls = [
-            e.ToolCall(id=f"{step}.{i}", name=_name(c, len(found)), arguments=arguments_of(c.function.arguments))
+            e.ToolCall(
+                id=f"{step}.{i}", name=_name(c, len(found), waiting), arguments=arguments_of(c.function.arguments)
+            )
             for i, c in enumerate(found[:MOST_CALLS])
         ] or [e.ToolCall(id=f"{step}.0", name=NO_CALL, arguments={})]
         usage = answer.token_usage
@@ -196,9 +201,11 @@ def one_question(recorder: RecordedModel, messages: list[ChatMessage], tools: li
     raise AssertionError("unreachable: the last attempt raises")
 
 
-def _name(call: ChatMessageToolCall, beside: int) -> str:
+def _name(call: ChatMessageToolCall, beside: int, waiting: bool) -> str:
     name = str(call.function.name or "")[:200]
-    return EARLY_END if name == "final_answer" and beside > 1 else name
+    if name != "final_answer":
+        return name
+    return EARLY_END if beside > 1 else WAITING_END if waiting else name
 
 
 def _cut(arguments: dict[str, Any] | str) -> str:

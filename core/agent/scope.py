@@ -65,6 +65,7 @@ def differences(fixed: dict[str, Any], tool: str, arguments: dict[str, Any]) -> 
     settings: dict[str, Any] = arguments.get("settings") or {}
     actual: dict[str, Any] = {
         "method": arguments.get("method"),
+        "model": _other_model(str(arguments.get("model") or "base")),
         "data": arguments.get("data"),
         "lora": settings.get("lora") is not None,
         "monitoring": settings.get("eval_every") != 0,
@@ -82,6 +83,11 @@ def differences(fixed: dict[str, Any], tool: str, arguments: dict[str, Any]) -> 
             continue
         found.append(f"{name} would be {_shown(name, has)} instead of {_shown(name, wanted)}")
     return found
+
+
+def _other_model(name: str) -> str | None:
+    """A start that is not the run's own base: its jobs and its final_model come from that, so they are no difference."""
+    return None if name in ("base", "final", "final_model") or re.fullmatch(r"job-\d+", name) else name
 
 
 def _shown(name: str, value: Any) -> str:

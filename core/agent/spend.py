@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core import events as e
+from core.agent.patience import Deferred
 from core.compute.protocol import Quote
 from core.compute.spec import JobSpec
 from core.errors import ToolError
@@ -37,7 +38,8 @@ def admit_spending(desk: Desk, spec: JobSpec, quote: Quote) -> None:
 
 
 def _ask(desk: Desk, spec: JobSpec, quote: Quote) -> None:
-    approval = f"approval-spend-{spec.job}"
+    # by its effect: the job's number may be another one when the call is carried out after other work
+    approval = f"approval-spend-{spec.effect_id.partition(':')[2] or spec.job}"
     arguments = {
         "job": spec.job, "kind": spec.kind, "flavor": quote.flavor, "usd_per_hour": quote.usd_per_hour,
         "timeout_s": quote.timeout_s, "attempts": quote.attempts, "usd_at_most": round(quote.usd, 4),
@@ -51,7 +53,8 @@ def _ask(desk: Desk, spec: JobSpec, quote: Quote) -> None:
                 reason=f"{reason}; {quote.reason}", cost_usd=quote.usd,
             )
         )  # fmt: skip
-    desk.wait_until(lambda s: bool(s.approvals[approval].decision), None)
+    if not desk.decided(approval, desk.call):
+        raise Deferred(approval)
     decided = desk.state.approvals[approval]
     if decided.decision == "denied":
         raise ToolError(

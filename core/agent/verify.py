@@ -22,7 +22,7 @@ from core import events as e
 from core.agent.desk import Desk, Settings
 from core.agent.loop import Research
 from core.agent.memory import WORDS, rebuild
-from core.agent.patience import Interruption
+from core.agent.patience import Deferred, Interruption
 from core.errors import InternError
 from core.fold import Folder
 from core.session import open_source
@@ -36,10 +36,12 @@ LOOP = frozenset(
     cls.type
     for cls in (
         e.StepStarted, e.ModelRequested, e.ModelCompleted, e.ToolRequested, e.ToolStarted, e.ToolCompleted, e.ToolFailed,
-        e.StepFinished, e.ContextCompacted,
+        e.ToolDeferred, e.StepFinished, e.ContextCompacted,
     )
 )  # fmt: skip
 """Events that the loop itself makes; others come from tools, jobs, people and clocks."""
+
+_OF_CALL = (e.ToolStarted, e.ToolCompleted, e.ToolFailed, e.ToolDeferred)
 
 _UNSURE = frozenset({"seconds", "input_tokens", "output_tokens", "cached_tokens", "cost_usd", "effort", "effect_id"})
 """What a second run of the loop cannot know, or has by the clock."""
@@ -159,7 +161,7 @@ class _Tape:
                 continue
             recorded = e.payload_of(event)
             if (
-                isinstance(recorded, e.ToolRequested | e.ToolStarted | e.ToolCompleted | e.ToolFailed)
+                isinstance(recorded, e.ToolRequested | e.ToolStarted | e.ToolCompleted | e.ToolFailed | e.ToolDeferred)
                 and ".h" in recorded.call
             ):
                 continue  # a helper's calls are part of the call that asked for it
@@ -199,7 +201,17 @@ class _Tape:
                 return self.blobs.get(p.digest).decode("utf-8", "replace") if p.digest else p.output
             if isinstance(p, e.ToolFailed) and p.call == call:
                 raise _Recorded(p)
+            if isinstance(p, e.ToolDeferred) and p.call == call:
+                raise Deferred(p.approval, p.output)
         raise _EndOfTape
+
+    def deferred(self, call: str) -> bool:
+        """Whether the call was put off when it was carried out here."""
+        for _, event in self.ahead():
+            p = e.payload_of(event)
+            if isinstance(p, _OF_CALL) and p.call == call:
+                return isinstance(p, e.ToolDeferred)
+        return False
 
     def _tools(self) -> list[ToolDef]:
         """The program's tools, their work replaced by the tape; tools it does not know are made from their calls."""
@@ -231,9 +243,16 @@ class _Again(Research):
         digest = asked.system if isinstance(asked, e.ModelRequested) else ""
         return self.tape.blobs.get(digest).decode() if digest else self.agent.system_prompt
 
-    def boundary(self) -> None:
+    def _decided(self) -> list[str]:
+        """Those whose results come next in the log."""
+        waiting = {c.call for c in self.tape.state.open_calls.values() if c.approval}
+        end = self.tape.next_request()
+        found = [p.call for i, x in self.tape.ahead() if i < end and isinstance(p := e.payload_of(x), _OF_CALL)]
+        return [call for call in dict.fromkeys(found) if call in waiting]
+
+    def _settle(self) -> None:
         self.tape.fold_to(self.tape.next_request())
-        super().boundary()
+        super()._settle()
 
     def _too_long(self) -> bool:
         end = self.tape.next_request()
@@ -356,6 +375,11 @@ class _TapeDesk:
 
     def end(self) -> None:
         self.call = ""
+
+    def decided(self, approval: str, call: str) -> bool:
+        if self.tape.deferred(call):
+            return False
+        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
 
     def wait_until(self, ready: Callable[[RunState], bool], seconds: float | None) -> bool:
         """The log says what was waited for: go on to where it came."""

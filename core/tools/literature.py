@@ -54,7 +54,7 @@ def search_recipes(
     for match in matches:
         card = match.card
         why = "; ".join(match.why)
-        desk.emit(
+        desk.emit_soon(
             e.PaperFound(paper=_paper(card), title=card.title, year=card.year, query=query, source=_LIBRARY, why=why)
         )
         found.append({"id": card.id, "title": card.title, "year": card.year, "kind": card.kind, "method": card.method, "when": card.when, "signs": list(card.signs), "why": why})  # fmt: skip
@@ -78,13 +78,13 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
     }
     places = {h.name: h.place for h in card.hyper if h.covers(size, lora=lora)}
     taken = [f"{name}: {value} ({places[name]})" for name, value in settings.items()] or [card.summary]
-    desk.emit(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
+    desk.emit_soon(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
     if settings:
-        desk.emit(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
+        desk.emit_soon(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
     known = {c.id: c for c in recipes.load_cards()}
     for cited in card.cites:
         if cited in known:
-            desk.emit(
+            desk.emit_soon(
                 e.CitationFollowed(
                     paper=_paper(card), cites=_paper(known[cited]), title=known[cited].title, source=_LIBRARY
                 )
@@ -113,7 +113,7 @@ def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> o
         settings = {n: (c.word if c.word is not None else [c.low, c.high]) for n, c in chosen.items() if c.card == card}
         places = {n: c.place for n, c in chosen.items() if c.card == card}
         title = known[card].title
-        desk.emit(e.RecipeExtracted(recipe=card, paper=_paper(known[card]), title=title, method=method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
+        desk.emit_soon(e.RecipeExtracted(recipe=card, paper=_paper(known[card]), title=title, method=method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
     return {
         name: {"low": c.low, "high": c.high, "word": c.word, "card": c.card, "place": c.place, "basis": c.basis}
         for name, c in chosen.items()
@@ -130,7 +130,7 @@ def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
     papers = desk.literature.search(query, limit or 8)
     for paper in papers:
-        desk.emit(e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source))
+        desk.emit_soon(e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source))
     return _untrusted(
         "paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers]
     )
@@ -146,7 +146,7 @@ def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) ->
     """Read a paper by section: full text where it can be had, else the abstract; says which was used."""
     read = desk.literature.read(paper, list(sections) if sections else None)
     names = [section.title for section in read.sections]
-    desk.emit(e.PaperRead(paper=paper, title=read.title, source=read.source, sections=names))
+    desk.emit_soon(e.PaperRead(paper=paper, title=read.title, source=read.source, sections=names))
     body = [{"section": s.title, "text": s.text[:6000]} for s in read.sections]
     return _untrusted(f"paper {paper} via {read.source}", {"title": read.title, "sections": body})
 
@@ -161,7 +161,7 @@ def follow_citations(desk: Desk, paper: str, direction: str) -> object:
     """Follow the citation graph one hop: what the paper cites, or who cites it."""
     links = desk.literature.citations(paper, direction)
     for link in links[:50]:
-        desk.emit(
+        desk.emit_soon(
             e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source)
         )
     return _untrusted(
@@ -186,7 +186,7 @@ def walk_citations(
     steps = desk.literature.follow(paper, direction, hops=hops or 2, budget=budget or 8)[:60]
     for step in steps:
         cited = step.citation.paper
-        desk.emit(e.CitationFollowed(paper=step.origin, cites=cited.id, title=cited.title, source=cited.source))
+        desk.emit_soon(e.CitationFollowed(paper=step.origin, cites=cited.id, title=cited.title, source=cited.source))
     return _untrusted(
         f"citations of {paper}",
         [
@@ -207,7 +207,7 @@ def discover_papers(desk: Desk, paper: str | None = None, limit: int | None = No
     papers = desk.literature.recommended(paper, limit or 8) if paper else desk.literature.trending(limit or 8)
     why = f"like {paper}" if paper else "trending"
     for found in papers:
-        desk.emit(e.PaperFound(paper=found.id, title=found.title, year=found.year, source=found.source, why=why))
+        desk.emit_soon(e.PaperFound(paper=found.id, title=found.title, year=found.year, source=found.source, why=why))
     return _untrusted(why, [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers])
 
 
@@ -241,7 +241,7 @@ def extract_recipe(desk: Desk, paper: str) -> object:
         settings.setdefault(x.name, x.value)
         places.setdefault(x.name, x.place)
     if settings:
-        desk.emit(
+        desk.emit_soon(
             e.RecipeExtracted(
                 recipe=paper, paper=paper, title=read.title, method="as stated", settings=settings, places=places,
                 source=found.source,

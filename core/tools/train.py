@@ -9,6 +9,7 @@ import msgspec
 
 from core import events as e
 from core.agent.desk import OPEN, Desk
+from core.agent.workrules import await_first, check_tried
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
@@ -54,6 +55,8 @@ def train(
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
     spec = _spec(desk, method, data, model, settings or {})
+    check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
+    await_first(desk, method)
     job = desk.new_job()
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
     config |= {"data": data, "model": model}

@@ -45,11 +45,14 @@ class LLMServer:
         self.streams, self.delay_s, self.price, self.refuses, self.tokens = streams, delay_s, price, refuses, tokens
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.times: list[tuple[float, float]] = []
+        """Of each request: when it began to arrive and when its answer was sent (monotonic)."""
         self._lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                began = time.monotonic()
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer._lock:
                     outer.requests.append(body)
@@ -59,6 +62,7 @@ class LLMServer:
                     BrokenPipeError, ConnectionResetError
                 ):  # the client gave up: what some tests want
                     self._answer(body, fault)
+                outer.times.append((began, time.monotonic()))
 
             def _answer(self, body: dict[str, Any], fault: Any) -> None:
                 if fault == "drop":

@@ -11,17 +11,21 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 
 import core.agent.loop  # imported before any fork
 import core.agent.playbook
 import core.host
 import core.tools
+from core.agent.endpoint import Endpoint
+from core.session import open_source
 from store import faults
 
 
 def main() -> None:
     core.tools.all_tools()
+    _ = Endpoint("t", "http://127.0.0.1:9/v1", "none").client.chat.completions  # imports the client, a second of work
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
@@ -31,6 +35,41 @@ def main() -> None:
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+class Deaths:
+    """Dies at every point of a list in turn, one a host: what it has died at is taken from the list before it dies.
+
+    A point is `after job_launched:3`: the third event of that type the log has, or is about to have.
+    """
+
+    def __init__(self, run: Path, list_: Path) -> None:
+        self.list = list_
+        self.left = set(list_.read_text().splitlines())
+        source = open_source(run)
+        logged = Counter(event.type for event in source.events(1))
+        source.close()
+        self.commit: list[str] = []
+        """Points after the events of the present commit."""
+        self.committed = False
+        self.seen = {when: Counter(logged) for when in ("before", "after")}
+
+    def __call__(self, name: str) -> bool:
+        when, _, type_ = name.partition(" ")
+        if when not in self.seen:
+            return False  # a point of the log's own write path
+        self.seen[when][type_] += 1
+        point = f"{name}:{self.seen[when][type_]}"
+        if when == "before":
+            self.commit = [] if self.committed else self.commit
+            self.commit.append(point.replace("before", "after", 1))
+        self.committed = when == "after"
+        if point not in self.left:
+            return False
+        # After a commit all its events are safe at once: death after one of them is death after each of them.
+        self.left -= {point, *(self.commit if self.committed else ())}
+        self.list.write_text("".join(f"{p}\n" for p in sorted(self.left)))
+        return True
 
 
 def _host(order: dict[str, object]) -> None:
@@ -44,6 +83,8 @@ def _host(order: dict[str, object]) -> None:
     os.environ.update(order.get("env") or {})  # type: ignore[call-overload]
     faults._name = str(order.get("fault") or "")
     faults._left = int(order.get("count") or 1)  # type: ignore[call-overload]
+    if order.get("deaths"):
+        faults.plan = Deaths(folder, Path(str(order["deaths"])))
     try:
         code = core.host.host(folder, str(order["python"]))
     except BaseException:  # noqa: BLE001 - a forked child must never go on with its parent's code

@@ -124,14 +124,20 @@ class Quick:
         with _ENVIRONMENT, mock.patch.dict(os.environ, INTERN_HOME=self.env["INTERN_HOME"]):
             return create_run(request)
 
-    def host(self, run: Path, fault: str = "", count: int = 1, **env: str) -> int:
-        """Run the host to its end, or to its planned death. Its exit code; -9 for the death."""
-        self.start(run, fault, count, **env)
+    def host(self, run: Path, fault: str = "", count: int = 1, *, deaths: Path | None = None, **env: str) -> int:
+        """Run the host to its end, or to its planned death. Its exit code; -9 for the death.
+
+        `deaths`: a file of points to die at, one a line; the host takes away the one it dies at.
+        """
+        self.start(run, fault, count, deaths=deaths, **env)
         return int(self._line())
 
-    def start(self, run: Path, fault: str = "", count: int = 1, **env: str) -> int:
+    def start(self, run: Path, fault: str = "", count: int = 1, *, deaths: Path | None = None, **env: str) -> int:
         """Start the host; returns its pid. `ended` waits for it."""
-        order = {"folder": str(run), "python": self.python, "fault": fault, "count": count, "env": env}
+        order = {
+            "folder": str(run), "python": self.python, "fault": fault, "count": count, "env": env,
+            "deaths": str(deaths or ""),
+        }  # fmt: skip
         assert self.server.stdin is not None
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()

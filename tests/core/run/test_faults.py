@@ -84,10 +84,10 @@ class Scene:
             if not any(c.command == name for c in state_at(self.run).commands):
                 command(self.run, name, text)
 
-    def play(self, name: str, point: Point | None) -> Path:
-        """A run to its end, killed once on the way."""
+    def play(self, name: str, point: Point | None, deaths: Path | None = None) -> Path:
+        """A run to its end, killed once on the way, or at every point of a list in turn."""
         quick = self.quick
-        run = quick.create(f"openai:tiny@{self.server.url}", goal="faults", autonomy="workspace")
+        run = quick.create(f"openai:tiny@{self.server.url}", goal="faults", autonomy="workspace", hours=1.0)
         self.run = run
         self.server.requests.clear()
         quick.starts_file.unlink(missing_ok=True)
@@ -96,7 +96,9 @@ class Scene:
         try:
             if point is not None:
                 assert quick.host(run, point.plan, point.count) == -9, f"{name} was not reached"
-            code = quick.host(run)
+            code = quick.host(run, deaths=deaths)
+            while code == -9 and deaths is not None:
+                code = quick.host(run, deaths=deaths)
         finally:
             person.over.set()
             person.join()
@@ -199,12 +201,17 @@ def started(scene: Scene, run: Path) -> list[str]:
     return [line.replace(str(run), "RUN").replace(str(scene.quick.folder), "LAB") for line in scene.quick.starts]
 
 
-def check(scenes: Queue[Scene], baseline: Baseline, point: Point) -> str:
-    """Play it with that death; what went wrong, or nothing."""
+def check(scenes: Queue[Scene], baseline: Baseline, points: list[Point]) -> str:
+    """Play one run that dies at each of these points in turn; what went wrong, or nothing."""
     scene = scenes.get()
+    point = points[0] if len(points) == 1 else f"{len(points)} deaths in one run"
+    deaths = scene.quick.folder / "deaths.txt"
+    deaths.write_text("".join(f"{p.plan}:{p.count}\n" for p in points))
     try:
-        run = scene.play(f"{point.plan}:{point.count}", point)
+        run = scene.play(str(point), None, deaths)
         problems: list[str] = []
+        if deaths.read_text():
+            problems.append(f"not reached: {deaths.read_text().split(chr(10))[:20]}")
         state = end_state(run)
         for key, value in state.items():
             wanted = baseline.state[key]
@@ -236,14 +243,19 @@ def _plain(text: str) -> str:
     return re.sub(r"/\S*?/lab\d+", "LAB", text)
 
 
-def run_all(scenes: Queue[Scene], baseline: Baseline, points: list[Point]) -> None:
+def run_all(scenes: Queue[Scene], baseline: Baseline, runs: list[list[Point]]) -> None:
     with ThreadPoolExecutor(LABS) as pool:
-        problems = [p for p in pool.map(lambda point: check(scenes, baseline, point), points) if p]
+        problems = [p for p in pool.map(lambda points: check(scenes, baseline, points), runs) if p]
+    tried = sum(map(len, runs))
     print(
-        f"\nfault injection: {len(baseline.points)} commit points in a whole run, {len(points)} tried, {len(problems)} failed"
+        f"\nfault injection: {len(baseline.points)} commit points in a whole run, {tried} tried in {len(runs)} runs, "
+        f"{len(problems)} of them failed"
     )
     assert not problems, "\n".join(problems)
 
+
+SHARE = 25
+"""One in so many of the other points is tried in the quick test; all of them in the long one."""
 
 CHOSEN = (
     Point("after", "tool_requested", 4),  # an evaluation that was announced and not begun
@@ -259,10 +271,22 @@ CHOSEN = (
 )
 
 
-def test_a_run_killed_at_chosen_points_ends_as_if_nothing_had_happened(
+def test_runs_killed_at_chosen_points_in_turn_end_as_if_nothing_had_happened(
     scenes: Queue[Scene], baseline: Baseline
 ) -> None:
-    run_all(scenes, baseline, [p for p in CHOSEN if p in baseline.points])
+    """The chosen points and an even share of the others, dealt to as many runs as there are laboratories."""
+    some = [p for p in baseline.points[::SHARE] if p not in CHOSEN]
+    dealt = [*(p for p in CHOSEN if p in baseline.points), *some]
+    run_all(scenes, baseline, [dealt[i::LABS] for i in range(LABS)])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_run_killed_at_each_of_its_commit_points_in_turn_ends_as_if_nothing_had_happened(
+    scenes: Queue[Scene], baseline: Baseline
+) -> None:
+    """Every point once, at the price of a host's start each and not of a whole run each."""
+    run_all(scenes, baseline, [baseline.points[i::LABS] for i in range(LABS)])
 
 
 @pytest.mark.soak
@@ -270,4 +294,4 @@ def test_a_run_killed_at_chosen_points_ends_as_if_nothing_had_happened(
 def test_a_run_killed_at_every_commit_point_ends_as_if_nothing_had_happened(
     scenes: Queue[Scene], baseline: Baseline
 ) -> None:
-    run_all(scenes, baseline, baseline.points)
+    run_all(scenes, baseline, [[p] for p in baseline.points])
