@@ -100,7 +100,7 @@ def no_learning_signal(watch: Watched) -> Finding | None:
 def _loss_is_constant(history: History) -> Finding | None:
     """Not a digit of the loss moves from batch to batch: it does not depend on the rows."""
     loss = history.get("loss")
-    if len(loss) < 5 or max(loss.values) != min(loss.values):
+    if len(loss) < 10 or max(loss.values) != min(loss.values):
         return None
     said = [f"loss {loss.values[0]:.6g} to the last digit in each of the first {len(loss)} rows"]
     return finding("no_learning_signal", loss.steps[0], "failing", 0.95, said, hopeless=True)
@@ -167,8 +167,8 @@ def plateau(watch: Watched) -> Finding | None:
     said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
     if dev.known:
         said.append(str(dev))
-    from_the_start = loss.start(3) < 1.02 * rise.now  # else a quick fall came before the flat stretch
-    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.02 * level and not _fits(history)
+    from_the_start = loss.mean(0, 3) < 1.02 * rise.now  # else a quick fall came before the flat stretch
+    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.015 * level and not _fits(history)
     at = loss.steps[len(loss) // 2]
     return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
 

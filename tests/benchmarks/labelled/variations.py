@@ -95,9 +95,11 @@ def _as_text(record: Record) -> Record | None:
 
 def _prefixed(record: Record) -> Record | None:
     """As a tracker stores them."""
-    rename = lambda k: (
-        k if k in ("step", "ts") else re.sub("^eval_", "eval/", k) if k.startswith("eval_") else f"train/{k}"
-    )  # noqa: E731
+    def rename(key: str) -> str:
+        if key in ("step", "ts"):
+            return key
+        return re.sub("^eval_", "eval/", key) if key.startswith("eval_") else f"train/{key}"
+
     return record | {"log": [{rename(k): v for k, v in row.items()} for row in record["log"]]}
 
 
