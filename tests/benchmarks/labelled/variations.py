@@ -95,6 +95,7 @@ def _as_text(record: Record) -> Record | None:
 
 def _prefixed(record: Record) -> Record | None:
     """As a tracker stores them."""
+
     def rename(key: str) -> str:
         if key in ("step", "ts"):
             return key
