@@ -116,7 +116,7 @@ def run_benchmark(
     )
 
 
-def measure(
+def measure_guarded(
     task: Task,
     request: Request,
     guard: guards.Guard,

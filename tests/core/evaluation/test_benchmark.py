@@ -12,7 +12,7 @@ from foreign import FLAGS, GOOD, write_task
 
 from core.errors import EvaluationError
 from core.evaluation import guard as guards
-from core.evaluation.benchmark import BenchmarkResult, Request, pick_score, measure, run_benchmark
+from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, pick_score, run_benchmark
 from core.tasks import load_task
 
 
@@ -196,12 +196,12 @@ def test_a_measurement_goes_on_with_the_evaluation_put_back_and_tells_it(tmp_pat
     guard = guards.record(task, tmp_path / "guard")
     (folder / "evaluate.py").write_text((folder / "evaluate.py").read_text().replace("0.25", "0.99"))
     request = Request(model_path="m", output_folder=str(tmp_path / "out"))
-    assert measure(task, request, guard, told.append).score == 0.25
+    assert measure_guarded(task, request, guard, told.append).score == 0.25
     assert "changed evaluate.py" in told[0]
     again = f"pathlib.Path(__file__).write_text('raise SystemExit')\n{GOOD}"
     twice = load_task(write_task(tmp_path / "twice", again))
     with pytest.raises(EvaluationError, match="while it ran"):
-        measure(twice, request, guards.record(twice, tmp_path / "guard-2"), told.append)
+        measure_guarded(twice, request, guards.record(twice, tmp_path / "guard-2"), told.append)
 
 
 def test_a_changed_package_of_the_evaluation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
