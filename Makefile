@@ -37,6 +37,8 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.ui_bench
 	$(BIN)/python -m tests.benchmarks.detectors_bench
 	$(BIN)/python -m tests.benchmarks.detectors_bench --held-out
+	$(BIN)/python -m tests.benchmarks.detectors_simulated --first-seed 1000
+	$(BIN)/python -m tests.benchmarks.aa_bench
 	$(BIN)/python -m tests.benchmarks.compute_bench
 	$(BIN)/python -m tests.benchmarks.overhead_bench
 	$(BIN)/python -m tests.benchmarks.agent_bench

@@ -9,7 +9,8 @@
     ├── JobError              a job (training, evaluation) that broke                     exit 1
     │   ├── Unreachable       a scheduler or service that does not answer now; the job is neither running nor failed for that
     │   └── EvaluationError   an evaluation without a usable score
-    │       └── EvaluationTimeout   it did not end within its time
+    │       ├── EvaluationTimeout   it did not end within its time
+    │       └── EvaluationAltered   what measures was changed; the record was put back
     └── ToolError             a tool call that cannot be carried out; told to the brain   exit 1
 
 Each says what was wrong, where, and what to do next. The text is written for the reader at 2 a.m.
@@ -79,6 +80,10 @@ class EvaluationError(JobError):
 
 class EvaluationTimeout(EvaluationError):
     """An evaluation that did not end within its time."""
+
+
+class EvaluationAltered(EvaluationError):
+    """The evaluation was changed before or while it ran: no score of it counts."""
 
 
 class ToolError(InternError):

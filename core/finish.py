@@ -10,7 +10,7 @@ import msgspec
 from core import events as e
 from core.agent.desk import Desk
 from core.errors import EvaluationTimeout, InternError
-from core.evaluation.benchmark import BenchmarkResult, Request, read_samples, run_benchmark
+from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, read_samples
 from core.evaluation.guard import Guard
 from core.evaluation.models import check_model
 from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
@@ -97,7 +97,7 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
         )  # fmt: skip
         desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
         try:
-            results[name] = run_benchmark(desk.task, request, guard=guard)
+            results[name] = measure_guarded(desk.task, request, guard, lambda text: desk.emit(e.NoteAdded(text=text)))
         except InternError as error:
             results[name] = error
         except Exception as error:  # noqa: BLE001 - a thread's bug must end this run in order, not vanish with the thread

@@ -33,7 +33,7 @@ from core.compute.protocol import Warm
 from core.compute.telemetry import GpuSample, Telemetry
 from core.errors import InternError, NotFound, Refused
 from core.evaluation import guard as guards
-from core.evaluation.benchmark import Request, run_benchmark
+from core.evaluation.benchmark import Request, measure_guarded
 from core.evaluation.models import check_model
 from core.evaluation.prompting import choose_format, read_tokenizer_config
 from core.evaluation.stats import wilson
@@ -252,7 +252,9 @@ class _Host:
             )
         )
         try:
-            result = run_benchmark(desk.task, request, guard=self.guard, stop=desk.stopping)
+            result = measure_guarded(
+                desk.task, request, self.guard, lambda text: desk.emit(e.NoteAdded(text=text)), desk.stopping
+            )
         except InternError as error:
             if not desk.stopping.is_set():
                 self.failure = str(error)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from core.describe import percent, points
 from core.evaluation.comparisons import adjusted
+from core.evaluation.stats import holm
+from core.evaluation.stats import verdict as verdict_of
 from core.state import Evaluation, Experiment, RunState
 
 
@@ -46,6 +48,13 @@ def _head(s: RunState) -> str:
     return "\n".join(lines)
 
 
+_CLAIMS = {
+    "better": "an improvement, more than noise",
+    "worse": "worse than the base",
+    "no_difference": "**no improvement shown**, the difference is within noise",
+}
+
+
 def _result(s: RunState) -> str:
     scores = s.scores
     if scores.heldout_delta is None or scores.heldout_interval is None:
@@ -53,7 +62,7 @@ def _result(s: RunState) -> str:
     low, high = scores.heldout_interval
     final = s.evaluations.get("heldout-final_model")
     pairing = "paired by sample" if final and final.paired else "not paired: the evaluation reports no single samples"
-    verdict = "more than noise" if low > 0 else "worse" if high < 0 else "within noise"
+    verdict = _CLAIMS[verdict_of(scores.heldout_interval)]
     return "\n".join(
         [
             "## Result",
@@ -132,11 +141,25 @@ def _row(x: Evaluation, p: float | None) -> str:
 def _experiments(s: RunState) -> str:
     if not s.experiments:
         return ""
-    return "\n".join(["## Experiments", "", *[_experiment(s, x) for x in s.experiments.values()]])
+    adjusted = _adjusted(s)
+    return "\n".join(["## Experiments", "", *[_experiment(s, x, adjusted) for x in s.experiments.values()]])
 
 
-def _experiment(s: RunState, x: Experiment) -> str:
+def _adjusted(s: RunState) -> dict[str, float]:
+    """p-values of the experiments, each corrected for their number (Holm): of twenty, one is better by chance."""
+    values: dict[str, float] = {}
+    for x in s.experiments.values():
+        seen = (s.evaluations[name] for name in x.evaluations if name in s.evaluations)
+        decided = next((found for found in seen if found.delta is not None and found.delta == x.delta), None)
+        if decided is not None and decided.p_value is not None:
+            values[x.id] = decided.p_value
+    return dict(zip(values, holm(list(values.values())), strict=True))
+
+
+def _experiment(s: RunState, x: Experiment, adjusted: dict[str, float]) -> str:
     verdict = x.verdict.replace("_", " ") or "not concluded"
+    if x.verdict == "better" and adjusted.get(x.id, 0.0) > 0.05:
+        verdict += f", but not after correction for {len(adjusted)} experiments (Holm p = {adjusted[x.id]:.2f})"
     delta = ""
     if x.delta is not None and x.interval is not None:
         delta = f", {points(x.delta)} [{points(x.interval[0])}, {points(x.interval[1])}]"

@@ -20,6 +20,7 @@ from types import FrameType
 
 import msgspec
 
+from core.agent import blocked
 from core.contract import Contract, brain_for
 from core.errors import InternError
 from core.evaluation import guard as guards
@@ -68,6 +69,7 @@ class Solver:
         self.best: float | None = None
         self.note = note
         self.submission: Submission | None = None
+        self.guard: guards.Guard | None = None
 
     @property
     def left_s(self) -> float:
@@ -85,18 +87,24 @@ class Solver:
         self.submission = Submission(folder / "final_model", base)
         self.submission.offer(base, why="the base itself, so that there is a model from now on")
         self.say(f"final_model holds the base after {time.monotonic() - self.began:.0f} s")
-        guard = guards.record(load_task(str(folder)), tempfile.mkdtemp(prefix="evaluation-"))
+        self.guard = guards.record(load_task(str(folder)), tempfile.mkdtemp(prefix="evaluation-"))
         reason = self._rounds(base)
-        with contextlib.suppress(OSError):
-            changes = guards.changed(guard)
-            if changes:
-                guards.restore(guard)
-                self.say("the evaluation was changed and has been put back: " + ", ".join(changes))
+        self._put_evaluation_back()
         return Outcome(
             final_model=str(self.submission.target), runs=tuple(r.name for r in self.runs), baseline=self.baseline,
             best=self.best, seconds=round(time.monotonic() - self.began, 1), reason=reason,
             problems=tuple(check_model(str(self.submission.target)).problems),
         )  # fmt: skip
+
+    def _put_evaluation_back(self) -> None:
+        """The first round's record is the truth: a later round must not take an altered evaluation for it."""
+        if self.guard is None:
+            return
+        with contextlib.suppress(OSError):
+            changes = guards.changed(self.guard)
+            if changes:
+                guards.restore(self.guard)
+                self.say("the evaluation was changed and has been put back: " + ", ".join(changes))
 
     # ---------------------------------------------------------------------------------------------------------- rounds
 
@@ -123,13 +131,14 @@ class Solver:
 
     def _start(self, base: Path, seed: int, budget_s: float) -> Path:
         contract = self.contract
+        self._put_evaluation_back()
         goal = f"Improve {Path(contract.model).name} on {contract.benchmark or 'the benchmark of evaluate.py'}."
         if self.brain != "playbook":
             goal += "\nThe rules, word for word:\n" + contract.prompt
         run = create_run(
             Request(
                 goal=goal, task=contract.folder, model=str(base), brain=self.brain, hours=budget_s / 3600,
-                autonomy="network", seed=seed, unattended=True,
+                autonomy="network", seed=seed, unattended=True, fixed={"blocked": blocked.terms(contract.benchmark)},
             )
         )  # fmt: skip
         self.runs.append(run)

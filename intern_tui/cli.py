@@ -236,6 +236,9 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
     p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
     p.add_argument("--json", metavar="FILE", help="write the results here too")
+    p.add_argument(
+        "--aa", action="store_true", help="tasks on which nothing can be gained: how many runs claim a gain?"
+    )
     p = _add(commands, "web", "web:web", "the terminal UI in a browser on this machine")
     p.add_argument("run", metavar="R", nargs="?", default="", help="a run to open (default: the list)")
     p.add_argument("--port", type=int, default=8377)

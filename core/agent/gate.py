@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
-from core.agent import scope
+from core.agent import blocked, scope
 from core.agent.desk import Desk
 from core.agent.patience import Deferred
 from core.errors import ToolError
@@ -46,6 +46,9 @@ class Gate:
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
+        forbidden = blocked.reason(self.desk.state.scope.get("blocked") or [], definition.name, arguments)
+        if forbidden:  # the rules of a benchmark are nobody's to loosen during a run
+            raise Denied(forbidden, next="Go on without it")
         reason = self._reason(definition, arguments)
         if not reason:
             return arguments

@@ -75,6 +75,8 @@ def differences(fixed: dict[str, Any], tool: str, arguments: dict[str, Any]) -> 
     }
     found: list[str] = []
     for name, wanted in fixed.items():
+        if name == "blocked":  # look-ups; see `blocked`
+            continue
         has = actual.get(name)
         # A number that is not named is the default; only a named other one changes it, and a longer one is no cut.
         if has is None or has == wanted or (name.startswith("max_") and isinstance(has, int | float) and has >= wanted):

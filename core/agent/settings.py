@@ -92,7 +92,8 @@ def fix(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         fixed = scope.parse(text.split())
     except UsageError as error:
         raise Rejected(str(error)) from error
-    merged = {**desk.state.scope, **fixed} if fixed else {}
+    kept = {k: v for k, v in desk.state.scope.items() if fixed or k == "blocked"}  # a benchmark's rules stay
+    merged = {**kept, **fixed}
     desk.journal.emit(e.SettingsChanged(scope=merged), actor="user", cause=seq)
     return ", ".join(f"{k} = {v}" for k, v in merged.items()) or "nothing is fixed"
 

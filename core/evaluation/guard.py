@@ -7,7 +7,6 @@ error that names the file, whoever made it: a training script, a model's code, o
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import shutil
 from collections.abc import Iterable
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from core.errors import EvaluationError
+from core.errors import EvaluationAltered
+from core.evaluation import packages
 from core.tasks import Task
 
 _GUARDED_FOLDERS = ("templates", "evaluation_code", "evaluation_data")
@@ -31,6 +31,8 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     """Where the copies lie, in the same relative places."""
     digests: dict[str, str]
     """{path relative to the task folder: SHA-256}."""
+    packages: dict[str, str] = {}
+    """Installed packages that the evaluation imports; see `packages`."""
 
     @property
     def digest(self) -> str:
@@ -52,7 +54,7 @@ def record(task: Task, store: str | Path) -> Guard:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
         digests[name] = _sha256(copy)
-    guard = Guard(folder=str(folder), store=str(store), digests=digests)
+    guard = Guard(folder=str(folder), store=str(store), digests=digests, packages=packages.states(folder))
     index.write_bytes(msgspec.json.encode(guard))
     return guard
 
@@ -68,9 +70,17 @@ def changed(guard: Guard) -> list[str]:
         elif _sha256(path) != digest:
             found.append(f"changed {name}")
     now = {p.relative_to(folder).as_posix() for p in guarded_files(folder, ())}
-    imported = _imported_names(folder)
+    # A new file of an imported name beside evaluate.py would take the module's place; other new Python files there are
+    # somebody's work (a training script) and no harm.
+    imported = packages.imported(folder)
     added = [name for name in sorted(now - guard.digests.keys()) if "/" in name or name[:-3] in imported]
     return found + [f"added {name}" for name in added]
+
+
+def changed_packages(guard: Guard) -> list[str]:
+    """Packages that the evaluation imports and that are not as they were when the guard was made."""
+    now = packages.states(Path(guard.folder)) if guard.packages else {}
+    return [name for name, digest in guard.packages.items() if now.get(name) != digest]
 
 
 def restore(guard: Guard) -> None:
@@ -88,7 +98,7 @@ def restore(guard: Guard) -> None:
 
 
 def check(guard: Guard, when: str) -> None:
-    """Restores and raises EvaluationError if anything differs; `when` completes `... was changed`."""
+    """Restores and raises EvaluationAltered if anything differs; `when` completes `... was changed`."""
     found = changed(guard)
     if not found:
         return
@@ -98,7 +108,7 @@ def check(guard: Guard, when: str) -> None:
         after = "The recorded copy was put back"
     except OSError as error:
         after = f"Putting the recorded copy back failed ({error})"
-    raise EvaluationError(
+    raise EvaluationAltered(
         f"the evaluation was altered {when}: {', '.join(found[:5])}",
         where=where,
         next=f"{after}; scores measured in between do not count. Find what wrote to the task folder.",
@@ -112,20 +122,6 @@ def guarded_files(folder: Path, extra: Iterable[str]) -> list[Path]:
         found |= set((folder / name).rglob("*"))
     found |= {Path(p) for p in extra if Path(p).is_relative_to(folder)}
     return sorted(p for p in found if p.is_file() and not any(part in _IGNORED for part in p.parts))
-
-
-def _imported_names(folder: Path) -> set[str]:
-    """Modules that evaluate.py imports: a new file of such a name beside it would take the module's place. Other new
-    Python files there are somebody's work (a training script) and no harm."""
-    evaluate = folder / "evaluate.py"
-    try:
-        tree = ast.parse(evaluate.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, SyntaxError, ValueError):
-        return set()
-    nodes = list(ast.walk(tree))
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    return {name.partition(".")[0] for name in names}
 
 
 def _copy_over(copy: Path, target: Path) -> None:

@@ -29,7 +29,9 @@ def _evaluation(s: RunState) -> str:
     if x.heldout_delta is None or x.heldout_interval is None:
         return "## Evaluation\n\nNot measured on held-out samples."
     low, high = x.heldout_interval
-    verdict = "more than noise" if low > 0 else "worse than the base" if high < 0 else "within noise"
+    verdict = (
+        "more than noise" if low > 0 else "worse than the base" if high < 0 else "no improvement shown, within noise"
+    )
     return (
         f"## Evaluation\n\nHeld-out score of {s.task}: {percent(x.heldout_baseline)} before, {percent(x.heldout_best)} after; "
         f"difference {points(x.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}]: {verdict} [{x.heldout_seq}]."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core import events as e
 from core.agent.desk import Desk
 from core.errors import InternError, ToolError
+from core.evaluation.stats import verdict as verdict_of
 from core.final_model import promote_folder
 from core.state import Evaluation
 from core.tools.evaluate import decoding_of, stop_ids_of
@@ -46,7 +47,7 @@ def conclude_experiment(desk: Desk, experiment: str, evaluation: str | None = No
         )
         return {"verdict": "failed"}
     found = _evaluation(desk, evaluation)
-    verdict = _verdict(found)
+    verdict = verdict_of(found.delta_interval)
     said = why or f"{found.label} scores {100 * found.score:.1f} %"
     desk.emit(
         e.ExperimentConcluded(
@@ -54,13 +55,6 @@ def conclude_experiment(desk: Desk, experiment: str, evaluation: str | None = No
         )
     )  # fmt: skip
     return {"verdict": verdict, "delta": found.delta, "interval": found.delta_interval}
-
-
-def _verdict(found: Evaluation) -> str:
-    if found.delta is None or found.delta_interval is None:
-        return "no_difference"
-    low, high = found.delta_interval
-    return "better" if low > 0 else "worse" if high < 0 else "no_difference"
 
 
 def _evaluation(desk: Desk, name: str) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from core.agent.workrules import await_first, check_tried
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
+from core.tools.contaminated import refuse_contaminated
 from core.tools.toolbox import array, integer, mapping, number, text, tool
 from core.tracking.target import store_folder
 from core.training.preflight import check_light
@@ -32,7 +34,7 @@ SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
     {
         "method": text("sft, grpo, dpo (pairs), reward (pairs) or rejection (sample, verify, fine-tune)"),
         "data": text("Name of prepared data"),
-        "model": text("Start from: base, final, a job's id, or a path"),
+        "model": text("Start from: base, final or a job's id"),
         "title": text("A few words that say what this job is"),
         "settings": mapping(f"Hyperparameters: {SETTINGS}. The defaults are TRL's"),
         "experiment": text("Id of the experiment it belongs to", optional=True),
@@ -57,6 +59,7 @@ def train(
     spec = _spec(desk, method, data, model, settings or {})
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
+    refuse_contaminated(desk, Path(spec.data), data)
     job = desk.new_job()
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
     config |= {"data": data, "model": model}
@@ -91,6 +94,15 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     wrong = sorted(set(settings) & OWNED) or sorted(set(settings) - set(TrainSpec.__struct_fields__))
     if wrong:
         raise ToolError(f"Settings that cannot be set: {', '.join(wrong)}", next=f"Known: {SETTINGS}")
+    if (
+        model not in ("", "base", "final", "final_model")
+        and model not in desk.state.jobs
+        and desk.model_path(model) != desk.settings.model
+    ):
+        raise ToolError(
+            f"{model} is not a descendant of this run's base: only that is trained",
+            next="Start from base, final or a job's id",
+        )
     left = desk.clock.work_left_s
     if left < 5:
         raise ToolError("No time is left for another training", next="Conclude and finish")

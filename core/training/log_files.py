@@ -195,6 +195,7 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
         return _read_list(text, source)
     entries: list[Entry] = []
     planned: int | None = None
+    bar = 0  # train steps by the progress bar before the row
     said: list[tuple[int, str]] = []  # other lines since the last row, with their numbers
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     for at, line in enumerate(lines, 1):
@@ -206,19 +207,28 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
             bars = _BAR.findall(line)
             totals = [int(total) for _, total in bars if int(total) > 1]
             planned = planned or (totals[-1] if totals and not entries and "Map" not in line else None)
+            bar = next((int(done) for done, total in reversed(bars) if int(total) == planned), bar)
             continue
         steps = next((raw[n] for n in _PLAN if isinstance(raw.get(n), int) and raw[n] > 0), None)
         planned = steps or planned
         row = entry(raw)
         if row is not None:
-            entries.append(row)
+            beside = _BAR.findall(line)  # a bar often ends where the row begins, in one line
+            bar = next((int(done) for done, total in reversed(beside) if int(total) == planned), bar)
+            entries.append(row._replace(step=bar) if row.step is None and bar and row.of_training else row)
             said.clear()  # what was survived is no end
         elif any(isinstance(raw.get(n), str) for n in ("error", "exception", "traceback")):
             said.append((at, next(str(raw[n]) for n in ("traceback", "error", "exception") if raw.get(n))))
     tail = "\n".join(line for _, line in said)[-TAIL:]
     if strict and not entries and said and not crashed(tail):
         _complain(*said[0], source)
+    if planned and entries and not bar and all(row.step is None for row in entries) and not _has_end(entries):
+        planned = None  # rows that are merely counted cannot be held against a plan in train steps
     return _finished(Log([], planned, tail=tail), entries)
+
+
+def _has_end(entries: list[Entry]) -> bool:
+    return any("train_runtime" in row.values for row in entries)
 
 
 def crashed(tail: str) -> bool:

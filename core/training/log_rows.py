@@ -23,6 +23,8 @@ _TIMES = ("ts", "timestamp", "_timestamp", "time", "wall_time", "created_at")
 _NOT_METRICS = frozenset((*_STEPS, *_TIMES, "kind", "_runtime", "run_id", "run"))
 _NESTS = ("values", "metrics", "logs", "log", "data")
 _HELD = re.compile(r"^(eval|val|valid|validation|dev|test)/")
+_OLD_REWARD = re.compile(r"rewards/(?!(chosen|rejected|margins|accuracies)$)[^/]+")
+"""GRPO's reward functions before TRL 0.16, which has `/mean` and `/std` after the name."""
 _OTHER_LINES = ("plan", "checkpoint", "note", "result")
 """Lines of our own stream that hold no metrics."""
 LEARNS = ("loss", "reward", "rewards/chosen", "rewards/margins")
@@ -103,9 +105,10 @@ def _metrics(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(name: str) -> str:
-    """Without the prefix that reporters add: `train/loss` is loss, `eval/loss` is eval_loss."""
-    if name.startswith("train/"):
-        return name[6:]
+    """Without the prefix that reporters add, in the newest names: `train/loss` is loss, `eval/loss` is eval_loss."""
+    name = name.removeprefix("train/")
+    if _OLD_REWARD.fullmatch(name):
+        return f"{name}/mean"
     return _HELD.sub("eval_", name)
 
 

@@ -22,7 +22,7 @@ def divergence_preference(watch: Watched) -> Finding | None:
     window = history.patience("loss")
     if len(loss) < 2 * window or not _starts_at_ln2(loss.values[0]):
         return None
-    lost = _left_for_nothing(watch, loss.now(window), window)
+    lost = _left_for_nothing(watch, loss.now(window), window) or _never_better(watch)
     if lost:
         return lost
     above = loss.streak([v > 1.5 * LN_2 for v in loss.values])
@@ -48,6 +48,20 @@ def _left_for_nothing(watch: Watched, loss: float, window: int) -> Finding | Non
     at = chosen.steps[-chosen.streak(lost)]
     said = [f"log-likelihood of the chosen answers {start:.3g} -> {chosen.now(window):.3g}", f"loss {loss:.3g}"]
     return finding("divergence", at, "failing", 0.9, said + _accuracy(watch), hopeless=True)
+
+
+def _never_better(watch: Watched) -> Finding | None:
+    """In no row as good as the reference, and the pairs told apart no better than by chance: seen also where rows are
+    means over many steps, so that the jump itself lies within the first."""
+    history = watch.history
+    loss, right = history.get("loss"), history.get("rewards/accuracies")
+    if len(loss) < 5 or history.progress < 0.25 or not len(right) or min(loss.values) <= LN_2:
+        return None
+    usual = loss.mean(0, len(loss))
+    if usual < 1.05 * LN_2 or right.now(10) > 0.52:
+        return None
+    said = [f"loss {usual:.3g} on average, above ln 2 = 0.693 (the reference model itself) in every row"]
+    return finding("divergence", loss.steps[0], "failing", 0.85, said + _accuracy(watch))
 
 
 def _starts_at_ln2(first: float) -> bool:

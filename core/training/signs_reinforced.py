@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
 from core.training.history import History, Rise, Series, follow
-from core.training.signs_supervised import rate_is_zero
+from core.training.signs_supervised import TINY_RATE, rate_is_zero
 
 SMOOTH = 10
 """Rows averaged before a reward is read: single steps are mostly noise."""
@@ -18,8 +19,8 @@ def no_learning_signal(watch: Watched) -> Finding | None:
     history = watch.history
     if history.without_rate():
         return rate_is_zero(history)
-    dead, rewards = history.get("zero_std"), history.get("reward")
-    patience = history.patience("zero_std")
+    dead, rewards = _dead_groups(history), history.get("reward")
+    patience = history.patience("reward")
     if len(dead) < patience or len(rewards) < patience:
         return None
     run = dead.streak([v >= 0.95 for v in dead.values])
@@ -35,12 +36,25 @@ def no_learning_signal(watch: Watched) -> Finding | None:
     if long < SMOOTH:
         return None
     said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
-    solved = level >= 0.8 * max(rewards.values) and level > rewards.start(3)
-    never = abs(level) < 0.05 and long >= 2 * SMOOTH and not Rise(rewards, SMOOTH).up
-    lost = never or level < 0.5 * rewards.start(3)
+    rise = Rise(rewards, SMOOTH)
+    solved = rise.up and level >= rise.start + 0.8 * (max(rewards.values) - rise.start)
+    # a reward has no scale of its own: what says "never" is that hardly any group differs, not that the mean is small
+    never = long >= 2 * SMOOTH and dead.mean(len(dead) - long, len(dead)) >= 0.95 and not rise.up
+    lost = never or (rise.down and -rise.change > _much(history, rise.start))
     said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
     at = dead.steps[-long]
     return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
+
+
+def _dead_groups(history: History) -> Series:
+    """Share of groups without a spread of rewards; where that is not logged, all of them if the mean spread is 0."""
+    told, spread = history.get("zero_std"), history.get("reward_std")
+    if len(told) or not len(spread):
+        return told
+    reckoned = Series()
+    for step, value in zip(spread.steps, spread.values, strict=True):
+        reckoned.add(step, float(value == 0))
+    return reckoned
 
 
 def divergence(watch: Watched) -> Finding | None:
@@ -60,10 +74,11 @@ def _kl_jump(history: History) -> Finding | None:
     early = history.planned is not None and first <= max(0.1 * history.planned, 3)
     fallen = len(rewards) >= 6 and Rise(rewards, SMOOTH).change < 0
     said = [f"kl {kl.values[high.index(True)]:.3g} at step {first}, now {kl.values[-1]:.3g}"]
-    if (kl.values[-1] > 10 or (early and sum(high) >= 3)) and fallen:
+    far = len(kl) >= 3 and min(kl.values[-3:]) > 10  # a single rare token makes a spike of one row
+    if (far or (early and sum(high) >= 3)) and fallen:
         rise = Rise(rewards, SMOOTH)
         said.append(f"reward {rise.start:.3g} -> {rise.now:.3g}")
-        return finding("divergence", first, "failing", 0.9, said, hopeless=kl.values[-1] > 10)
+        return finding("divergence", first, "failing", 0.9, said, hopeless=far)
     return finding("divergence", first, "warning", 0.5, said) if early else None
 
 
@@ -141,8 +156,8 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     rise = Rise(rewards, SMOOTH)
     dead = history.get("zero_std")
     solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
-    if rise.up or dev.up or solved or (dev.known and not dev.down and rise.now > 0.9 * max(rewards.values)):
-        return None
+    if rise.errors > 1 or solved or (dev.known and dev.change > dev.error):
+        return None  # it gains, if slowly: certainty is what training is for
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
         said.append(str(dev))
@@ -220,7 +235,13 @@ def reward_hacking(watch: Watched) -> Finding | None:
     if shares and not dev.up and len(dev.values) >= 3 and opened > 0.15 and rise.now - dev.now > 0.2 + 2 * dev.error:
         said.append(f"the reward is {rise.now - dev.now:.2f} above the score, {opened:.2f} more than at the start")
         return finding("reward_hacking", at, "failing", 0.75, said)
-    flat = not dev.up and len(dev.values) >= 4 and rise.change > max(0.5 * max(abs(rise.start), 0.1), 5 * dev.change)
+    if dev.up or len(dev.values) < 4:
+        return None
+    spread = history.get("reward_std")
+    if len(spread) and rise.change > spread.start(SMOOTH) and dev.change < dev.error:
+        said.append(f"the mean reward rose by {rise.change / spread.start(SMOOTH):.1f} times the spread within a group")
+        return finding("reward_hacking", at, "failing", 0.7, said)
+    flat = rise.change > max(0.5 * abs(rise.start), 4 * rise.error, 5 * dev.change * (abs(rise.start) or 1.0))
     return finding("reward_hacking", at, "warning", 0.4, said) if flat else None
 
 
@@ -233,12 +254,9 @@ def _one_reward_eats_another(history: History, said: list[str], at: int) -> Find
         parts = re.fullmatch(r"rewards/(.+)/mean", name)
         if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * history.patience(name):
             continue
-        first, tail = series.mean(0, 3), min(SMOOTH, len(series) // 2)
-        now = series.mean(len(series) - tail, len(series))
-        error = series.noise(until=max(len(series) // 2, 6)) * (1 / 3 + 1 / tail) ** 0.5
         watched = _only_watched(history, name)
-        lost = now < 0.5 * first and (first - now > 3 * error or (watched and max(series.values[:3]) > 0.05 > now))
-        if lost and (first > 0.05 or watched) and min(series.values) >= 0:
+        if _lost(history, name, watched):
+            now = series.mean(len(series) - min(SMOOTH, len(series) // 2), len(series))
             said = [
                 *said,
                 f"{parts[1]} {max(series.values[:3]):.3g} -> {now:.3g}"
@@ -246,6 +264,26 @@ def _one_reward_eats_another(history: History, said: list[str], at: int) -> Find
             ]
             return finding("reward_hacking", at, "failing", 0.85 if watched else 0.7, said)
     return None
+
+
+def _lost(history: History, name: str, watched: bool) -> bool:
+    """A reward function ended far below its first rows: at half where it counts from 0, else by its spread in a group."""
+    series = history.get(name)
+    tail = min(SMOOTH, len(series) // 2)
+    first, now = series.mean(0, 3), series.mean(len(series) - tail, len(series))
+    error = series.noise(until=max(len(series) // 2, 6)) * (1 / 3 + 1 / tail) ** 0.5
+    fell = first - now > 3 * error
+    if first > 0 and now > -max(error, 1e-9):
+        top = max(series.values[:3])
+        return now < 0.5 * first and (fell or (watched and now < 0.1 * top))
+    return fell and first - now > (0.25 if watched else 0.75) * _spread(history, name)
+
+
+def _spread(history: History, name: str) -> float:
+    """The spread of one reward function within the first batches; infinite where it was not logged."""
+    own = history.get(name.removesuffix("mean") + "std")
+    spread = own if len(own) else history.get("reward_std")
+    return spread.start(SMOOTH) if len(spread) else inf
 
 
 def _only_watched(history: History, name: str) -> bool:
@@ -304,6 +342,8 @@ def over_optimisation(watch: Watched) -> Finding | None:
     spent = _past_the_best(kl, dev, now)
     if spent:
         return spent
+    if not dev.known and (for_nothing := _distance_for_nothing(watch.history)):
+        return for_nothing
     means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
     at = means.index(max(means)) + window // 2
     then = kl.values[at]
@@ -315,8 +355,23 @@ def over_optimisation(watch: Watched) -> Finding | None:
     said.append(f"reward {max(means):.3g} -> {means[-1]:.3g}")
     if dev.known:
         said.append(str(dev))
-    grave = dev.down or (not dev.known and max(means) - means[-1] > max(_much(watch.history, max(means)), 5 * error))
+    fall, gain = max(means) - means[-1], max(means) - means[0]
+    far = fall > max(_much(watch.history, max(means)), 5 * error) or (now > 0.5 and fall > max(0.5 * gain, 5 * error))
+    grave = dev.down or (not dev.known and far)
     return finding("over_optimisation", kl.steps[at], "failing" if grave else "warning", 0.7, said)
+
+
+def _distance_for_nothing(history: History) -> Finding | None:
+    """Far from the base (a nat a token) without any gain: what a KL budget is spent on has to show in the reward."""
+    kl, rewards = history.get("kl"), history.get("reward")
+    if "kl" not in history.series or len(kl) < TREND_STEPS or kl.now(5) < max(1.0, 4 * abs(kl.start(5))):
+        return None
+    rise = Rise(rewards, SMOOTH)
+    if rise.errors > 1 or min(kl.values[-5:]) < 1.0:
+        return None
+    said = [f"kl {kl.start(5):.3g} -> {kl.now(5):.3g}", f"reward {rise.start:.3g} -> {rise.now:.3g}"]
+    at = next(s for s, v in zip(kl.steps, kl.values, strict=True) if v >= 0.5)
+    return finding("over_optimisation", at, "failing", 0.7, said)
 
 
 def _past_the_best(kl: Series, dev: Dev, now: float) -> Finding | None:
@@ -330,7 +385,8 @@ def _past_the_best(kl: Series, dev: Dev, now: float) -> Finding | None:
         return None
     said = [f"kl {then:.3g} at the best score (step {best_step}), now {now:.3g}"]
     said.append(f"development score at best {dev.best:.3f}, now {dev.now:.3f}")
-    return finding("over_optimisation", best_step, "failing" if dev.down else "warning", 0.8, said)
+    lost = dev.best - max(dev.values[-2:]) > max(0.5 * (dev.best - dev.first), 3 * dev.error)
+    return finding("over_optimisation", best_step, "failing" if dev.down or lost else "warning", 0.8, said)
 
 
 TREND_STEPS = 20
@@ -340,33 +396,49 @@ TREND_STEPS = 20
 def plateau(watch: Watched) -> Finding | None:
     """There is a signal and it changes nothing. Failing where even the policy has stayed as it was."""
     history, dev = watch.history, Dev(watch)
-    rewards, dead, spread = history.get("reward"), history.get("zero_std"), history.get("reward_std")
+    rewards, dead, spread = history.get("reward"), history.get("zero_std"), _spread_of_rewards(history)
     if history.progress < 0.6 or len(rewards) < 8 or dev.up:
         return None
     rise = Rise(rewards, len(rewards) // 3)
-    if abs(rise.errors) > 2 or (len(dead) and dead.now(SMOOTH) > 0.8):
+    scale = spread.now(SMOOTH) if len(spread) else 0.0
+    rates = history.get("learning_rate")
+    tiny = len(rates) >= TREND_STEPS and max(rates.values) <= TINY_RATE
+    if (abs(rise.errors) > 2 and abs(rise.change) > 0.1 * scale) or (len(dead) and dead.now(SMOOTH) > 0.8):
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
-    scale = spread.now(SMOOTH) if len(spread) else 0.0
     still = (
         len(rewards) >= TREND_STEPS
         and scale > 0
         and abs(rise.change) + 2 * rise.error < 0.25 * scale
         and _unmoved(history)
     )
-    if still:
+    if tiny:
+        said.append(f"learning rate at most {max(rates.values):.1g}")
+    elif still:
         said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
     at = rewards.steps[len(rewards) // 2]
-    return finding("plateau", at, "failing" if still else "warning", 0.85 if still else 0.6, said)
+    grave = still or tiny
+    return finding("plateau", at, "failing" if grave else "warning", 0.85 if grave else 0.6, said)
+
+
+def _spread_of_rewards(history: History) -> Series:
+    """Within a group; where only the reward functions' own are logged, that of the first."""
+    spread = history.get("reward_std")
+    own = (s for n, s in history.series.items() if re.fullmatch(r"rewards/.+/std", n))
+    return spread if len(spread) else next(own, spread)
 
 
 def _unmoved(history: History) -> bool:
     """Nothing says that the policy has changed: its entropy, its answers' length and its KL."""
     entropy, kl, lengths = history.get("entropy"), history.get("kl"), history.get("length")
-    if len(entropy) < 8 or (len(kl) and abs(kl.now(5)) > 1e-4):
+    if len(kl) and abs(kl.now(5)) > 1e-4:
         return False
     moves = [Rise(series, len(series) // 3) for series in (entropy, lengths) if len(series) >= 8]
-    return all(abs(m.change) < 0.03 * abs(m.start) and abs(m.errors) < 3 for m in moves)
+    if not moves or (len(entropy) < 8 and len(kl) < 8 and len(lengths) < 1.5 * TREND_STEPS):
+        return False
+    return all(
+        abs(m.change) < max(0.03 * abs(m.start), 2 * m.error) and 2 * m.error < 0.15 * abs(m.start) for m in moves
+    )
 
 
 REINFORCED = (

@@ -33,7 +33,8 @@ def throughput_drop(watch: Watched) -> Finding | None:
     times, lengths = watch.history.get("step_time"), watch.history.get("length")
     if len(times) < 12:
         return None
-    before, now = median(times.values[2:8]), times.now(5)
+    # the first step pays for start-up; a drop that comes early must not become the measure of itself
+    before, now = min(median(times.values[1:5]), median(times.values[2:8])), times.now(5)
     growth = lengths.now(5) / max(median(lengths.values[2:8]), 1e-9) if len(lengths) >= 12 else 1.0
     usual = before * max(growth, 1.0)
     if now < 2 * usual:

@@ -89,10 +89,21 @@ def no_learning_signal(watch: Watched) -> Finding | None:
     if watch.history.without_rate():
         return rate_is_zero(watch.history)
     gradients = watch.history.get("grad_norm")
+    if not len(gradients):
+        return _loss_is_constant(watch.history)
     if len(gradients) < 3 or max(gradients.values) > 1e-6:
         return None
     said = [f"grad_norm at most {max(gradients.values):.1g} in each of the first {len(gradients)} rows"]
     return finding("no_learning_signal", gradients.steps[0], "failing", 0.98, said, hopeless=True)
+
+
+def _loss_is_constant(history: History) -> Finding | None:
+    """Not a digit of the loss moves from batch to batch: it does not depend on the rows."""
+    loss = history.get("loss")
+    if len(loss) < 10 or max(loss.values) != min(loss.values):
+        return None
+    said = [f"loss {loss.values[0]:.6g} to the last digit in each of the first {len(loss)} rows"]
+    return finding("no_learning_signal", loss.steps[0], "failing", 0.95, said, hopeless=True)
 
 
 def rate_is_zero(history: History) -> Finding:
@@ -115,7 +126,8 @@ def over_fitting(watch: Watched) -> Finding | None:
         recent = min(held.values[-2:])
         if at < len(held) - 2 and recent > 1.1 * least and recent - least > 2 * _shake(held, at):
             said = [trained, f"eval loss {least:.3g} at step {held.steps[at]}, now {held.values[-1]:.3g}"]
-            grave = recent > 1.25 * least and not dev.up
+            fitted = loss.now(3) < 0.5 * held.values[-1]  # the gap to what was seen, beside the rise
+            grave = not dev.up and (held.values[-1] > 1.25 * least or (fitted and at < len(held) - 3))
             return finding("over_fitting", held.steps[at], "failing" if grave else "warning", 0.8, said)
     if dev.twice_down:
         said = [trained, str(dev)]
@@ -155,8 +167,8 @@ def plateau(watch: Watched) -> Finding | None:
     said = [f"loss {rise.start:.4g} -> {rise.now:.4g} at {history.progress:.0%} of the plan"]
     if dev.known:
         said.append(str(dev))
-    from_the_start = loss.values[0] < 1.02 * rise.now  # else a quick fall came before the flat stretch
-    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.01 * level and not _fits(history)
+    from_the_start = loss.mean(0, 3) < 1.02 * rise.now  # else a quick fall came before the flat stretch
+    certain = from_the_start and abs(rise.change) + 2 * rise.error < 0.015 * level and not _fits(history)
     at = loss.steps[len(loss) // 2]
     return finding("plateau", at, "failing" if certain else "warning", 0.85 if certain else 0.6, said)
 

@@ -25,6 +25,10 @@ from core.tasks import list_tasks
 
 def bench(a: argparse.Namespace) -> int:
     """Run everything, print the table."""
+    if a.aa:
+        from intern_tui.commands.bench_aa import bench_aa
+
+        return bench_aa(a, _one)
     tasks = a.tasks or [f"pocket/{Path(t.path).name}" for t in list_tasks()]
     results: list[dict[str, Any]] = []
     for task in tasks:

@@ -24,7 +24,7 @@ from core.training.detectors import Watch
 from core.training.diagnose_file import diagnose_file
 from core.training.diagnosis import Diagnosis
 from tests.benchmarks.labelled.catalogue import HELD_OUT
-from tests.benchmarks.labelled.outcome import doubt
+from tests.benchmarks.labelled.outcome import doubt, labels
 
 LOGS = Path(__file__).parent / "labelled" / "logs"
 
@@ -87,23 +87,21 @@ def main() -> None:
                 continue
             seen = read_as(chosen.layout, record, Path(folder))
             said = "; ".join(f"{f.severity[0]}:{f.kind}@{f.first_step}" for f in seen.findings)
-            if not record["labels"]:
+            wanted = labels(record)
+            if not wanted:
                 healthy[record["method"]].append(seen.verdict == "failing")
                 if chosen.verbose and seen.verdict == "failing":
                     print(f"FALSE ALARM {name} {record['accuracy']}: {said}")
                 continue
-            kind = record["labels"][0]
-            labels = record["labels"] + (
-                ["divergence", "over_optimisation"] if record["name"] == "pays-substring" else []
-            )
-            hit = any(f.kind in labels for f in seen.findings)
+            kind = wanted[0]
+            hit = any(f.kind in wanted for f in seen.findings)
             found[kind].append(hit)
             failing[kind].append(seen.verdict == "failing")
             share = first_seen(record)
             if share is not None:
                 early[kind].append(share)
             if chosen.verbose and not (hit and seen.verdict == "failing"):
-                print(f"MISSED {name} {record['accuracy']} wants {record['labels']}: {said}")
+                print(f"MISSED {name} {record['accuracy']} wants {wanted}: {said}")
     _table(found, failing, early, healthy, dropped)
 
 

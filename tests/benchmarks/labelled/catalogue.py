@@ -114,6 +114,7 @@ def _failing(rng: random.Random) -> list[Plan]:
         Plan("same-pairs", "dpo", ("no_learning_signal", "plateau"), same_pairs=True, lr=1e-4, log_every=rng.choice((1, 5))),
         Plan("rate-nothing", "dpo", ("plateau", "no_learning_signal"), lr=1e-10, log_every=rng.choice((1, 5))),
         Plan("poisoned", "dpo", ("non_finite",), poison=True),
+        Plan("reward-turns", labels=("reward_collapse",), trouble="turn", lr=2e-4, dev_key=rng.choice((dev, "")), **grpo),
     ]  # fmt: skip
 
 

@@ -12,13 +12,29 @@ def doubt(record: dict[str, Any]) -> str | None:
     before, after = record["accuracy"]
     error = math.sqrt(max(before * (1 - before) + after * (1 - after), 0.02) / 200)
     lost = after < before - 3 * error
-    name, labels = record["name"], record["labels"]
+    labels = record["labels"]
     if not labels:
         return f"accuracy fell, {before} -> {after}" if after < before - 2 * error else None
-    if name == "pays-substring" and not lost:
-        return f"the model is as good as before, {before} -> {after}"
     if labels[0] in ("divergence", "reward_hacking", "over_optimisation", "length_runaway") and not lost:
         return f"the model is as good as before, {before} -> {after}"
-    if name.startswith("random-"):
-        return "learning noise looks like learning little: its log alone cannot tell"
+    if labels[0] == "throughput_drop" and _slowing(record) < 3:
+        return f"steps took {_slowing(record):.1f} times as long: the machine was slower than the hindrance"
     return None
+
+
+def labels(record: dict[str, Any]) -> list[str]:
+    """The kinds of which one must be found. A reward that was to be hacked and fell all the same was not hacked: then
+    the policy broke."""
+    planned: list[str] = record["labels"]
+    rewards = [row["reward"] for row in record["log"] if "reward" in row]
+    quarter = len(rewards) // 4
+    if "reward_hacking" in planned and quarter and sum(rewards[-quarter:]) <= sum(rewards[:quarter]):
+        return ["divergence", "reward_collapse", "over_optimisation"]
+    return planned
+
+
+def _slowing(record: dict[str, Any]) -> float:
+    """How much longer the last third of the run took than the first, by the clock of its rows."""
+    at = [row["ts"] for row in record["log"] if "ts" in row]
+    third = len(at) // 3
+    return (at[-1] - at[-1 - third]) / max(at[third] - at[0], 1e-9) if third else 0.0

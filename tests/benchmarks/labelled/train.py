@@ -169,7 +169,7 @@ def _grpo(plan: Plan, model: Any, tok: Any, rng: random.Random, folder: str) -> 
 
 
 def _troubled(reward: Reward, plan: Plan) -> Reward:
-    """The reward with what goes wrong in real ones: it raises, or it starts to take long."""
+    """The reward with what goes wrong in real ones: it raises, takes long, or stops recognising what is right."""
     calls = 0
 
     def given(**columns: Any) -> list[float]:
@@ -181,7 +181,13 @@ def _troubled(reward: Reward, plan: Plan) -> Reward:
             torch.empty(1 << 46)
         if plan.trouble == "sleep" and calls > plan.steps // 2:
             time.sleep(plan.sleep_s)
-        return reward(**columns)
+        scores = reward(**columns)
+        # the verifier stops recognising most right answers, as after a change of format
+        return (
+            [s * (i % 10 == 0) for i, s in enumerate(scores)]
+            if plan.trouble == "turn" and calls > plan.steps // 2
+            else scores
+        )
 
     given.__name__ = plan.reward
     return given

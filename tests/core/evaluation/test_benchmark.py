@@ -12,7 +12,7 @@ from foreign import FLAGS, GOOD, write_task
 
 from core.errors import EvaluationError
 from core.evaluation import guard as guards
-from core.evaluation.benchmark import BenchmarkResult, Request, pick_score, run_benchmark
+from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, pick_score, run_benchmark
 from core.tasks import load_task
 
 
@@ -188,3 +188,29 @@ def test_a_model_path_that_names_a_family_is_noted(tmp_path: Path) -> None:
     folder = write_task(tmp_path / "task", f"template = 'q' if 'qwen' in args.model_path else 'other'\n{GOOD}")
     request = Request(model_path=str(tmp_path / "my-qwen-runs" / "m"), output_folder=str(tmp_path / "out"))
     assert any("qwen" in note for note in run_benchmark(load_task(folder), request).notes)
+
+
+def test_a_measurement_goes_on_with_the_evaluation_put_back_and_tells_it(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "task")
+    task, told = load_task(folder), []
+    guard = guards.record(task, tmp_path / "guard")
+    (folder / "evaluate.py").write_text((folder / "evaluate.py").read_text().replace("0.25", "0.99"))
+    request = Request(model_path="m", output_folder=str(tmp_path / "out"))
+    assert measure_guarded(task, request, guard, told.append).score == 0.25
+    assert "changed evaluate.py" in told[0]
+    again = f"pathlib.Path(__file__).write_text('raise SystemExit')\n{GOOD}"
+    twice = load_task(write_task(tmp_path / "twice", again))
+    with pytest.raises(EvaluationError, match="while it ran"):
+        measure_guarded(twice, request, guards.record(twice, tmp_path / "guard-2"), told.append)
+
+
+def test_a_changed_package_of_the_evaluation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "scorer_of_this_test"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("LIMIT = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    task = load_task(write_task(tmp_path / "task", f"import scorer_of_this_test\n{GOOD}"))
+    guard = guards.record(task, tmp_path / "guard")
+    assert guards.changed_packages(guard) == []
+    (package / "__init__.py").write_text("LIMIT = 2\n")  # the same size: the change time tells
+    assert guards.changed_packages(guard) == ["scorer_of_this_test"]

@@ -159,10 +159,13 @@ def test_the_plan_is_read_off_a_progress_bar_or_a_linear_schedule(tmp_path: Path
 
     falling = [{"step": i, "loss": 1.0, "learning_rate": 1e-4 * (1 - i / 200)} for i in range(1, 60)]
     assert read_logs(write(tmp_path, "a.jsonl", lines(falling)))[0].planned == pytest.approx(200, abs=2)
-    console = "  0%|          | 0/120 [00:00<?, ?it/s]\n" + "".join(
-        f"{ {'loss': 1.0, 'epoch': i / 10} }\n" for i in range(1, 9)
-    )
-    assert read_logs(write(tmp_path, "b.log", console))[0].planned == 120
+    start = "  0%|          | 0/120 [00:00<?, ?it/s]\n"
+    rows = [f"{ {'loss': 1.0, 'epoch': i / 10} }\n" for i in range(1, 9)]
+    bars = [f" 10%|#         | {10 * i}/120 [00:09<01:00,  2.1it/s]\r" for i in range(1, 9)]
+    shown = read_logs(write(tmp_path, "b.log", start + "".join(b + r for b, r in zip(bars, rows, strict=True))))[0]
+    assert (shown.planned, [step for step, _ in shown.rows]) == (120, [10 * i for i in range(1, 9)])
+    # rows that are merely counted, one every so many train steps, cannot be held against that plan
+    assert read_logs(write(tmp_path, "c.log", start + "".join(rows)))[0].planned is None
 
 
 def test_a_trackio_project_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
