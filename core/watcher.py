@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ class Watched:
 class JobWatcher:
     """Follows every running job of the state. `poll` does one round; `run` does rounds until stopped."""
 
-    def __init__(self, journal: Journal, compute: Compute, run_folder: Path) -> None:
+    def __init__(
+        self, journal: Journal, compute: Compute, run_folder: Path, take_up: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`take_up` starts a lost job again and says whether it could."""
+        self.take_up = take_up
         self.journal = journal
         self.compute = compute
         self.run_folder = run_folder
@@ -166,6 +171,9 @@ class JobWatcher:
             self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
         if (watched.folder / "paused").exists() and status.state != "done":
             self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
+            del self._watched[watched.id]
+            return
+        if status.state == "lost" and self.take_up(watched.id):
             del self._watched[watched.id]
             return
         log_tail = self._log_tail(watched)

@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[1]).resolve()
     if len(argv) > 2 and not claim(folder, argv[2]):
         return 0
+    OWNER.extend(argv[2:3])
     return supervise(folder, start, again=len(argv) > 2)
 
 
@@ -80,8 +81,11 @@ def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child], *, a
     reason = wait(folder, child, launch, began)
     code = child.returncode
     signal_group(child.pid, signal.SIGKILL)  # what the job left behind
+    if reason == "superseded":
+        return 0  # the folder is another's: not a word of ours into it
     if reason == "preempted":
-        (folder / "control").unlink(missing_ok=True)
+        for name in ("control", "stopping"):
+            (folder / name).unlink(missing_ok=True)
         return REQUEUE_CODE
     finish(folder, code, time.time() - began, reason or ended(folder, code or 0))
     return 0
@@ -97,6 +101,20 @@ def claim(folder: Path, name: str) -> bool:
     except FileExistsError:
         pass
     return (folder / "claim").read_text(encoding="utf-8") in (name, "")
+
+
+OWNER: list[str] = []
+"""The name under which this supervisor claimed its folder."""
+
+
+def taken_over(folder: Path) -> bool:
+    """Whether the folder was given to another start of the job, because nothing was heard of this one for long."""
+    if not OWNER:
+        return False
+    try:
+        return (folder / "claim").read_text(encoding="utf-8") not in (OWNER[0], "")
+    except OSError:
+        return False  # a file system that is away takes nothing over
 
 
 ASKED: list[str] = []
@@ -183,6 +201,10 @@ def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> st
         if (folder / "claim").exists() and time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             (folder / "beat").touch()
+            if taken_over(folder):
+                signal_group(child.pid, signal.SIGKILL)
+                child.wait(timeout=TERM_GRACE_S)
+                return "superseded"
         try:
             child.wait(timeout=POLL_S)
             return ours
@@ -190,6 +212,7 @@ def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> st
             pass
         if ASKED and ours is None:
             ours = why_asked(folder)
+            (folder / "stopping").write_text(f"{ours}\n")  # before the wish itself: who obeys it reads why
             (folder / "control").write_text("stop\n")
             now = time.time() - began
             cancelled = (folder / "cancel").exists()  # then it was asked before

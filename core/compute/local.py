@@ -115,7 +115,7 @@ class LocalCompute:
         partial = folder / "spec.json.partial"
         partial.write_bytes(msgspec.json.format(msgspec.json.encode({**spec, **changes})))
         partial.replace(folder / "spec.json")
-        for name in ("job.json", "control", "cancel", "paused", "exit.json"):
+        for name in ("job.json", "control", "stopping", "cancel", "paused", "exit.json"):
             (folder / name).unlink(missing_ok=True)
         return self._supervise(job, folder)
 
@@ -153,7 +153,11 @@ class LocalCompute:
         if launch is None:
             raise NotFound(f"no job {job}", where=str(folder), next="List the run's jobs folder.")
         running = _read(folder / "job.json", Running)
-        supervised = running is not None and _lives(running.supervisor_pid, running.supervisor_start, running.boot_id)
+        # A job whose supervisor was killed still runs: lost is one of which nothing lives, or it would be started twice.
+        supervised = running is not None and (
+            _lives(running.supervisor_pid, running.supervisor_start, running.boot_id)
+            or _lives(running.pid, running.pid_start, running.boot_id)
+        )
         # exit.json last: a job that ends while we look is then seen as ended, not as lost
         end = _read(folder / "exit.json", JobExit)
         state = _state(running, supervised, end, folder)

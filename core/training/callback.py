@@ -39,7 +39,8 @@ class InternCallback(TrainerCallback):
     """Streams a TRL training into the job's folder.
 
     `score`: gives the development score of the model as it is; None where there is no development data.
-    `eval_every`: train steps between scores; 0 means at the end only.
+    `eval_every`: train steps between scores; 0 means at the end only. `checkpoint_every_s`: wall-clock seconds between
+    checkpoints beside those the trainer's arguments ask for; 0 for none.
     """
 
     def __init__(
@@ -51,11 +52,15 @@ class InternCallback(TrainerCallback):
         eval_at_start: bool = True,
         clock: Clock | None = None,
         trackio: TrackioLog | None = None,
+        checkpoint_every_s: float = 0.0,
     ) -> None:
         self.stream, self.score, self.trackio = stream, score, trackio
         self.eval_every, self.eval_at_start = eval_every, eval_at_start
         self.clock = clock or Clock()
+        self.checkpoint_every_s = checkpoint_every_s
+        self._saved = time.monotonic()
         self.reason = "finished"
+        """finished, stopped, time_limit, or preempted: then the training is not over, it goes on from its checkpoint."""
         self.last: DevScore | None = None
         self._scored_step = -1
         self._process = psutil.Process()
@@ -82,9 +87,11 @@ class InternCallback(TrainerCallback):
         self.stream.heartbeat(step)
         asked = self.stream.control()
         if asked == "stop" or self.clock.left() <= self._busy / self._steps:
-            self.reason = "stopped" if asked == "stop" else "time_limit"
+            why = self.stream.why_stop() if asked == "stop" else ""
+            self.reason = "preempted" if why == "preempted" else "stopped" if asked == "stop" else "time_limit"
+            control.should_save = bool(why)  # a scheduler ends it before its plan did: somebody will want to go on
             control.should_training_stop = True
-        elif asked == "checkpoint":
+        elif asked == "checkpoint" or 0 < self.checkpoint_every_s <= time.monotonic() - self._saved:
             control.should_save = True
         elif self.eval_every and step % self.eval_every == 0 and step < state.max_steps:
             self._evaluate(step)
@@ -106,10 +113,11 @@ class InternCallback(TrainerCallback):
         self._idle_since = time.perf_counter()
 
     def on_save(self, args, state, control, **kwargs):
+        self._saved = time.monotonic()
         self.stream.checkpoint(state.global_step, f"{args.output_dir}/checkpoint-{state.global_step}")
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self._scored_step != state.global_step:
+        if self._scored_step != state.global_step and self.reason != "preempted":
             self._evaluate(state.global_step)
         if self.trackio:
             self.trackio.close()
