@@ -62,6 +62,8 @@ class Job(msgspec.Struct):
     reason: str = ""
     seconds: float = 0.0
     result: dict[str, Any] = {}
+    sandbox: str = ""
+    """Level at which code of a brain in it is held; empty: it runs only our own code."""
 
 
 class Experiment(msgspec.Struct):

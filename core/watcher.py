@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core.compute.held import InForce
 from core.compute.protocol import Compute
 from core.compute.spec import OPEN, JobStatus
 from core.compute.usage import charge
@@ -44,6 +45,7 @@ class Watched:
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}
+        self.sandbox = "" if (folder / "held.json").exists() else "none needed"
         self.kinds: set[str] = set()
         self.stop_reason = ""
 
@@ -80,6 +82,7 @@ class JobWatcher:
             status = self.compute.inspect(job.id)
             self._read(watched)
             self._listen(watched)
+            self._see_sandbox(watched)
             if status.pid is not None and job.pid is None:  # its turn in the queue has come
                 self.journal.emit(e.JobAttached(job=job.id, pid=status.pid))
             if status.state not in OPEN:
@@ -120,6 +123,19 @@ class JobWatcher:
         """Record what a row says; a host after this one reads the row again and records nothing."""
         key = f"{watched.id}:{watched.rows}:{payload.type}".encode()
         self.journal.emit(payload, id=stable_id(watched.started_ts, str(self.run_folder.name).encode() + key))
+
+    def _see_sandbox(self, watched: Watched) -> None:
+        """How a job with code of a brain is held, once it said so."""
+        if watched.sandbox:
+            return
+        try:
+            found = msgspec.json.decode((watched.folder / "sandbox.json").read_bytes(), type=InForce)
+        except (OSError, msgspec.DecodeError):
+            return
+        watched.sandbox = found.level
+        name = f"{self.run_folder.name}:{watched.id}:sandbox:{found.level}".encode()
+        held = e.SandboxProbed(level=found.level, reason=found.reason, job=watched.id)
+        self.journal.emit(held, id=stable_id(watched.started_ts, name))
 
     def _listen(self, watched: Watched) -> None:
         """A training that says nothing for long is stalled: its heartbeat tells."""

@@ -35,7 +35,7 @@ REQUEUE_CODE = 75
 """EX_TEMPFAIL: ended for now, to be started again."""
 PR_SET_PDEATHSIG = 1
 LOG_TAIL_BYTES = 20_000
-MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory")
+MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory", "MB of memory")
 
 
 StillRunning = subprocess.TimeoutExpired

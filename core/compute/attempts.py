@@ -100,8 +100,8 @@ RESOURCES = (
     _a("used", "take memory", "b = []\nfor _ in range(40): b.append(bytearray(os.urandom(1 << 20)) * 64); time.sleep(.02)\nprint('HELD')"),
     _a("used", "one file that fills the disk", "f = open('big', 'wb')\nfor _ in range(64): f.write(bytes(8 << 20))\nprint('HELD')"),
     _a("used", "many files that fill the disk", "for i in range(64): open(f'big{i}', 'wb').write(bytes(8 << 20)); time.sleep(.03)\nprint('HELD')"),
-    _a("used", "never end", "time.sleep(s['seconds'] + 4)\nprint('HELD')"),
-    _a("used", "never end, deaf to signals", "import signal\nfor n in (1, 2, 15, 24): signal.signal(n, signal.SIG_IGN)\ntime.sleep(s['seconds'] + 4)\nprint('HELD')"),
+    _a("used", "never end", "time.sleep(s['seconds'] + 30)\nprint('HELD')"),
+    _a("used", "never end, deaf to signals", "import signal\nfor n in (1, 2, 15, 24): signal.signal(n, signal.SIG_IGN)\ntime.sleep(s['seconds'] + 30)\nprint('HELD')"),
 )  # fmt: skip
 
 PRIVILEGES = (

@@ -103,8 +103,9 @@ class LocalCompute:
         """End a job so that it can go on from its last checkpoint: marked as paused first, then killed."""
         (self._folder(job) / "paused").touch()
         status = self.inspect(job)
-        if status.pid is not None:
-            _signal_group(status, signal.SIGKILL)
+        if status.pid is not None:  # a sandbox's guard takes its tree down, which it could not if it were killed
+            held = (self._folder(job) / "held.json").exists()
+            _signal_group(status, signal.SIGTERM if held else signal.SIGKILL)
 
     def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
         """Start an ended job again in its own folder, with `changes` to its spec. Raises JobError if it still runs."""

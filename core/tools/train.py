@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from core import events as e
 from core.agent.desk import OPEN, Desk
+from core.agent.foreign import is_foreign
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
@@ -19,7 +20,19 @@ from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_sp
 METHODS = KINDS
 
 OWNED = frozenset(
-    {"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"}
+    {
+        "kind",
+        "model",
+        "data",
+        "output",
+        "trust",
+        "prompting",
+        "verifier",
+        "trackio_project",
+        "trackio_dir",
+        "run_name",
+        "device",
+    }
 )
 """Fields of TrainSpec the desk fills in: the task decides them, not the brain."""
 
@@ -108,6 +121,9 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "trackio_project": desk.settings.run,
         "trackio_dir": str(desk.folder / "trackio"),
     }
+    given["rewards"] = [_own_reward(desk, r) for r in given.get("rewards") or ()]
+    if is_foreign(given):
+        given["trackio_dir"] = None  # its own folder is all that code of a brain can write to
     try:
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
@@ -116,6 +132,21 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _own_reward(desk: Desk, reward: Any) -> Any:
+    """A reward function of the brain's is a file of the workspace. Raises ToolError."""
+    if not isinstance(reward, dict) or cast(dict[str, Any], reward).get("kind") != "python":
+        return reward
+    given = cast(dict[str, Any], reward)
+    file, _, name = str(given.get("function") or "").rpartition(":")
+    workspace = (desk.folder / "workspace").resolve()
+    path = (workspace / file).resolve()
+    if not name or not path.is_file() or not path.is_relative_to(workspace):
+        raise ToolError(
+            f"No reward function {given.get('function')!r}", next="Write it as FILE.py:NAME, a file of the workspace"
+        )
+    return {**given, "function": f"{path}:{name}"}
 
 
 @tool(

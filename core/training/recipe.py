@@ -132,7 +132,9 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")
         if bench.spec.lora.quantize:
-            model = merged_into_full_weights(bench.base, bench.folder / "adapter", model.generation_config)
+            model = merged_into_full_weights(
+                bench.base, bench.folder / "adapter", model.generation_config, bench.spec.trust
+            )
     output = Path(bench.spec.output or bench.folder / "model")
     save_model(model, bench.base, output, bench.spec.prompting)
     last = callback.last

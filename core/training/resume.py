@@ -14,8 +14,12 @@ from typing import Any, cast
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
-    """The checkpoint of the highest train step below `<folder>/checkpoints` that was written to its end; None without one."""
-    found = [(step, p) for p in Path(folder).glob("checkpoints/checkpoint-*") if (step := _step(p)) is not None]
+    """The checkpoint of the highest train step in a job's folder that was written to its end; None without one.
+
+    A job that is held in a sandbox has them one folder further down.
+    """
+    paths = [p for pattern in ("checkpoints", "held/checkpoints") for p in Path(folder).glob(f"{pattern}/checkpoint-*")]
+    found = [(step, p) for p in paths if (step := _step(p)) is not None]
     return next((p for _, p in sorted(found, reverse=True) if is_whole(p)), None)
 
 
