@@ -135,7 +135,7 @@ class LocalCompute:
 
     def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
-            [self.python, "-P", str(SUPERVISOR), str(folder)],
+            [self.python, "-I", "-S", str(SUPERVISOR), str(folder)],  # standard library only: no packages to look for
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
