@@ -36,7 +36,7 @@ def admit_model(desk: Desk, model: str) -> tuple[Risk, ...]:
             )
         desk.emit(
             e.ApprovalRequested(
-                approval=approval, call=desk.call, tool="trust", arguments=arguments, arguments_hash=digest, tier="network",
+                approval=approval, call=desk.call, tool="trust", arguments=arguments, arguments_hash=digest, tier="trust",
                 reason=what,
             )
         )  # fmt: skip
