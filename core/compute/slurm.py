@@ -35,7 +35,7 @@ _WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"
 _NO_ANSWER = (
     "Unable to contact slurm controller", "Socket timed out", "Connection refused", "slurm_load_jobs error: Unexpected message",
     "Zero Bytes were transmitted", "Munge", "Protocol authentication error", "Slurm backup controller", "temporarily unable",
-    "Transport endpoint", "Connection timed out", "Communication connection failure",
+    "Transport endpoint", "slurm_msg_sendto", "missing socket error", "slurm_receive_msg", "Connection timed out", "Communication connection failure",
 )  # fmt: skip
 
 
