@@ -786,6 +786,8 @@ class SandboxProbed(Payload, frozen=True, kw_only=True):
     """bubblewrap, landlock or limits."""
     reason: str = ""
     """Why not a higher level."""
+    job: str = ""
+    """The job that is held so, on the machine it runs on; empty: the host's own machine."""
 
 
 # --------------------------------------------------------------------------------------------------- to and from the log

@@ -395,7 +395,11 @@ def _job_launched(state: RunState, event: Event, p: e.JobLaunched) -> None:
 
 @on(e.SandboxProbed)
 def _sandbox_probed(state: RunState, event: Event, p: e.SandboxProbed) -> None:
-    state.sandbox = p.level
+    job = state.jobs.get(p.job)
+    if job is not None:
+        job.sandbox = p.level
+    elif not p.job:
+        state.sandbox = p.level
 
 
 @on(e.JobAttached)

@@ -22,9 +22,8 @@ from core import events as e
 from core.agent import budget
 from core.agent.brain import HOW_TO_USE_AN_LLM
 from core.agent.control import Control
-from core.agent.decisions import Rejected
 from core.agent.desk import Desk, Settings
-from core.agent.jobcontrol import resume_from_checkpoint
+from core.agent.jobcontrol import take_up
 from core.agent.loop import research
 from core.clock import Clock, reserve_of
 from core.compute.choice import open_compute
@@ -101,7 +100,7 @@ class _Host:
         self.control = Control(self.desk)
         if isinstance(self.desk.compute, Warm):
             self.desk.compute.warm_up()
-        self.watcher = JobWatcher(self.journal, self.desk.compute, folder)
+        self.watcher = JobWatcher(self.journal, self.desk.compute, folder, lambda job: take_up(self.desk, job))
         self.alerts = AlertMirror(self.journal, folder, parse_target(state.trackio))
         self.telemetry = Telemetry()
         self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
@@ -230,8 +229,7 @@ class _Host:
     def restart_lost(self, lost: list[str]) -> None:
         """A reboot ends jobs without a word. One that left a checkpoint goes on from it, the others are failed."""
         for job in lost:
-            with contextlib.suppress(Rejected, OSError):
-                resume_from_checkpoint(self.desk, job, "lost with its machine; taken up from its last checkpoint")
+            if take_up(self.desk, job):
                 continue
             reason = "lost: its supervisor is gone, it left no word on how it ended and no checkpoint to go on from"
             self.journal.emit(e.JobFailed(job=job, reason=reason))

@@ -43,6 +43,10 @@ def _head(s: RunState) -> str:
     ]
     if s.sandbox:
         lines.append(f"- Code of a brain ran under: {s.sandbox}. Jobs ran on: {s.compute or 'local'}.")
+        held = [f"{j.id} ({j.sandbox})" for j in s.jobs.values() if j.sandbox]
+        lines.append(
+            f"- Jobs with code of the brain: {', '.join(held) or 'none; all others ran the recipes of this program'}."
+        )
     if s.brain == "playbook":
         lines.append("- The playbook is a fixed policy: its runs prove the harness, not research skill.")
     return "\n".join(lines)

@@ -64,6 +64,8 @@ class Job(msgspec.Struct):
     result: dict[str, Any] = {}
     alerts: list[str] = []
     """Alerts raised by its own script, as `level title: text`; the last twenty."""
+    sandbox: str = ""
+    """Level at which code of a brain in it is held; empty: it runs only our own code."""
 
 
 class Experiment(msgspec.Struct):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from core import events as e
+from core.compute.held import InForce
 from core.compute.protocol import Compute
 from core.compute.spec import OPEN, JobStatus
 from core.compute.usage import charge
@@ -43,6 +45,7 @@ class Watched:
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}
+        self.sandbox = "" if (folder / "held.json").exists() else "none needed"
         self.kinds: set[str] = set()
         self.stop_reason = ""
 
@@ -50,7 +53,11 @@ class Watched:
 class JobWatcher:
     """Follows every running job of the state. `poll` does one round; `run` does rounds until stopped."""
 
-    def __init__(self, journal: Journal, compute: Compute, run_folder: Path) -> None:
+    def __init__(
+        self, journal: Journal, compute: Compute, run_folder: Path, take_up: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`take_up` starts a lost job again and says whether it could."""
+        self.take_up = take_up
         self.journal = journal
         self.compute = compute
         self.run_folder = run_folder
@@ -75,6 +82,7 @@ class JobWatcher:
             status = self.compute.inspect(job.id)
             self._read(watched)
             self._listen(watched)
+            self._see_sandbox(watched)
             if status.pid is not None and job.pid is None:  # its turn in the queue has come
                 self.journal.emit(e.JobAttached(job=job.id, pid=status.pid))
             if status.state not in OPEN:
@@ -115,6 +123,19 @@ class JobWatcher:
         """Record what a row says; a host after this one reads the row again and records nothing."""
         key = f"{watched.id}:{watched.rows}:{payload.type}".encode()
         self.journal.emit(payload, id=stable_id(watched.started_ts, str(self.run_folder.name).encode() + key))
+
+    def _see_sandbox(self, watched: Watched) -> None:
+        """How a job with code of a brain is held, once it said so."""
+        if watched.sandbox:
+            return
+        try:
+            found = msgspec.json.decode((watched.folder / "sandbox.json").read_bytes(), type=InForce)
+        except (OSError, msgspec.DecodeError):
+            return
+        watched.sandbox = found.level
+        name = f"{self.run_folder.name}:{watched.id}:sandbox:{found.level}".encode()
+        held = e.SandboxProbed(level=found.level, reason=found.reason, job=watched.id)
+        self.journal.emit(held, id=stable_id(watched.started_ts, name))
 
     def _listen(self, watched: Watched) -> None:
         """A training that says nothing for long is stalled: its heartbeat tells."""
@@ -166,6 +187,9 @@ class JobWatcher:
             self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
         if (watched.folder / "paused").exists() and status.state != "done":
             self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
+            del self._watched[watched.id]
+            return
+        if status.state == "lost" and self.take_up(watched.id):
             del self._watched[watched.id]
             return
         log_tail = self._log_tail(watched)

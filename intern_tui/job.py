@@ -20,6 +20,7 @@ if __package__ in (None, ""):  # run by path, where the package need not be inst
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.errors import InternError, UsageError
+from core.training.resume import is_over
 from core.training.spec import check_inputs, read_train_spec
 
 KINDS = {
@@ -79,6 +80,8 @@ def _dispatch(spec_path: str) -> int:
     if kind not in KINDS:
         print(f"unknown kind of job {kind!r} in {spec_path}; known: {', '.join(KINDS)}, script", file=sys.stderr)
         return 2
+    if kind in TRAININGS and is_over(Path(spec_path).parent):
+        return 0  # it was killed, or its supervisor was, between its last word and its end
     if kind in TRAININGS:  # what can be seen to be wrong is said before torch is loaded
         check_inputs(read_train_spec(spec_path))
     importlib.import_module(KINDS[kind]).main(spec_path)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ REQUEUE_CODE = 75
 """EX_TEMPFAIL: ended for now, to be started again."""
 PR_SET_PDEATHSIG = 1
 LOG_TAIL_BYTES = 20_000
-MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory")
+MEMORY_SIGNS = ("can't allocate memory", "out of memory", "MemoryError", "Cannot allocate memory", "MB of memory")
 
 
 StillRunning = subprocess.TimeoutExpired
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[1]).resolve()
     if len(argv) > 2 and not claim(folder, argv[2]):
         return 0
+    OWNER.extend(argv[2:3])
     return supervise(folder, start, again=len(argv) > 2)
 
 
@@ -80,8 +82,11 @@ def supervise(folder: Path, start: Callable[[Path, dict[str, Any]], Child], *, a
     reason = wait(folder, child, launch, began)
     code = child.returncode
     signal_group(child.pid, signal.SIGKILL)  # what the job left behind
+    if reason == "superseded":
+        return 0  # the folder is another's: not a word of ours into it
     if reason == "preempted":
-        (folder / "control").unlink(missing_ok=True)
+        for name in ("control", "stopping"):
+            (folder / name).unlink(missing_ok=True)
         return REQUEUE_CODE
     finish(folder, code, time.time() - began, reason or ended(folder, code or 0))
     return 0
@@ -97,6 +102,20 @@ def claim(folder: Path, name: str) -> bool:
     except FileExistsError:
         pass
     return (folder / "claim").read_text(encoding="utf-8") in (name, "")
+
+
+OWNER: list[str] = []
+"""The name under which this supervisor claimed its folder."""
+
+
+def taken_over(folder: Path) -> bool:
+    """Whether the folder was given to another start of the job, because nothing was heard of this one for long."""
+    if not OWNER:
+        return False
+    try:
+        return (folder / "claim").read_text(encoding="utf-8") not in (OWNER[0], "")
+    except OSError:
+        return False  # a file system that is away takes nothing over
 
 
 ASKED: list[str] = []
@@ -183,13 +202,15 @@ def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> st
         if (folder / "claim").exists() and time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             (folder / "beat").touch()
-        try:
-            child.wait(timeout=POLL_S)
+            if taken_over(folder):
+                signal_group(child.pid, signal.SIGKILL)
+                child.wait(timeout=TERM_GRACE_S)
+                return "superseded"
+        if ended_within(child, POLL_S):
             return ours
-        except StillRunning:
-            pass
         if ASKED and ours is None:
             ours = why_asked(folder)
+            (folder / "stopping").write_text(f"{ours}\n")  # before the wish itself: who obeys it reads why
             (folder / "control").write_text("stop\n")
             now = time.time() - began
             cancelled = (folder / "cancel").exists()  # then it was asked before
@@ -202,6 +223,22 @@ def wait(folder: Path, child: Child, launch: dict[str, Any], began: float) -> st
                 (folder / "control").write_text("stop\n")
             else:
                 signal_group(child.pid, int(action))
+
+
+def ended_within(child: Child, seconds: float) -> bool:
+    """Whether the job has ended, as soon as it has (Popen.wait with a time limit looks every 50 ms)."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux only, and not while descriptors are short
+        handle = os.pidfd_open(child.pid)
+        try:
+            if not select.select([handle], [], [], seconds)[0]:
+                return False
+        finally:
+            os.close(handle)
+    try:
+        child.wait(timeout=seconds)
+    except StillRunning:
+        return False
+    return True
 
 
 def why_asked(folder: Path) -> str:

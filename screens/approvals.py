@@ -31,14 +31,14 @@ def approval_text(a: Approval) -> str:
     return "\n".join(lines)
 
 
-ALWAYS_ASKED = ("spend", "publish")
+ALWAYS_ASKED = ("spend", "publish", "trust")
 """Tiers whose effects cannot be taken back: money that is gone, and what the world has seen."""
 
 
 def always_words(a: Approval) -> str:
     return (
         f"This call of {one_line(a.tool)} goes ahead, and from now on every call up to the tier {a.tier} does without asking.\n"
-        "Calls that spend money or publish are asked every time."
+        "Calls that spend money, publish, or load code of others are asked every time."
     )
 
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from core import events as e
+from core.agent.foreign import held_job, is_foreign
 from core.agent.patience import abandoned
 from core.agent.spend import admit_spending
+from core.agent.trust import admit_model
 from core.clock import Clock
 from core.compute.protocol import Compute, Priced
 from core.compute.spec import JobSpec
@@ -309,6 +311,8 @@ class Desk:
         folder = self.folder / "jobs" / job
         folder.mkdir(parents=True, exist_ok=True)
         body = msgspec.to_builtins(spec)
+        if body.get("model") and "trust" in body:
+            body["trust"] = admit_model(self, str(body["model"]))
         (folder / "spec.json").write_bytes(msgspec.json.format(msgspec.json.encode(body)))
         job_spec = JobSpec(
             job=job,
@@ -320,6 +324,8 @@ class Desk:
             time_limit_s=time_limit_s,
             gpus=self.gpus_for(str(body["kind"]), config),
         )
+        if is_foreign(body) and not isinstance(self.compute, Priced):  # a rented machine is a sandbox of its own
+            job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
         if isinstance(self.compute, Priced):
             admit_spending(self, job_spec, self.compute.quote(job_spec))
         status = self.compute.submit(job_spec)

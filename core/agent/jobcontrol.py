@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from core.agent.decisions import Rejected
 from core.agent.desk import Desk
 from core.compute.protocol import Pausable
 from core.errors import InternError
+from core.training.resume import is_over, newest_checkpoint
 
 Arguments = dict[str, Any]
 
@@ -69,16 +71,49 @@ def resume_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
 
 
 def resume_from_checkpoint(desk: Desk, job: str, reason: str) -> str:
-    """Start a paused or lost job again from its last checkpoint, under its own name. Raises Rejected."""
-    checkpoint = desk.journal.read(lambda s: s.jobs[job].checkpoint)
-    if not checkpoint or not (Path(checkpoint) / "trainer_state.json").is_file():
+    """Start a paused or lost job again from its newest whole checkpoint, under its own name. Raises Rejected."""
+    folder = desk.folder / "jobs" / job
+    checkpoint = str(newest_checkpoint(folder) or _recorded(desk, job))
+    if not checkpoint and not is_over(folder):  # one that is over has only its end to say
         raise Rejected(f"{job} has no checkpoint to go on from")
     try:
-        status = _pausable(desk).resume(job, {"resume_from": checkpoint})
-    except InternError as error:
+        status = _pausable(desk).resume(job, {"resume_from": checkpoint or None})
+    except (InternError, OSError) as error:
         raise Rejected(str(error)) from error
     desk.journal.emit(e.JobResumed(job=job, checkpoint=checkpoint, pid=status.pid, reason=reason))
-    return f"{job} goes on from {Path(checkpoint).name}"
+    return (
+        f"{job} goes on from {Path(checkpoint).name}" if checkpoint else f"{job} had ended: its end is being recorded"
+    )
+
+
+def _recorded(desk: Desk, job: str) -> str:
+    checkpoint = desk.journal.read(lambda s: s.jobs[job].checkpoint)
+    return checkpoint if checkpoint and (Path(checkpoint) / "trainer_state.json").is_file() else ""
+
+
+def take_up(desk: Desk, job: str) -> bool:
+    """Start a job that was lost again, where it left a checkpoint or its result: a reboot, a dead node, a killed supervisor.
+
+    One that comes no further than the checkpoint it went on from last time is not started a third time.
+    """
+    folder = desk.folder / "jobs" / job
+    if desk.journal.read(lambda s: s.jobs[job].kind) != "training":
+        return False
+    newest = newest_checkpoint(folder)
+    if newest is not None and not is_over(folder) and _resumed_from(folder) == str(newest):
+        return False
+    try:
+        resume_from_checkpoint(desk, job, "lost with its machine or its supervisor; taken up from its last checkpoint")
+    except Rejected:
+        return False
+    return True
+
+
+def _resumed_from(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "spec.json").read_bytes()).get("resume_from") or "")
+    except (OSError, ValueError):
+        return ""
 
 
 HANDLERS: dict[str, Callable[[Desk, int, str, Arguments], str]] = {

@@ -88,7 +88,7 @@ PROCESSES = (
     _a("killed", "stop another process", "os.kill(s['victim'], 19)"),
     _a("killed", "kill by pidfd", "p = libc.syscall(434, s['victim'], 0); libc.syscall(424, p, 9, None, 0)"),
     _a("killed", "kill by tracing (ptrace)", "libc.ptrace(16, s['victim'], 0, 0); time.sleep(.2); libc.ptrace(0x4200, s['victim'], 0, 0x100000)"),
-    _a("killed", "change another process's priority", "os.setpriority(os.PRIO_PROCESS, s['victim'], 15)"),
+    _a("killed", "change another process's priority", "os.setpriority(os.PRIO_PROCESS, s['victim'], 19)"),
     _a("killed", "take another process's cores", "os.sched_setaffinity(s['victim'], {sorted(os.sched_getaffinity(0))[0]})"),
     _a("killed", "kill the guard's starter", "os.kill(s['starter'], 9)"),
     _a("left", "kill the guard and go on", "guard = os.getppid()\nif os.fork() == 0:\n  os.setsid(); n = os.open('/dev/null', 1); os.dup2(n, 1); os.dup2(n, 2); os.kill(guard, 9); open('alive', 'w').close()\n  for _ in range(100): time.sleep(.05); os.utime('alive')\ntime.sleep(.5)"),
@@ -100,8 +100,8 @@ RESOURCES = (
     _a("used", "take memory", "b = []\nfor _ in range(40): b.append(bytearray(os.urandom(1 << 20)) * 64); time.sleep(.02)\nprint('HELD')"),
     _a("used", "one file that fills the disk", "f = open('big', 'wb')\nfor _ in range(64): f.write(bytes(8 << 20))\nprint('HELD')"),
     _a("used", "many files that fill the disk", "for i in range(64): open(f'big{i}', 'wb').write(bytes(8 << 20)); time.sleep(.03)\nprint('HELD')"),
-    _a("used", "never end", "time.sleep(s['seconds'] + 4)\nprint('HELD')"),
-    _a("used", "never end, deaf to signals", "import signal\nfor n in (1, 2, 15, 24): signal.signal(n, signal.SIG_IGN)\ntime.sleep(s['seconds'] + 4)\nprint('HELD')"),
+    _a("used", "never end", "time.sleep(s['seconds'] + 30)\nprint('HELD')"),
+    _a("used", "never end, deaf to signals", "import signal\nfor n in (1, 2, 15, 24): signal.signal(n, signal.SIG_IGN)\ntime.sleep(s['seconds'] + 30)\nprint('HELD')"),
 )  # fmt: skip
 
 PRIVILEGES = (

@@ -9,10 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from core.compute.clustered import ClusterCompute
 from core.compute.machine import Machine
 from core.compute.protocol import Compute
 from core.compute.queued import QueuedLocal
+from core.compute.shared import SharedCompute
 from core.errors import NotFound, UsageError
 from core.home import home
 
@@ -66,11 +66,11 @@ def open_compute(
     if choice.kind == "slurm":
         from core.compute.slurm import SlurmEngine, read_profile
 
-        return ClusterCompute(jobs_folder, SlurmEngine(read_profile(task, choice.detail), python=python))
+        return SharedCompute(jobs_folder, SlurmEngine(read_profile(task, choice.detail), python=python))
     if choice.kind == "ray":
         from core.compute.ray_jobs import RayEngine
 
-        return ClusterCompute(jobs_folder, RayEngine(choice.detail, python=python))
+        return SharedCompute(jobs_folder, RayEngine(choice.detail, python=python))
     from core.compute.hub_jobs import HubCompute, HubEngine, token_of
 
     return HubCompute(jobs_folder, HubEngine(token=token_of(), flavor=choice.detail, run=run))

@@ -146,7 +146,7 @@ class ClusterCompute:
             end = read(folder / "exit.json", JobExit)
             if end is not None:  # it has just come
                 return self._status(launch, folder, _ended(end), handle, end=end)
-            word = self._word(handle.name, launch)
+            word = self._word(handle.name, _as_submitted(launch, folder))
         except Unreachable as error:
             self._heard_nothing(error)
             return self._status(launch, folder, "unknown", handle, reason=self._silence)
@@ -200,13 +200,13 @@ class ClusterCompute:
             time.sleep(_POLL_S)
 
     def _must_wait(self, spec: JobSpec, folder: Path) -> str:
-        with _locked(folder):
+        with locked(folder):
             return "" if (folder / "handle.json").exists() else self.engine.wait_for(spec)
 
     def _hand_over(self, spec: JobSpec, launch: Launch, *, first: bool = False) -> Handle:
         """Find the job at the scheduler or start it there: under a lock, so that two processes do not both start it."""
         folder = Path(self.jobs_folder / spec.job)
-        with _locked(folder):
+        with locked(folder):
             handle = read(folder / "handle.json", Handle)
             if handle is not None:
                 return handle
@@ -235,9 +235,7 @@ class ClusterCompute:
                 launch, folder, "running", handle, reason=f"{word.says or 'forgotten'}, but its heartbeat goes on"
             )
         marker = folder / "over"
-        if not marker.exists():
-            marker.touch()
-        if time.time() - marker.stat().st_mtime < (SETTLE_S / 4 if asked else SETTLE_S):
+        if _seen_for(marker) < (SETTLE_S / 4 if asked else SETTLE_S):
             return self._status(launch, folder, "unknown", handle, reason=f"{word.says}; its exit.json is not here yet")
         if asked:
             return self._end(launch, folder, handle, JobExit(reason="cancelled"))
@@ -289,6 +287,29 @@ def read(path: Path, kind: type[T]) -> T | None:
         raise JobError(f"a damaged file: {error}", where=str(path), next="Look at the job's folder.") from error
 
 
+def _as_submitted(launch: Launch, folder: Path) -> Launch:
+    """Under the effect id the scheduler was told last: a job that was started once more has a number behind it."""
+    spec = read(folder / "submitted.json", JobSpec)
+    return launch if spec is None else msgspec.structs.replace(launch, effect_id=spec.effect_id)
+
+
+class _Seen(msgspec.Struct):
+    first: float
+    last: float
+
+
+def _seen_for(marker: Path) -> float:
+    """Seconds for which every look found the job over. A look long ago counts for nothing: a job may have been over (between
+    a preemption and its requeue), have run again unseen, and be between two starts once more."""
+    now = time.time()
+    seen = read(marker, _Seen) or _Seen(first=now, last=now)
+    if now - seen.last > SETTLE_S / 2:
+        seen.first = now
+    seen.last = now
+    write_json(marker, seen)
+    return now - seen.first
+
+
 def _beats(folder: Path, within_s: float) -> bool:
     """Whether the job's supervisor lives, by the clock of the file system on which both files lie."""
     try:
@@ -307,7 +328,7 @@ def _no_spec(folder: Path) -> JobSpec:
 
 
 @contextmanager
-def _locked(folder: Path) -> Generator[None]:
+def locked(folder: Path) -> Generator[None]:
     with (folder / "submit.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

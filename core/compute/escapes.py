@@ -33,6 +33,9 @@ LIMITS = Limits(seconds=12.0, memory_bytes=384 << 20, disk_bytes=64 << 20, proce
 LIMIT_TESTED_S = 3.0
 """Attempts that never end get so little time."""
 
+PATIENCE_S = 60.0
+"""A guard that is starved of its core by other programs is late, not absent: attempts at time go on for so long."""
+
 PRELUDE = (
     "import ctypes, json, os, socket, subprocess, sys, time\n"
     "libc = ctypes.CDLL(None, use_errno=True)\ns = json.load(open('scene.json'))\n"
@@ -119,7 +122,7 @@ def _attempt(a: Attempt, level: Level, canary: str) -> Result:
 
 def _output(process: subprocess.Popen[bytes]) -> str:
     try:
-        data, _ = process.communicate(timeout=LIMITS.seconds + 15)
+        data, _ = process.communicate(timeout=LIMITS.seconds + PATIENCE_S)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)

@@ -64,7 +64,8 @@ def main(argv: list[str]) -> int:
         except OSError as error:
             print(f"cannot start {command[0]}: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # One that is ignored already (a scheduler's SIGTERM goes to every process) is the supervisor's to hear.
+    for number in (n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN):
         signal.signal(number, lambda number, frame: kill_tree(guard) or os._exit(128 + number))
     code = watch(child, rules, before)
     kill_tree(guard)

@@ -103,8 +103,9 @@ class LocalCompute:
         """End a job so that it can go on from its last checkpoint: marked as paused first, then killed."""
         (self._folder(job) / "paused").touch()
         status = self.inspect(job)
-        if status.pid is not None:
-            _signal_group(status, signal.SIGKILL)
+        if status.pid is not None:  # a sandbox's guard takes its tree down, which it could not if it were killed
+            held = (self._folder(job) / "held.json").exists()
+            _signal_group(status, signal.SIGTERM if held else signal.SIGKILL)
 
     def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
         """Start an ended job again in its own folder, with `changes` to its spec. Raises JobError if it still runs."""
@@ -115,7 +116,7 @@ class LocalCompute:
         partial = folder / "spec.json.partial"
         partial.write_bytes(msgspec.json.format(msgspec.json.encode({**spec, **changes})))
         partial.replace(folder / "spec.json")
-        for name in ("job.json", "control", "cancel", "paused", "exit.json"):
+        for name in ("job.json", "control", "stopping", "cancel", "paused", "exit.json"):
             (folder / name).unlink(missing_ok=True)
         return self._supervise(job, folder)
 
@@ -134,7 +135,7 @@ class LocalCompute:
 
     def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
-            [self.python, "-P", str(SUPERVISOR), str(folder)],
+            [self.python, "-I", "-S", str(SUPERVISOR), str(folder)],  # standard library only: no packages to look for
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -153,7 +154,11 @@ class LocalCompute:
         if launch is None:
             raise NotFound(f"no job {job}", where=str(folder), next="List the run's jobs folder.")
         running = _read(folder / "job.json", Running)
-        supervised = running is not None and _lives(running.supervisor_pid, running.supervisor_start, running.boot_id)
+        # A job whose supervisor was killed still runs: lost is one of which nothing lives, or it would be started twice.
+        supervised = running is not None and (
+            _lives(running.supervisor_pid, running.supervisor_start, running.boot_id)
+            or _lives(running.pid, running.pid_start, running.boot_id)
+        )
         # exit.json last: a job that ends while we look is then seen as ended, not as lost
         end = _read(folder / "exit.json", JobExit)
         state = _state(running, supervised, end, folder)

@@ -35,7 +35,7 @@ _WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"
 _NO_ANSWER = (
     "Unable to contact slurm controller", "Socket timed out", "Connection refused", "slurm_load_jobs error: Unexpected message",
     "Zero Bytes were transmitted", "Munge", "Protocol authentication error", "Slurm backup controller", "temporarily unable",
-    "Transport endpoint", "Connection timed out", "Communication connection failure",
+    "Transport endpoint", "slurm_msg_sendto", "missing socket error", "slurm_receive_msg", "Connection timed out", "Communication connection failure",
 )  # fmt: skip
 
 
@@ -146,8 +146,12 @@ class SlurmEngine:
         """squeue while it lives, scontrol for some minutes after; then Slurm has forgotten it."""
         try:
             shown = self._run("scontrol", "--oneliner", "show", "job", handle)
-        except JobError:  # Invalid job id specified
-            return Word(state="gone")
+        except JobError as error:
+            if "Invalid job id" in error.what:
+                return Word(state="gone")
+            raise Unreachable(
+                error.what, where="scontrol", next="Ask again: sinfo"
+            ) from error  # it says nothing of the job
         fields = {name: value for name, _, value in (part.partition("=") for part in shown.split())}
         comment = fields.get("Comment", "")
         if not comment or not launch.effect_id.startswith(comment):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from core.training.trust import Risk, loading
+
 _MARK = "Q7Z"
 """An answer that no chat template contains, to find out what a template writes after an answer."""
 
@@ -28,13 +30,14 @@ class Generation(NamedTuple):
     """A stop token was produced before the limit."""
 
 
-def load(model_path: str, device: str = "cpu"):
+def load(model_path: str, device: str = "cpu", trust: tuple[Risk, ...] = ()):
     """(model, tokenizer) ready to generate. float32 on a CPU (bfloat16 is slow there), else the model's own type."""
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    flags = loading(model_path, trust)
+    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left", **flags)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     dtype = torch.float32 if device == "cpu" else "auto"
-    model: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=dtype, **flags)
     return model.to(device).eval(), tokenizer
 
 

@@ -19,6 +19,7 @@ from core.errors import EvaluationError
 from core.evaluation.prompting import Decoding, Prompting, render
 from core.evaluation.stats import wilson
 from core.evaluation.verify import VerifierSpec, check
+from core.training.trust import Risk
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,8 @@ class SampleSpec(msgspec.Struct, frozen=True, kw_only=True):
     verifier: VerifierSpec = VerifierSpec(kind="exact")
     shots_from: str | None = None
     """A jsonl whose first rows are the worked examples of variants with `decoding.shots` > 0; never the asked ones."""
+    trust: tuple[Risk, ...] = ()
+    """What a person approved of this model (core/training/trust.py)."""
     samples_per_prompt: int = 1
     """More than one for rejection sampling: the rows of a prompt then follow each other."""
     threads: int = 1
@@ -95,7 +98,7 @@ def main(spec_path: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = read_rows(spec.data, spec.limit)
     examples = read_rows(spec.shots_from, 64) if spec.shots_from else []
-    model, tokenizer = load(spec.model, spec.device)
+    model, tokenizer = load(spec.model, spec.device, spec.trust)
     only = Variant(name="only", decoding=spec.decoding, prompting=spec.prompting)
     variants = spec.variants or (only,)
     drawn: dict[str, list[Any]] = {}

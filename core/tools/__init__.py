@@ -17,6 +17,7 @@ def all_tools() -> list[ToolDef]:
         helper,
         hub,
         literature,
+        script,
         shell,
         train,
     )
@@ -30,6 +31,7 @@ def all_tools() -> list[ToolDef]:
         data,
         evaluate,
         train,
+        script,
         conclude,
         files,
         shell,

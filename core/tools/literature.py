@@ -130,7 +130,9 @@ def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
     papers = desk.literature.search(query, limit or 8)
     for paper in papers:
-        desk.emit_soon(e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source))
+        desk.emit_soon(
+            e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source)
+        )
     return _untrusted(
         "paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers]
     )

@@ -68,6 +68,10 @@ def array(description: str, *, optional: bool = False) -> dict[str, Any]:
     return _field("array", description, optional)
 
 
+def flag(description: str, *, optional: bool = True) -> dict[str, Any]:
+    return _field("boolean", description, optional)
+
+
 def mapping(description: str, *, optional: bool = True) -> dict[str, Any]:
     return _field("object", description, optional)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from core import events as e
 from core.agent.desk import OPEN, Desk
+from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
 from core.errors import InternError, ToolError
 from core.series import Series
@@ -23,7 +24,19 @@ from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_sp
 METHODS = KINDS
 
 OWNED = frozenset(
-    {"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device"}
+    {
+        "kind",
+        "model",
+        "data",
+        "output",
+        "trust",
+        "prompting",
+        "verifier",
+        "trackio_project",
+        "trackio_dir",
+        "run_name",
+        "device",
+    }
 )
 """Fields of TrainSpec the desk fills in: the task decides them, not the brain."""
 
@@ -57,9 +70,9 @@ def train(
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
     spec = _spec(desk, method, data, model, settings or {})
+    refuse_contaminated(desk, Path(spec.data), data)
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
-    refuse_contaminated(desk, Path(spec.data), data)
     job = desk.new_job()
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
     config |= {"data": data, "model": model}
@@ -123,6 +136,9 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "verifier": msgspec.to_builtins(desk.verifier),
         **_trackio(desk),
     }
+    given["rewards"] = [_own_reward(desk, r) for r in given.get("rewards") or ()]
+    if is_foreign(given):
+        given["trackio_dir"] = None  # its own folder is all that code of a brain can write to
     try:
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
@@ -139,6 +155,21 @@ def _trackio(desk: Desk) -> dict[str, Any]:
         return {}
     rented = desk.state.compute.startswith("hf")
     return {"trackio_project": desk.settings.run, "trackio_dir": None if rented else str(store_folder(desk.folder))}
+
+
+def _own_reward(desk: Desk, reward: Any) -> Any:
+    """A reward function of the brain's is a file of the workspace. Raises ToolError."""
+    if not isinstance(reward, dict) or cast(dict[str, Any], reward).get("kind") != "python":
+        return reward
+    given = cast(dict[str, Any], reward)
+    file, _, name = str(given.get("function") or "").rpartition(":")
+    workspace = (desk.folder / "workspace").resolve()
+    path = (workspace / file).resolve()
+    if not name or not path.is_file() or not path.is_relative_to(workspace):
+        raise ToolError(
+            f"No reward function {given.get('function')!r}", next="Write it as FILE.py:NAME, a file of the workspace"
+        )
+    return {**given, "function": f"{path}:{name}"}
 
 
 @tool(

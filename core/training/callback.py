@@ -20,7 +20,9 @@ from core.training.scoring import DevScore
 from core.training.stream import Stream, is_first
 from core.training.trackio_log import TrackioLog
 
-_ASKED = (None, "stop", "checkpoint", "time_limit")
+_ENDS = {"stop": "stopped", "scheduler_limit": "stopped", "time_limit": "time_limit", "preempted": "preempted"}
+"""What ends a training, and the reason it gives."""
+_ASKED = (None, "checkpoint", *_ENDS)
 _OURS_FIRST = "profiling/"
 """TRL logs its own timings under this prefix, six rows a step; they are left out."""
 
@@ -43,7 +45,8 @@ class InternCallback(TrainerCallback):
     """Streams a TRL training into the job's folder.
 
     `score`: gives the development score of the model as it is; None where there is no development data.
-    `eval_every`: train steps between scores; 0 means at the end only.
+    `eval_every`: train steps between scores; 0 means at the end only. `checkpoint_every_s`: wall-clock seconds between
+    checkpoints beside those the trainer's arguments ask for; 0 for none.
     """
 
     def __init__(
@@ -55,11 +58,15 @@ class InternCallback(TrainerCallback):
         eval_at_start: bool = True,
         clock: Clock | None = None,
         trackio: TrackioLog | None = None,
+        checkpoint_every_s: float = 0.0,
     ) -> None:
         self.stream, self.score, self.trackio = stream, score, trackio
         self.eval_every, self.eval_at_start = eval_every, eval_at_start
         self.clock = clock or Clock()
+        self.checkpoint_every_s = checkpoint_every_s
+        self._saved = time.monotonic()
         self.reason = "finished"
+        """finished, stopped, time_limit, or preempted: then the training is not over, it goes on from its checkpoint."""
         self.last: DevScore | None = None
         self._scored_step = -1
         self._process = psutil.Process()
@@ -85,8 +92,10 @@ class InternCallback(TrainerCallback):
         step = state.global_step
         self.stream.heartbeat(step)
         asked = self._asked(args.device)
-        if asked in ("stop", "time_limit"):
-            self.reason = "stopped" if asked == "stop" else "time_limit"
+        if asked in _ENDS:
+            self.reason = _ENDS[asked]
+            # A scheduler ends it before its plan did: somebody will want to go on from here.
+            control.should_save = asked in ("preempted", "scheduler_limit")
             control.should_training_stop = True
         elif asked == "checkpoint":
             control.should_save = True
@@ -97,14 +106,23 @@ class InternCallback(TrainerCallback):
 
     def _asked(self, device) -> str | None:
         """What to do after this train step. Several processes do the same: the first one decides and tells the others."""
-        asked = self.stream.control() if is_first() else None
-        if is_first() and asked != "stop" and self.clock.left() <= self._busy / self._steps:
-            asked = "time_limit"
+        asked = self._wanted() if is_first() else None
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return asked
         code = torch.tensor([_ASKED.index(asked)], device=device)
         dist.broadcast(code, src=0)
         return _ASKED[int(code.item())]
+
+    def _wanted(self) -> str | None:
+        """What the host, the clock or a scheduler wants now."""
+        asked = self.stream.control()
+        if asked == "stop":
+            return {"preempted": "preempted", "time_limit": "scheduler_limit"}.get(self.stream.why_stop(), "stop")
+        if self.clock.left() <= self._busy / self._steps:
+            return "time_limit"
+        if asked is None and 0 < self.checkpoint_every_s <= time.monotonic() - self._saved:
+            return "checkpoint"
+        return asked
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         values = {k: v for k, v in (logs or {}).items() if not k.startswith(_OURS_FIRST)}
@@ -121,10 +139,11 @@ class InternCallback(TrainerCallback):
         self._idle_since = time.perf_counter()
 
     def on_save(self, args, state, control, **kwargs):
+        self._saved = time.monotonic()
         self.stream.checkpoint(state.global_step, f"{args.output_dir}/checkpoint-{state.global_step}")
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self._scored_step != state.global_step:
+        if self._scored_step != state.global_step and self.reason != "preempted":
             self._evaluate(state.global_step)
         if self.trackio:
             self.trackio.close()

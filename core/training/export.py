@@ -26,6 +26,7 @@ from core.training.export_spec import ExportSpec
 from core.training.model_files import pick_device, resolve_model, save_model
 from core.training.promote import tree_digest
 from core.training.stream import Stream
+from core.training.trust import loading
 
 
 def main(spec_path: str) -> None:
@@ -48,12 +49,13 @@ def main(spec_path: str) -> None:
 def export(spec: ExportSpec, output: Path) -> None:
     """Write the folder: weights in the dtype they were trained in, or the one asked for."""
     base = resolve_model(spec.model)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=spec.dtype)
+    flags = loading(base, spec.trust)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=spec.dtype, **flags)
     if spec.adapter:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, spec.adapter)
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base, **flags)
     stops = list(spec.stop_ids) or stop_ids(model, tokenizer, template_text(tokenizer, spec.prompting))
     values = decoding_values(spec.decoding, stops, tokenizer.pad_token_id)
     model.generation_config.eos_token_id = stops or None
@@ -84,7 +86,7 @@ def decoding_values(decoding: Decoding, stops: list[int], pad: int | None) -> di
 def prove(output: Path, spec: ExportSpec) -> list[str]:
     """Load the folder afresh and answer a few prompts; the answers, or an error that says what is broken."""
     device = pick_device(spec.device)
-    model, tokenizer = load(str(output), device)
+    model, tokenizer = load(str(output), device, spec.trust)
     bad = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if bad:
         raise JobError(f"weights are not finite: {bad[0]}", where=str(output), next="Export an earlier checkpoint.")

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from core.evaluation.prompting import Decoding, Prompting
+from core.training.trust import Risk
 
 
 class ExportSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,6 +16,8 @@ class ExportSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     kind: Literal["export"] = "export"
     model: str
     """Folder or Hub id with full weights; the base where `adapter` is given."""
+    trust: tuple[Risk, ...] = ()
+    """What a person approved of this model (core/training/trust.py)."""
     adapter: str | None = None
     output: str | None = None
     """By default `model/` in the job's folder; replaced if it exists."""

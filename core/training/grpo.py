@@ -45,7 +45,7 @@ def main(spec_path: str) -> None:
     callback = make_callback(bench)
     functions: list[Any]
     functions, weights = build_rewards(spec)
-    if spec.check_rewards and not spec.resume_from:
+    if spec.check_rewards and not bench.resume:
         try_rewards(bench, functions, weights)
     trainer = RenderedPrompts(
         model=bench.model,

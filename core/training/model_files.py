@@ -23,6 +23,7 @@ from core.evaluation.generate import stop_ids
 from core.evaluation.prompting import Prompting
 from core.training.examples import template_text
 from core.training.spec import LoraSpec, TrainSpec
+from core.training.trust import Risk, loading
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
 _WRITTEN = ("config.json", "generation_config.json", "adapter_config.json", "README.md", ".gitattributes")
@@ -59,15 +60,16 @@ def load_for_training(spec: TrainSpec, folder: Path, device: str) -> tuple[Any, 
     base is frozen and may be bfloat16 on a GPU.
     """
     dtype = torch.bfloat16 if device == "cuda" and spec.lora else torch.float32
+    flags = loading(folder, spec.trust)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **flags)
     except (OSError, ValueError, KeyError) as error:
         raise NotFound(f"no usable tokenizer: {error}", where=str(folder), next="Put tokenizer.json there.") from error
     quantized: dict[str, Any] = {}
     if spec.lora and spec.lora.quantize:
         here = torch.cuda.current_device() if device == "cuda" else device
         quantized = {"quantization_config": quantization(spec.lora, device), "device_map": {"": here}}
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **attention(dtype, device), **quantized)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **attention(dtype, device), **quantized, **flags)
     if quantized:
         from peft import prepare_model_for_kbit_training
 
@@ -118,11 +120,11 @@ def quantization(lora: LoraSpec, device: str) -> Any:
     )
 
 
-def merged_into_full_weights(base: Path, adapter: Path, generation_config: Any) -> Any:
+def merged_into_full_weights(base: Path, adapter: Path, generation_config: Any, trust: tuple[Risk, ...] = ()) -> Any:
     """The adapter over the base's own weights: merging into quantised ones would keep their rounding."""
     from peft import PeftModel
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, **loading(base, trust))
     merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     merged.generation_config = generation_config
     return merged

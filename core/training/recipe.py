@@ -23,6 +23,7 @@ from core.training.model_files import (
     resolve_model,
     save_model,
 )
+from core.training.resume import newest_checkpoint
 from core.training.scoring import load_dev, score_dev
 from core.training.spec import TrainSpec, check_inputs
 from core.training.stream import Stream, is_first
@@ -42,10 +43,12 @@ class Bench(NamedTuple):
     device: str
     model: Any
     tokenizer: Any
+    resume: str | None = None
+    """The checkpoint it goes on from."""
 
 
 def set_up(spec: TrainSpec, folder: Path) -> Bench:
-    """Open the stream and load the base."""
+    """Open the stream, load the base, and find where a process before this one in the same folder stopped."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # TRL's use of it, not ours
     if spec.threads:
         torch.set_num_threads(spec.threads)
@@ -57,7 +60,12 @@ def set_up(spec: TrainSpec, folder: Path) -> Bench:
     model, tokenizer = load_for_training(spec, base, device)
     if not (spec.lora and spec.lora.quantize):  # a quantised base is on its device already and cannot be moved
         model = model.to(device)
-    return Bench(spec, folder, Stream(folder), base, device, model, tokenizer)
+    stream = Stream(folder)
+    own = newest_checkpoint(folder)
+    if own is not None:
+        stream.note(f"goes on from {own.name}: what was trained after it is trained again")
+    resume = str(own) if own is not None else spec.resume_from
+    return Bench(spec, folder, stream, base, device, model, tokenizer, resume)
 
 
 def share_of_batch(spec: TrainSpec) -> int:
@@ -122,6 +130,7 @@ def make_callback(bench: Bench) -> InternCallback:
         eval_at_start=spec.eval_at_start,
         clock=Clock(spec.time_limit_s),
         trackio=trackio,
+        checkpoint_every_s=spec.checkpoint_every_s,
     )
     if dev is not None:
         batch = max(spec.batch_size, 256 if bench.device == "cpu" else 64)
@@ -135,8 +144,10 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
 
     trainer.remove_callback(PrinterCallback)
     began = time.time()
-    trainer.train(resume_from_checkpoint=bench.spec.resume_from)
+    trainer.train(resume_from_checkpoint=bench.resume)
     seconds = time.time() - began
+    if callback.reason == "preempted":  # no model and no result: it will be started again and go on
+        return
     if is_first():
         _save(bench, trainer, callback, seconds)
     trainer.accelerator.wait_for_everyone()
@@ -148,7 +159,9 @@ def _save(bench: Bench, trainer: Any, callback: InternCallback, seconds: float) 
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")
         if bench.spec.lora.quantize:
-            model = merged_into_full_weights(bench.base, bench.folder / "adapter", model.generation_config)
+            model = merged_into_full_weights(
+                bench.base, bench.folder / "adapter", model.generation_config, bench.spec.trust
+            )
     output = Path(bench.spec.output or bench.folder / "model")
     save_model(model, bench.base, output, bench.spec.prompting)
     last = callback.last

@@ -64,9 +64,13 @@ def sample(bench: Bench) -> Path:
         raise UsageError("train.jsonl has no rows", where=spec.data, next="Prepare the data again.")
     stop = stop_ids(bench.model, bench.tokenizer, template_text(bench.tokenizer, spec.prompting))
     folder = bench.folder / "accepted"
+    if (
+        folder / "train.jsonl"
+    ).is_file():  # a process before this one has sampled; what is fine-tuned on must not change
+        return folder
     folder.mkdir(exist_ok=True)
     counts: Counter[str] = Counter()
-    with (folder / "train.jsonl").open("w", encoding="utf-8") as out:
+    with (folder / "train.jsonl.partial").open("w", encoding="utf-8") as out:
         for start in range(0, len(rows), 128):
             chunk = rows[start : start + 128]
             answers = _draw(bench, chunk, stop, seed=spec.seed + start)
@@ -89,6 +93,7 @@ def sample(bench: Bench) -> Path:
             where="rejection sampling",
             next="Fine-tune on given answers first, or check the verifier.",
         )
+    (folder / "train.jsonl.partial").replace(folder / "train.jsonl")
     return folder
 
 

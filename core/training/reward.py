@@ -26,6 +26,7 @@ from core.training.model_files import lora_config
 from core.training.recipe import Bench, common_settings, make_callback, run, set_up
 from core.training.scoring import DevScore
 from core.training.spec import TrainSpec, read_train_spec
+from core.training.trust import loading
 
 
 def main(spec_path: str) -> None:
@@ -58,7 +59,9 @@ def _without_answers(spec: TrainSpec) -> TrainSpec:
 
 def scorer(causal: Bench) -> Any:
     """The base with a new head of one output, its backbone's weights as they are."""
-    model = AutoModelForSequenceClassification.from_pretrained(causal.base, num_labels=1, dtype=causal.model.dtype)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        causal.base, num_labels=1, dtype=causal.model.dtype, **loading(causal.base, causal.spec.trust)
+    )
     model.config.pad_token_id = causal.tokenizer.pad_token_id
     model.generation_config = causal.model.generation_config
     return model.to(causal.device)

@@ -14,6 +14,7 @@ import msgspec
 from core.errors import NotFound, UsageError
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec
+from core.training.trust import Risk
 
 Kind = Literal["sft", "grpo", "dpo", "reward", "rejection"]
 """rejection: sample from the model, keep what the verifier accepts, fine-tune on it (2308.01825)."""
@@ -114,9 +115,14 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     log_every: int | None = None
     """Train steps between metric lines; None: every step for GRPO, else about 60 lines a training."""
     save_every: int | None = None
-    """Train steps between checkpoints; None: none unless the control file asks."""
+    """Train steps between checkpoints; None: by the clock alone, and when the control file asks."""
+    checkpoint_every_s: float = 600.0
+    """Seconds between checkpoints, so that a killed job loses no more than that; 0: none by the clock."""
     resume_from: str | None = None
-    """A checkpoint folder of an earlier job."""
+    """A checkpoint folder of an earlier job. A job that was interrupted goes on from its own newest one by itself."""
+
+    trust: tuple[Risk, ...] = ()
+    """What a person approved of this model (core/training/trust.py); without it nothing that comes with a model runs."""
 
     seed: int = 0
     device: Device = "auto"

@@ -5,13 +5,16 @@ python -m tests.benchmarks.compute_bench
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from core.compute.launcher import SUPERVISOR
 from core.compute.local import LocalCompute
 from core.compute.queue import Queue, this_process
 from core.compute.queued import QueuedLocal
@@ -63,6 +66,53 @@ def launch(times: int = 9) -> tuple[float, float, float]:
     return bare, found[0], found[1]
 
 
+def launch_cpu(times: int = 9) -> tuple[float, float]:
+    """Milliseconds of processor time of a bare `true`, and of one under a supervisor: what a launch costs whatever else the
+    machine does."""
+
+    def bare() -> None:
+        subprocess.run(["true"], check=True)
+
+    def supervised() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "launch.json").write_text('{"argv": ["true"], "env": {}}')
+            subprocess.run([sys.executable, "-I", "-S", str(SUPERVISOR), folder], check=True)
+
+    return statistics.median(_cpu_ms(bare) for _ in range(times)), statistics.median(
+        _cpu_ms(supervised) for _ in range(times)
+    )
+
+
+def _cpu_ms(work: Callable[[], None]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def warm(times: int = 5) -> float:
+    """Milliseconds from submit to the first line of a job that wants torch and TRL, forked from the run's warm process."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = LocalCompute(Path(folder))
+        place.warm_up()
+        try:
+            assert place._warm is not None  # pyright: ignore[reportPrivateUsage]
+            place._warm.ready(120)  # pyright: ignore[reportPrivateUsage]
+            return statistics.median(_ms(lambda i=i: _warm_one(place, f"w{i}")) for i in range(times))
+        finally:
+            place.close()
+
+
+def _warm_one(place: LocalCompute, name: str) -> None:
+    """A training whose spec names no data: it ends where its recipe would begin, with everything imported."""
+    folder = place.jobs_folder / name
+    folder.mkdir()
+    (folder / "spec.json").write_text('{"kind": "sft", "model": "/nowhere", "data": "/nowhere"}')
+    place.submit(JobSpec(job=name, kind="sft", effect_id=name, folder=str(folder)))
+    while not (folder / "exit.json").exists():
+        time.sleep(0.002)
+
+
 def _one(place: LocalCompute | QueuedLocal, name: str, argv: tuple[str, ...]) -> None:
     folder = place.jobs_folder / name
     place.submit(JobSpec(job=name, kind="script", effect_id=f"e{name}", folder=str(folder), argv=argv))
@@ -82,6 +132,10 @@ def main() -> None:
     print(f"queue of 1,000 jobs: decision {pure:.1f} ms, with lock and file {whole:.1f} ms (goal 50)")
     print(
         f"launch and end of print(1): bare {bare:.0f} ms, supervised +{local - bare:.0f}, queued +{queued - bare:.0f} ms (goal 300)"
+    )
+    bare_cpu, supervised_cpu = launch_cpu()
+    print(
+        f"processor time of a launch: {supervised_cpu - bare_cpu:.0f} ms; warm training, submit to end of an empty one: {warm():.0f} ms"
     )
     for jobs in (1000, 3000):
         began = time.perf_counter()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.compute.attempts import ATTEMPTS
-from core.compute.confinement import LEVELS, Confinement, Level, Limits, command, environment, landlock_abi, probe
+from core.compute.confinement import LEVELS, ROOT, Confinement, Level, Limits, command, environment, landlock_abi, probe
 from core.compute.escapes import attempt_all, not_stopped
 
 
@@ -25,6 +29,45 @@ def test_what_a_level_stops_and_does_not_stop_is_what_it_says(level: Level) -> N
     assert len(results) == len(ATTEMPTS) >= 40
     out = {r.attempt for r in results if not r.stopped}
     assert out == not_stopped(level), [r for r in results if r.stopped == (r.attempt in not_stopped(level))]
+
+
+AS_NOBODY = "import json, sys\nfrom core.compute.escapes import attempt_all, not_stopped\nfound = {r.attempt for r in attempt_all(sys.argv[1]) if not r.stopped}\nprint(json.dumps([sorted(found), sorted(not_stopped(sys.argv[1]))]))"  # fmt: skip
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_lists_are_true_for_an_ordinary_user_too(level: Level, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the test above has run as an ordinary user")
+    if LEVELS.index(level) < LEVELS.index(probe().level) or (level == "landlock" and landlock_abi() < 6):
+        pytest.skip(f"this machine does not hold {level}")
+    home = Path(tempfile.mkdtemp(prefix="nobody-", dir="/var/tmp"))
+    shutil.chown(home, "nobody")
+    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
+    python = next((p for p in (sys.executable, "/usr/bin/python3") if _runs(user, p, home)), None)
+    if python is None:
+        pytest.skip("an ordinary user can reach no Python here that has this program's packages")
+    try:
+        done = subprocess.run(
+            [*user, python, "-B", "-c", AS_NOBODY, level], capture_output=True, text=True, check=True, **_as(home)
+        )
+    finally:
+        shutil.rmtree(home)
+    found, said = json.loads(done.stdout.splitlines()[-1])
+    assert found == said
+
+
+def _as(home: Path) -> dict[str, Any]:
+    packages = [p for p in sys.path if p.endswith("-packages")]
+    return {"cwd": home, "env": os.environ | {"HOME": str(home), "PYTHONPATH": os.pathsep.join([str(ROOT), *packages])}}
+
+
+def _runs(user: list[str], python: str, home: Path) -> bool:
+    """Whether an ordinary user can run that Python, found by its name alone, with this program's packages."""
+    code = "import subprocess, sys, msgspec, psutil, core; subprocess.run([sys.executable, '-c', ''], check=True)"
+    return (
+        subprocess.run([*user, python, "-B", "-c", code], capture_output=True, check=False, **_as(home)).returncode == 0
+    )
 
 
 def test_bubblewrap_stops_everything_it_is_tried_with() -> None:

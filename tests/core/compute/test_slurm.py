@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from core.compute.clustered import ClusterCompute
 from core.compute.launcher import job_argv, job_env
 from core.compute.local import Launch
+from core.compute.shared import SharedCompute
 from core.compute.slurm import SlurmEngine, SlurmProfile, read_profile
 from core.compute.spec import OPEN, JobStatus
 from core.errors import JobError, UsageError
@@ -52,6 +56,40 @@ def test_a_requeued_job_goes_on_from_its_checkpoint_under_the_same_id(slurm: Slu
     steps = [int(line.split()[1]) for line in text(place).splitlines() if line.startswith("step")]
     assert steps == list(range(1, 61))
     assert "restarted 1" in text(place)
+
+
+def test_a_job_lost_without_a_word_goes_on_as_a_new_submission_in_its_folder(slurm: Slurm, place: Place) -> None:
+    compute = SharedCompute(
+        place.folder, SlurmEngine(SlurmProfile(requeue=False), python=sys.executable, env=slurm.env)
+    )
+    first = compute.submit(place.spec(RESUMES)).handle
+    wait(lambda: "step 5" in text(place))
+    described = json.loads((place.folder / "job-1" / "job.json").read_bytes())
+    for pid in (described["supervisor_pid"], described["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    assert end(compute).state == "lost"
+    compute.resume("job-1", {})
+    status = end(compute)
+    assert (status.state, status.handle != first) == ("done", True)
+    assert compute.find_by_effect(place.spec(RESUMES).effect_id) is not None
+    steps = [int(line.split()[1]) for line in text(place).splitlines() if line.startswith("step")]
+    assert sorted(set(steps)) == list(range(1, 61))
+
+
+def test_an_old_start_that_turns_up_again_ends_when_the_folder_has_another_owner(slurm: Slurm, place: Place) -> None:
+    compute = SharedCompute(
+        place.folder, SlurmEngine(SlurmProfile(requeue=False), python=sys.executable, env=slurm.env)
+    )
+    compute.submit(place.spec("time.sleep(120)"))
+    wait(lambda: (place.folder / "job-1" / "job.json").exists())
+    described = json.loads((place.folder / "job-1" / "job.json").read_bytes())
+    (place.folder / "job-1" / "claim").write_text("another start")
+    wait(
+        lambda: (
+            not Path(f"/proc/{described['pid']}").exists() and not Path(f"/proc/{described['supervisor_pid']}").exists()
+        )
+    )
+    assert not (place.folder / "job-1" / "exit.json").exists()
 
 
 def test_the_warning_before_the_time_limit_becomes_a_checkpoint(slurm: Slurm, place: Place) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from core.agent.foreign import held_job
+from core.compute.confinement import probe
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
 from core.errors import JobError, UsageError
@@ -298,3 +300,25 @@ def test_how_often_a_reward_fires_on_the_base_is_noted(lab: Lab, tmp_path: Path)
     spec = spec_for(lab, kind="grpo", lr=1e-5, batch_size=32, num_generations=8, max_steps=2)
     notes = [r["text"] for r in read_stream(run_here(tmp_path / "g", spec)) if r["kind"] == "note"]
     assert any("rewards on the base: verifier: fires on" in text for text in notes)
+
+
+@pytest.mark.skipif(probe().level == "limits", reason=f"only limits hold here: {probe().reason}")
+def test_a_training_with_the_brains_own_reward_runs_held_and_streams_as_any_other(lab: Lab, tmp_path: Path) -> None:
+    workspace, folder = tmp_path / "workspace", tmp_path / "jobs" / "j"
+    workspace.mkdir()
+    (tmp_path / "secret").write_text("a token of somebody")
+    reward = f"def short(prompt, completion, answer):\n    try:\n        open({str(tmp_path / 'secret')!r})\n    except OSError:\n        return -float(len(completion))\n    return 100.0\n"
+    (workspace / "mine.py").write_text(reward)
+    spec = spec_for(
+        lab, kind="grpo", rewards=(RewardSpec(kind="python", function=f"{workspace}/mine.py:short", name="short"),),
+        max_steps=2, batch_size=16, num_generations=4, eval_samples=8, check_rewards=False,
+    )  # fmt: skip
+    body = json.loads(write_spec(folder, spec).read_bytes())
+    compute = LocalCompute(tmp_path / "jobs")
+    job = JobSpec(job="j", kind="grpo", effect_id="e", folder=str(folder), time_limit_s=200)
+    compute.submit(held_job(job, body, workspace))
+    status = compute.wait("j", 240)
+    assert status.state == "done", compute.logs("j").text[-3000:]
+    assert max(series(folder, "rewards/short/mean")) <= 0, "the reward function read what it must not"
+    assert Path(read_stream(folder)[-1]["model"]) == folder / "held" / "model"
+    assert (folder / "held" / "model" / "model.safetensors").is_file()

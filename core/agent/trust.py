@@ -1,0 +1,49 @@
+"""A person's yes before a model is loaded that brings code with it: once for each repository and revision."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core import events as e
+from core.errors import ToolError
+from core.training.trust import SAYS, Risk, local_folder, origin, risks
+
+if TYPE_CHECKING:
+    from core.agent.desk import Desk
+
+
+def admit_model(desk: Desk, model: str) -> tuple[Risk, ...]:
+    """What may be trusted of a model: nothing where nothing is needed. Raises ToolError where a person, or nobody, says no.
+
+    Autonomy never stands for this yes: it is about what a run may do, not about whose code it runs.
+    """
+    folder = local_folder(model)
+    found = risks(folder) if folder is not None else ()
+    if folder is None or not found:
+        return ()
+    said = origin(folder)
+    what = f"{said.repository} at revision {said.revision[:12]} {' and '.join(SAYS[r] for r in found)}"
+    arguments = {"repository": said.repository, "revision": said.revision, "risks": list(found)}
+    digest = hashlib.sha256(msgspec.json.encode(arguments, order="sorted")).hexdigest()
+    approval = f"approval-trust-{digest[:12]}"
+    if approval not in desk.state.approvals:
+        if desk.settings.unattended:
+            raise ToolError(
+                f"{what}, and nobody is here to ask", next="Take a model with safetensors and no code of its own"
+            )
+        desk.emit(
+            e.ApprovalRequested(
+                approval=approval, call=desk.call, tool="trust", arguments=arguments, arguments_hash=digest, tier="trust",
+                reason=what,
+            )
+        )  # fmt: skip
+    desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+    decided = desk.state.approvals[approval]
+    if decided.decision != "approved":
+        raise ToolError(
+            f"A person denied loading {said.repository}: {decided.why or 'no reason given'}", next="Take another model"
+        )
+    return found

@@ -1,0 +1,83 @@
+"""A script that the brain wrote, run as a job: for a method that the recipes do not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.agent.desk import Desk
+from core.errors import ToolError
+from core.tools.toolbox import flag, mapping, number, text, tool
+
+NETWORK_TIERS = ("network", "spend", "publish")
+
+
+@tool(
+    {
+        "file": text("Python file in the workspace"),
+        "title": text("A few words that say what this job is"),
+        "model": text("Start from: base, final, a job's id, or a path", optional=True),
+        "data": text("Name of prepared data", optional=True),
+        "settings": mapping("What the script finds under `settings` in its spec"),
+        "seconds": number("Time limit", optional=True),
+        "network": flag("Whether it needs the network (off by default, and always off in the smoke test)"),
+        "experiment": text("Id of the experiment it belongs to", optional=True),
+    },
+    effect="keyed",
+    tier="workspace",
+    waits=True,
+)
+def run_script(
+    desk: Desk,
+    file: str,
+    title: str,
+    model: str | None = None,
+    data: str | None = None,
+    settings: dict[str, Any] | None = None,
+    seconds: float | None = None,
+    network: bool | None = None,
+    experiment: str | None = None,
+) -> object:
+    """Launch a script of the workspace as a job and return its id. It gets the path of its spec.json as its only argument,
+    streams with core.training.stream.Stream(spec's folder), saves below that folder, and names its model in a result line.
+    It is held: its own folder is all it can write, its inputs, the workspace and the model cache all it can read. Before it
+    is started it is tried for 20 seconds (INTERN_SMOKE_TEST=1)."""
+    if network and desk.settings.autonomy not in NETWORK_TIERS:
+        raise ToolError(
+            f"This run may not use the network (autonomy {desk.settings.autonomy})", next="Leave `network` out"
+        )
+    known = desk.launched()
+    if known:
+        return {"job": known}
+    code = _code(desk, file)
+    limit = min(seconds or desk.clock.work_left_s, desk.clock.work_left_s)
+    job = desk.new_job()
+    folder = desk.folder / "jobs" / job
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "script.py").write_bytes(code)  # what ran stays with the job, whatever becomes of the workspace
+    spec = {
+        "kind": "script", "script": str(folder / "script.py"), "settings": settings or {}, "time_limit_s": limit,
+        "model": desk.model_path(model) if model else None, "data": str(desk.data_path(data)) if data else None,
+        "network": bool(network), "seed": desk.settings.seed, "trust": [],
+    }  # fmt: skip
+    desk.launch(
+        kind="script", method="script", title=title, spec=spec, config={"file": file, "threads": desk.cores},
+        threads=desk.cores, experiment=experiment or "", time_limit_s=limit, job=job,
+    )  # fmt: skip
+    return {"job": job, "time_limit_s": limit, "network": bool(network)}
+
+
+def _code(desk: Desk, file: str) -> bytes:
+    workspace = (desk.folder / "workspace").resolve()
+    path = (workspace / file).resolve()
+    if not path.is_relative_to(workspace) or not path.is_file():
+        raise ToolError(f"No file {file} in the workspace", where=str(workspace), next="Write it with write_file first")
+    code = path.read_bytes()
+    try:
+        compile(code, file, "exec")
+    except (SyntaxError, ValueError) as error:
+        raise ToolError(f"{file} is no Python: {error}", where=str(Path(file)), next="Correct it") from error
+    return code
+
+
+TOOLS = [run_script]

@@ -1,0 +1,153 @@
+"""What a brain brings along: its scripts run held and say so in the log; a model's own code waits for a person."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from core import events as e
+from core.agent.control import Control
+from core.agent.desk import Desk, Settings
+from core.agent.trust import admit_model
+from core.clock import Clock
+from core.compute.confinement import probe
+from core.compute.local import LocalCompute
+from core.errors import ToolError
+from core.evaluation.prompting import Prompting
+from core.journal import Journal
+from core.redact import Redactor
+from core.state import RunState
+from core.tables import TABLES
+from core.tools.script import run_script
+from core.tools.train import train
+from core.watcher import JobWatcher
+from store.log import EventLog
+
+SCRIPT = """
+import sys, pathlib
+sys.path.insert(0, {root!r})
+from core.training.stream import Stream
+folder = pathlib.Path(sys.argv[1]).parent
+stream = Stream(folder)
+for step in range(1, 4): stream.metric(step, {{'loss': 1 / step}})
+try: print(open({secret!r}).read())
+except OSError as error: print('stopped:', error)
+"""
+
+
+def desk_in(folder: Path, log: EventLog, *, unattended: bool = False) -> Desk:
+    (folder / "workspace").mkdir(exist_ok=True)
+    return Desk(
+        folder=folder, settings=Settings(run="r", goal="g", model="m", unattended=unattended, autonomy="workspace"),
+        task=cast(Any, SimpleNamespace(verifier=None, max_new_tokens=8, dev_file=None)), card=cast(Any, None),
+        journal=Journal(log, RunState(), Redactor({})), compute=LocalCompute(folder / "jobs"), literature=cast(Any, None),
+        clock=Clock(600.0), prompting=Prompting(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLog]:
+    (tmp_path / "run").mkdir()
+    with EventLog.create(tmp_path / "run", TABLES) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(tmp_path: Path, log: EventLog) -> Desk:
+    return desk_in(tmp_path / "run", log)
+
+
+def test_a_script_of_the_brain_runs_held_and_the_log_says_at_which_level(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a token of somebody")
+    root = str(Path(__file__).resolve().parents[3])
+    (desk.folder / "workspace" / "mine.py").write_text(SCRIPT.format(root=root, secret=str(tmp_path / "secret")))
+    desk.call = "call-1"
+    answer = cast(dict[str, Any], run_script.run(desk, file="mine.py", title="a try"))
+    again = cast(dict[str, Any], run_script.run(desk, file="mine.py", title="a try"))
+    assert again["job"] == answer["job"], "one call is one job"
+    watcher = JobWatcher(desk.journal, desk.compute, desk.folder)
+    until = time.monotonic() + 90
+    while desk.state.jobs[answer["job"]].status == "running":
+        assert time.monotonic() < until
+        watcher.poll()
+        time.sleep(0.05)
+    job = desk.state.jobs[answer["job"]]
+    assert (job.status, job.sandbox, job.metric_rows) == ("finished", probe().level, 3)
+    if probe().level != "limits":
+        assert "stopped:" in desk.compute.logs(job.id).text
+
+
+def test_a_script_that_is_not_there_or_no_python_is_refused_before_a_job(desk: Desk) -> None:
+    (desk.folder / "workspace" / "slip.py").write_text("def (")
+    for file, said in (("nothing.py", "No file"), ("../x.py", "No file"), ("slip.py", "no Python")):
+        with pytest.raises(ToolError, match=said):
+            run_script.run(desk, file=file, title="t")
+    with pytest.raises(ToolError, match="network"):
+        run_script.run(desk, file="slip.py", title="t", network=True)
+    assert not desk.state.jobs
+
+
+def test_a_reward_function_outside_the_workspace_is_refused(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "r.py").write_text("def f(p, c, a): return 1.0")
+    data = tmp_path / "data"
+    data.mkdir()
+    desk.journal.emit(e.DatasetPrepared(name="d", sources=[], path=str(data), rows=0, dev_rows=0, read=0))
+    settings = {"rewards": [{"kind": "python", "function": f"{tmp_path}/r.py:f"}]}
+    with pytest.raises(ToolError, match="workspace"):
+        train.run(desk, method="grpo", data="d", model=str(data), title="t", settings=settings)
+
+
+def coded(folder: Path, code: str = "x = 1") -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModelForCausalLM": "m.M"}}))
+    (folder / "model.safetensors").write_text("w")
+    (folder / "m.py").write_text(code)
+    return folder
+
+
+def decide(desk: Desk, decision: str) -> threading.Thread:
+    """A person who answers the approval that comes."""
+    control = Control(desk)
+
+    def answer() -> None:
+        desk.journal.wait(lambda s: bool(s.waiting_approvals()), 20)
+        waiting = desk.state.waiting_approvals()[0]
+        control.command({"command": decision, "text": "seen", "arguments": {"approval": waiting.id}})
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_code_of_a_model_is_asked_for_once_for_each_revision(desk: Desk, tmp_path: Path) -> None:
+    model = coded(tmp_path / "model")
+    thread = decide(desk, "approve")
+    assert admit_model(desk, str(model)) == ("remote_code",)
+    thread.join()
+    assert admit_model(desk, str(model)) == ("remote_code",), "the same revision is not asked for again"
+    assert len(desk.state.approvals) == 1
+    (model / "m.py").write_text("x = 2")
+    thread = decide(desk, "deny")
+    with pytest.raises(ToolError, match="denied"):
+        admit_model(desk, str(model))
+    thread.join()
+    assert len(desk.state.approvals) == 2
+
+
+def test_an_unattended_run_takes_no_model_with_code_and_asks_nothing_of_others(tmp_path: Path, log: EventLog) -> None:
+    desk = desk_in(tmp_path / "run", log, unattended=True)
+    with pytest.raises(ToolError, match="nobody is here"):
+        admit_model(desk, str(coded(tmp_path / "model")))
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "config.json").write_text("{}")
+    (plain / "model.safetensors").write_text("w")
+    assert admit_model(desk, str(plain)) == ()
+    assert not desk.state.approvals
