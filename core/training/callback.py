@@ -39,7 +39,7 @@ class InternCallback(TrainerCallback):
     """Streams a TRL training into the job's folder.
 
     `score`: gives the development score of the model as it is; None where there is no development data.
-    `eval_every`: train steps between scores; 0 means at the end only.
+    `eval_every`: train steps between scores; 0 means at the end only. `stop_after`: last train step, if not the planned one.
     """
 
     def __init__(
@@ -51,8 +51,9 @@ class InternCallback(TrainerCallback):
         eval_at_start: bool = True,
         clock: Clock | None = None,
         trackio: TrackioLog | None = None,
+        stop_after: int | None = None,
     ) -> None:
-        self.stream, self.score, self.trackio = stream, score, trackio
+        self.stream, self.score, self.trackio, self.stop_after = stream, score, trackio, stop_after
         self.eval_every, self.eval_at_start = eval_every, eval_at_start
         self.clock = clock or Clock()
         self.reason = "finished"
@@ -83,6 +84,8 @@ class InternCallback(TrainerCallback):
         asked = self.stream.control()
         if asked == "stop" or self.clock.left() <= self._busy / self._steps:
             self.reason = "stopped" if asked == "stop" else "time_limit"
+            control.should_training_stop = True
+        elif self.stop_after is not None and step >= self.stop_after:
             control.should_training_stop = True
         elif asked == "checkpoint":
             control.should_save = True

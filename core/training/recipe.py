@@ -102,6 +102,7 @@ def make_callback(bench: Bench) -> InternCallback:
         eval_at_start=spec.eval_at_start,
         clock=Clock(spec.time_limit_s),
         trackio=trackio,
+        stop_after=spec.stop_after,
     )
     if dev is not None:
         batch = max(spec.batch_size, 256 if bench.device == "cpu" else 64)
