@@ -19,7 +19,19 @@ from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_sp
 METHODS = KINDS
 
 OWNED = frozenset(
-    {"kind", "model", "data", "output", "prompting", "verifier", "trackio_project", "trackio_dir", "run_name", "device", "stop_after"}
+    {
+        "kind",
+        "model",
+        "data",
+        "output",
+        "prompting",
+        "verifier",
+        "trackio_project",
+        "trackio_dir",
+        "run_name",
+        "device",
+        "stop_after",
+    }
 )
 """Fields of TrainSpec the desk fills in: the task decides them, not the brain."""
 
