@@ -44,7 +44,7 @@ def _unpack(data: bytes, url: str) -> dict[str, str]:
 
 def _inflated(data: bytes, url: str) -> bytes:
     """At most `LARGEST` bytes more than figures need: a bomb is refused, not unpacked."""
-    limit = 60 * LARGEST
+    limit = 20 * LARGEST
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
         plain = packed.read(limit + 1)
     if len(plain) > limit:
