@@ -81,13 +81,15 @@ def _main(files: dict[str, str]) -> str | None:
     return max(candidates, key=lambda n: len(_flat(files, n, [0])), default=None)
 
 
-def _flat(files: dict[str, str], name: str, used: list[int]) -> str:
-    """The file with its inputs in place, each at most `MOST_INPUTS` in all: files may include themselves."""
+def _flat(files: dict[str, str], name: str, used: list[int], above: frozenset[str] = frozenset()) -> str:
+    """The file with its inputs in place, at most `MOST_INPUTS` in all, and never a file within itself."""
 
     def include(match: re.Match[str]) -> str:
         wanted = (match.group(1) or match.group(2)).removeprefix("./")
         found = next((n for n in (wanted, f"{wanted}.tex") if n in files), None)
         used[0] += 1
-        return _flat(files, found, used) if found and used[0] <= MOST_INPUTS else ""
+        if found is None or found in above or found == name or used[0] > MOST_INPUTS:
+            return ""
+        return _flat(files, found, used, above | {name})
 
     return _INPUT.sub(include, _COMMENT.sub("", files[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import tarfile
@@ -9,7 +10,7 @@ import tarfile
 import pytest
 
 from core.literature import latex_archive
-from core.literature.errors import LiteratureError, PaperMissing, SourceBroken
+from core.literature.errors import LiteratureError, SourceBroken
 from core.literature.extract import extract, placed
 from core.literature.latex_sections import parse_latex, parse_source
 from core.literature.library import Literature
@@ -67,7 +68,7 @@ PAGES = [["1 Introduction", "Parrots count badly.", "2 Method", "2.1 Setup", "We
 def test_latex_is_used_where_no_page_has_the_text_and_every_value_stands_where_it_is_said(
     library: Literature, services: Services
 ) -> None:
-    services.html.break_next(Fault(body=archive(main=MAIN + FILLER, method=METHOD)), 1, "/e-print/")
+    services.html.break_next(Fault(status=200, body=archive(main=MAIN + FILLER, method=METHOD)), 1, "/e-print/")
     services.html.break_next(Fault(status=404), 1, "/html/")
     text = library.read("3101.00003")
     assert text.source == "latex"
@@ -87,8 +88,8 @@ def test_latex_is_used_where_no_page_has_the_text_and_every_value_stands_where_i
 
 
 def test_the_pdf_comes_after_latex_and_says_its_pages(library: Literature, services: Services) -> None:
-    services.html.break_next(Fault(body=b"%PDF-1.4 no tex here"), 1, "/e-print/")
-    services.html.break_next(Fault(body=pdf(PAGES), content_type="application/pdf"), 1, "/pdf/")
+    services.html.break_next(Fault(status=200, body=b"%PDF-1.4 no tex here"), 1, "/e-print/")
+    services.html.break_next(Fault(status=200, body=pdf(PAGES), content_type="application/pdf"), 1, "/pdf/")
     text = library.read("3101.00003")
     assert text.source == "pdf"
     assert [s.label for s in text.sections] == ["Section 1 (Introduction, page 1)", "Section 2 (Method, page 1)", "Section 2.1 (Setup, page 1)", "Section 3 (Results, page 2)"]  # fmt: skip
@@ -115,16 +116,12 @@ def test_a_file_that_includes_itself_and_braces_without_end_do_no_harm() -> None
     source = archive(main=r"\documentclass{a}\begin{document}" + FILLER + r"\input{main}\end{document}")
     assert parse_source(source, "u")[1]
     for hostile in ("{" * 5000, r"\begin{table}" * 3000, r"\section{" * 300):
-        try:
+        with contextlib.suppress(LiteratureError):
             parse_latex(r"\begin{document}" + hostile, "u")
-        except LiteratureError as refused:
-            assert refused.next
 
 
 def test_a_pdf_cut_or_scrambled_is_refused_not_fatal() -> None:
     whole = pdf(PAGES)
     for cut in range(0, len(whole), len(whole) // 12):
-        try:
-            parse_pdf(whole[:cut] or b"x", "u")
-        except LiteratureError as refused:
-            assert not isinstance(refused, PaperMissing)
+        with contextlib.suppress(SourceBroken):
+            parse_pdf(whole[:cut], "u")
