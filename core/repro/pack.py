@@ -170,7 +170,8 @@ class _Packer:
         except OSError as error:
             raise NotFound(f"the record of {step.evaluation} is gone", where=str(folder), next="Its decoding is unknown") from error  # fmt: skip
         way = next((v for v in asked.variants if v.name == variant), None)
-        stops = next((v["stop_ids"] for v in answered.get("variants", []) if v["name"] == variant), [])
+        found: list[list[int]] = [v["stop_ids"] for v in answered.get("variants", []) if v["name"] == variant]
+        stops = found[0] if found else list[int]()
         decoding, prompting = (way.decoding, way.prompting) if way else (asked.decoding, asked.prompting)
         source = step.source
         if source == "base":
