@@ -1,4 +1,4 @@
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Sections and tables from a paper's LaTeX source.
 
 Headings are found in the source and numbered as LaTeX would; each body goes through pylatexenc, which knows macros and
