@@ -41,7 +41,7 @@ from core.finish import finish
 from core.fold import Folder
 from core.home import HostInfo, boot_id, cache_dir, process_started, socket_path, write_json
 from core.journal import Journal
-from core.literature.library import Literature
+from core.literature.library import from_environment as open_literature
 from core.notify import Notifier
 from core.snapshots import SnapshotWriter
 from core.state import RunState
@@ -336,7 +336,7 @@ def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python
         compute=open_compute(
             state.compute or "local", folder / "jobs", run=state.run, task=Path(task.path), python=python
         ),
-        literature=Literature(cache_dir()),
+        literature=open_literature(cache_dir()),
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
     )  # fmt: skip

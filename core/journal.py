@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -94,6 +94,18 @@ class Journal:
     def clean_text(self, text: str) -> str:
         """Text with its secrets masked: what is told to a brain, and what becomes a blob."""
         return self._redact.text(text)
+
+    def events(self) -> Iterator[Event]:
+        """Every event of the log up to now, in order."""
+        last = self._log.last[0]
+        feed = self._log.subscribe(1)
+        try:
+            for event in feed:
+                yield event
+                if event.seq >= last:
+                    return
+        finally:
+            feed.close()
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` after every event, on the thread that emitted it."""

@@ -194,8 +194,8 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--json", action="store_true")
     p.add_argument("--csv", action="store_true")
     p = _add(commands, "export", "export:export", "export a run", run=True)
-    p.add_argument("--to", choices=["parquet", "cast", "html", "report", "otel"], default="parquet")
-    p.add_argument("--out", metavar="PATH", help="folder (parquet) or file to write")
+    p.add_argument("--to", choices=["parquet", "sts", "cast", "html", "report", "repro", "otel"], default="parquet")
+    p.add_argument("--out", metavar="PATH", help="folder (parquet, repro) or file to write")
     p.add_argument(
         "--send", action="store_true", help="otel: to the collector at OTEL_EXPORTER_OTLP_ENDPOINT instead of a file"
     )

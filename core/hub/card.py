@@ -70,3 +70,17 @@ def _again(s: RunState) -> str:
     task = s.task if s.task.startswith("pocket/") else s.task_path
     command = f"intern run --task {task} --model {s.model} --brain {s.brain} --seed {s.seed} --hours {s.budget.hours:g}"
     return f"## Reproduce\n\n```\n{command}\n```"
+
+
+def record_card(s: RunState, record: str) -> str:
+    """README.md of a data set repository that holds the run's trace or its reproducibility pack."""
+    said = {
+        "trace": "The session of the run, one JSON object a line, in the Hub's Session Trace Simple Format. Long tool outputs "
+        "are in full; known secrets are masked.",
+        "repro": "Everything that led to the run's final model. In `pack/`: `pip install -r requirements.txt`, then "
+        "`python rerun.py` trains it again and compares the score.",
+    }[record]
+    tags = ["post-training", "ml-intern", *(["agent-traces"] if record == "trace" else ["reproducibility"])]
+    config = ["configs:", "- config_name: default", "  data_files: '*.jsonl'"] if record == "trace" else []
+    head = ["---", "tags:", *(f"- {tag}" for tag in tags), *config, "---"]
+    return "\n".join([*head, "", f"# {s.title or s.goal or s.run}", "", said, "", _evaluation(s)]) + "\n"

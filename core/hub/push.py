@@ -31,7 +31,10 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     collection: str = ""
     """Title of the collection it joins; empty for none."""
     tag: str = ""
+    branch: str = ""
+    """Commit to this branch, made if need be; empty: main."""
     pull_request: bool = False
+    """Propose the upload instead of committing it."""
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +43,10 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     commit: str
     collection: str = ""
+    pull_request: str = ""
+    """Address of the pull request, where one was asked for."""
+    notes: tuple[str, ...] = ()
+    """What was uploaded but could not be tagged or put into its collection, and why."""
 
 
 def push(spec: Push, *, timeout_s: float = 3600.0) -> Pushed:
@@ -70,21 +77,40 @@ def push(spec: Push, *, timeout_s: float = 3600.0) -> Pushed:
 
 def _carry_out(spec: Push) -> Pushed:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi(endpoint=endpoint(), token=os.environ["HF_TOKEN"])
     api.create_repo(spec.repo, repo_type=spec.kind, private=spec.private, exist_ok=True)
+    if spec.branch:
+        api.create_branch(spec.repo, branch=spec.branch, repo_type=spec.kind, exist_ok=True)
     made = api.upload_folder(
         repo_id=spec.repo, folder_path=spec.folder, repo_type=spec.kind, commit_message=spec.message,
-        create_pr=spec.pull_request, ignore_patterns=["*.tmp", ".*", "optimizer.pt"],
+        revision=spec.branch or None, create_pr=spec.pull_request, ignore_patterns=["*.tmp", ".*", "optimizer.pt"],
     )  # fmt: skip
-    slug = ""
-    if spec.collection:
-        owner = spec.repo.split("/")[0]
-        slug = api.create_collection(spec.collection, namespace=owner, private=spec.private, exists_ok=True).slug
-        api.add_collection_item(slug, spec.repo, "dataset" if spec.kind == "dataset" else "model", exists_ok=True)
-    if spec.tag:
-        api.create_tag(spec.repo, tag=spec.tag, repo_type=spec.kind, exist_ok=True)
-    return Pushed(url=made.commit_url, commit=made.oid, collection=slug)
+    slug, notes = "", list[str]()
+    # The upload is done and kept: what follows is a label on it, and its failure is told, not thrown.
+    try:
+        slug = _collect(api, spec) if spec.collection else ""
+    except HfHubHTTPError as error:
+        notes.append(f"not in the collection {spec.collection!r}: {str(error)[:200]}")
+    try:
+        if spec.tag:
+            api.create_tag(
+                spec.repo, tag=spec.tag, repo_type=spec.kind, revision=made.pr_revision or made.oid, exist_ok=True
+            )
+    except HfHubHTTPError as error:
+        notes.append(f"not tagged {spec.tag!r}: {str(error)[:200]}")
+    return Pushed(
+        url=made.commit_url, commit=made.oid, collection=slug, pull_request=made.pr_url or "", notes=tuple(notes)
+    )
+
+
+def _collect(api: Any, spec: Push) -> str:
+    """Put the repository into its collection, made if need be; returns the collection's slug."""
+    owner = spec.repo.split("/")[0]
+    slug: str = api.create_collection(spec.collection, namespace=owner, private=spec.private, exists_ok=True).slug
+    api.add_collection_item(slug, spec.repo, "dataset" if spec.kind == "dataset" else "model", exists_ok=True)
+    return slug
 
 
 if __name__ == "__main__":

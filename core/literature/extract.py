@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from core.literature.extract_rules import HUB_NAME, KNOWN, RULES, parse_number
-from core.literature.extract_tables import Reported, results_of
+from core.literature.extract_rules import HUB_NAME, KNOWN, METHODS, MODEL_SIZE, RULES, parse_number
+from core.literature.extract_tables import Reported, compared, number_in, results_of
 from core.literature.papers import PaperText, Section
 from core.literature.snippets import paragraphs
 
@@ -48,6 +48,10 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     datasets: tuple[DatasetMention, ...]
     results: tuple[Reported, ...]
+    methods: tuple[str, ...] = ()
+    """Training methods the text names, most often named first."""
+    sizes: tuple[Finding, ...] = ()
+    """Model sizes, in parameters."""
 
 
 def extract(text: PaperText) -> Extract:
@@ -63,7 +67,64 @@ def extract(text: PaperText) -> Extract:
         findings=tuple(_unique(findings, lambda f: (f.name, f.value, f.place))),
         datasets=tuple(_unique(datasets, lambda d: (d.name,))),
         results=tuple(results),
+        methods=_methods(text),
+        sizes=tuple(_unique(_sizes(text), lambda f: (f.value,))),
     )
+
+
+def placed(found: Extract, text: PaperText) -> tuple[dict[str, object], dict[str, str]]:
+    """Values and the place of each, after looking there again: what does not stand where it is said to stand is left out.
+
+    Settings by their names; `data`, `model_size`, and of the tables `result` and `baseline` (of the first column that
+    has a row naming a base or baseline: that row, and the best of the others).
+    """
+    values: dict[str, object] = {}
+    places: dict[str, str] = {}
+
+    def keep(name: str, value: object, place: str, quote: str) -> None:
+        if name not in values and stands_in(text, place, quote):
+            values[name], places[name] = value, place
+
+    for one in (*found.findings, *found.sizes):
+        keep(one.name, one.value, one.place, one.quote)
+    for mention in found.datasets:
+        keep("data", mention.name, mention.place, mention.quote)
+    for name, cell in compared(found.results).items():
+        keep(name, {"row": cell.row, "column": cell.column, "value": cell.value}, cell.place, f"{cell.value:g}")
+    return values, places
+
+
+def stands_in(text: PaperText, place: str, quote: str) -> bool:
+    """Whether the quotation, or the number of a cell, is found at the place when it is looked up afresh."""
+    for section in text.sections:
+        for at, paragraph in paragraphs(section):
+            if at == place:
+                return " ".join(quote.split()) in " ".join(paragraph.split())
+        for table in section.tables:
+            if place.startswith(f"{table.label}, ") and place.endswith(f"({section.label})"):
+                found = (number_in(cell) for row in table.rows for cell in row)
+                return any(n is not None and f"{n:g}" == quote for n in found)
+    return False
+
+
+def _methods(text: PaperText) -> tuple[str, ...]:
+    """Methods by how often the text names them; those named once are mentions, unless there is no other."""
+    whole = "\n".join([text.title, *(f"{s.title}\n{s.text}" for s in text.sections)])
+    counts = {name: len(pattern.findall(whole)) for name, pattern in METHODS.items()}
+    named = sorted((n for n in counts if counts[n]), key=lambda n: (-counts[n], n))
+    return tuple([n for n in named if counts[n] > 1] or named)[:4]
+
+
+def _sizes(text: PaperText) -> list[Finding]:
+    found: list[Finding] = []
+    for section in text.sections:
+        for place, raw in paragraphs(section):
+            paragraph = " ".join(raw.split())
+            for match in MODEL_SIZE.finditer(paragraph):
+                value = float(match.group(1)) * (1e9 if match.group(2).lower().startswith("b") else 1e6)
+                quote = _sentence(paragraph, match.start(), match.end())
+                found.append(Finding(name="model_size", value=value, place=place, quote=quote))
+    return found
 
 
 def extract_section(section: Section) -> list[Finding]:

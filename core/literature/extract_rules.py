@@ -85,6 +85,21 @@ KNOWN = re.compile(rf"\b({_BENCHMARKS}|{_TRAINING_SETS})(?![\w-])")
 """Data sets of the field by the names papers use. Case counts: "MATH" is a data set, "math" is not."""
 
 
+METHODS = {
+    "grpo": re.compile(r"\bGRPO\b|group[- ]relative policy", re.IGNORECASE),
+    "ppo": re.compile(r"\bPPO\b|proximal policy"),
+    "dpo": re.compile(r"\bDPO\b|direct preference", re.IGNORECASE),
+    "sft": re.compile(r"\bSFT\b|supervised fine-?tun\w+|instruction tuning", re.IGNORECASE),
+    "rejection": re.compile(r"\bRFT\b|rejection sampling|best-of-n", re.IGNORECASE),
+    "distillation": re.compile(r"\bdistill\w*", re.IGNORECASE),
+    "rlhf": re.compile(r"\bRLHF\b|reward model", re.IGNORECASE),
+    "lora": re.compile(r"\bQ?LoRA\b|low-rank adapt", re.IGNORECASE),
+}
+MODEL_SIZE = re.compile(
+    r"(?<![\w.])(\d{1,4}(?:\.\d{1,2})?)[ -]?([BM]|billion|million)\b(?=[ -](?:param|model|base|version|checkpoint)|[.,;)])"
+)
+
+
 def parse_number(raw: str) -> float | None:
     """A number as papers write it: `1e-6`, `5 \\times 10^{-7}`, `1,024`, `10^{-4}`, `three`; None if it is none."""
     text = raw.strip().lower()

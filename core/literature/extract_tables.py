@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -28,16 +29,35 @@ def results_of(table: Table, section: str) -> list[Reported]:
     columns = _columns(table)
     found: list[Reported] = []
     for row in table.rows[table.header :]:
-        names = [cell for cell in row if cell and _number(cell) is None]
+        names = [cell for cell in row if cell and number_in(cell) is None]
         for at, cell in enumerate(row):
-            value = _number(cell)
-            left = [name for name in row[:at] if name and _number(name) is None]
+            value = number_in(cell)
+            left = [name for name in row[:at] if name and number_in(name) is None]
             if value is None or not left or at >= len(columns) or not columns[at]:
                 continue
             name = " / ".join(left) if len(left) <= 3 else names[0]
             place = f"{table.label}, row {name[:60]!r}, column {columns[at][:60]!r} ({section})"
             found.append(Reported(row=name, column=columns[at], value=value, place=place))
     return found
+
+
+_BASE = re.compile(r"\b(base|baseline|pre-?trained|untuned|zero-?shot)\b", re.IGNORECASE)
+
+
+def compared(results: Sequence[Reported]) -> dict[str, Reported]:
+    """`baseline` and `result`: in the first column with a row that names a base, that row and the best of the others.
+
+    Best is the largest: losses and perplexities are read wrongly, so the row and column always go along.
+    """
+    columns: dict[tuple[str, str], list[Reported]] = {}
+    for one in results:
+        columns.setdefault((one.place.split(",")[0], one.column), []).append(one)
+    for column in columns.values():
+        base = next((r for r in column if _BASE.search(r.row)), None)
+        others = [r for r in column if not _BASE.search(r.row)]
+        if base is not None and others:
+            return {"baseline": base, "result": max(others, key=lambda r: r.value)}
+    return {}
 
 
 def _columns(table: Table) -> list[str]:
@@ -55,7 +75,8 @@ def _columns(table: Table) -> list[str]:
     return joined
 
 
-def _number(cell: str) -> float | None:
+def number_in(cell: str) -> float | None:
+    """The number a cell holds, without its sign of error or emphasis; None for words."""
     match = _CELL.match(cell)
     if not match:
         return None

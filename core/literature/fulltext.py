@@ -1,4 +1,8 @@
-"""A paper's text by section: the Hub's Markdown, else arXiv's HTML, else ar5iv, else the abstract; and which it was."""
+"""A paper's text by section, from the best source that has it, and which it was.
+
+The Hub's Markdown, arXiv's HTML, ar5iv, the LaTeX source, the PDF, the abstract: from what keeps tables and section
+numbers to what loses them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from core.literature.errors import LiteratureError, PaperMissing, SourceBroken
 from core.literature.hf_papers import HubPapers
 from core.literature.html_sections import parse_html
 from core.literature.ids import arxiv_id
+from core.literature.latex_sections import parse_source
 from core.literature.markdown_sections import parse_markdown
 from core.literature.papers import Paper, PaperText, Section
+from core.literature.pdf_sections import parse_pdf
 from core.literature.web import Reply, Web
 
 ARXIV = "https://arxiv.org"
@@ -38,6 +44,8 @@ class FullText:
             ("hub", self._from_hub),
             ("arxiv-html", lambda one: self._from_page(one, "arxiv-html")),
             ("ar5iv", lambda one: self._from_page(one, "ar5iv")),
+            ("latex", self._from_source),
+            ("pdf", self._from_pdf),
             ("abstract", self._from_abstract),
         ]
         notes: list[str] = []
@@ -69,6 +77,16 @@ class FullText:
             raise PaperMissing("no HTML version", where=reply.url, next="Use another source.")
         title, sections = parse_html(reply.text())
         return _text(bare, title, name, reply, sections)
+
+    def _from_source(self, bare: str) -> PaperText:
+        reply = self._web.get(f"{self._sites['arxiv-html']}/e-print/{bare}")
+        title, sections = parse_source(reply.body, reply.url)
+        return _text(bare, title, "latex", reply, sections)
+
+    def _from_pdf(self, bare: str) -> PaperText:
+        reply = self._web.get(f"{self._sites['arxiv-html']}/pdf/{bare}")
+        title, sections = parse_pdf(reply.body, reply.url)
+        return _text(bare, title, "pdf", reply, sections)
 
     def _from_abstract(self, bare: str) -> PaperText:
         paper = self._abstract(bare)

@@ -9,7 +9,7 @@ wish, or because nothing answers) cache and recipe library stand in, and `source
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from core.literature.extract import Extract, extract
 from core.literature.fulltext import AR5IV, ARXIV, FullText
 from core.literature.hf_papers import ENDPOINT as HUB
 from core.literature.hf_papers import HubPapers
-from core.literature.ids import arxiv_id
+from core.literature.ids import arxiv_id, find_arxiv_id
 from core.literature.limiter import Clock, Limiter
 from core.literature.openalex import ENDPOINT as OPENALEX
 from core.literature.openalex import OpenAlex
@@ -52,6 +52,25 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     hub: str = HUB
     semantic_scholar: str = SEMANTIC_SCHOLAR
     openalex: str = OPENALEX
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Endpoints:
+        """The public sources, or the mirrors that INTERN_ARXIV_API, INTERN_ARXIV, INTERN_AR5IV, HF_ENDPOINT,
+        INTERN_SEMANTIC_SCHOLAR and INTERN_OPENALEX name."""
+        names = {field: f"INTERN_{field.removesuffix('_site').upper()}" for field in cls.__struct_fields__}
+        names["hub"] = "HF_ENDPOINT"
+        given = {field: environment.get(name, "").rstrip("/") for field, name in names.items()}
+        return cls(**{field: address for field, address in given.items() if address})
+
+
+def from_environment(cache_dir: Path, environment: Mapping[str, str] = os.environ) -> Literature:
+    """As the environment says. S2_API_KEY goes to Semantic Scholar alone, INTERN_CONTACT (a mail address) to OpenAlex."""
+    return Literature(
+        cache_dir,
+        endpoints=Endpoints.from_environment(environment),
+        semantic_scholar_key=environment.get("S2_API_KEY", ""),
+        contact=environment.get("INTERN_CONTACT", ""),
+    )
 
 
 class Literature:
@@ -180,6 +199,14 @@ class Literature:
     def snippets(self, query: str, limit: int = 8) -> list[Snippet]:
         """Paragraphs and tables of the papers read so far that answer a question, each with its place."""
         return find(query, self._read.values(), limit=limit)
+
+    def recall(self, papers: Iterable[str]) -> None:
+        """Have papers at hand for `snippets` again that this machine read before, without asking the network."""
+        for paper in papers:
+            if (bare := find_arxiv_id(paper)) and bare not in self._read:
+                hit = self._cache.get_as(f"text/{bare}", PaperText)
+                if hit is not None:
+                    self._read[bare] = _label(hit[0], " (cache)")
 
     def extract(self, paper_id: str) -> Extract:
         """Hyperparameters, data sets and results of a paper, each with its place (see `extract.py`)."""

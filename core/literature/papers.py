@@ -75,7 +75,7 @@ class PaperText(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     title: str
     source: str
-    """`hub`, `arxiv-html`, `ar5iv`, `abstract` or `library (offline)`; ` (cache)` is added when it came from disk."""
+    """`hub`, `arxiv-html`, `ar5iv`, `latex`, `pdf`, `abstract` or `library (offline)`; ` (cache)` is added when it came from disk."""
     url: str
     sections: tuple[Section, ...]
     notes: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import IO, NoReturn
@@ -70,9 +70,14 @@ class Web:
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def get(
-        self, url: str, params: Mapping[str, str] | None = None, *, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Callable[[str], None] | None = None,
     ) -> Reply:
-        """The answer to a GET.
+        """The answer to a GET. `check` is asked about every address, those of redirects too, and may raise.
 
         Raises:
             PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
@@ -80,6 +85,8 @@ class Web:
         """
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
         for hop in range(6):
+            if check is not None:
+                check(address)
             status, reply, location = self._patiently(address, headers or {}, first=hop == 0, origin=url)
             if status not in _REDIRECTS:
                 return reply

@@ -17,6 +17,7 @@ def all_tools() -> list[ToolDef]:
         helper,
         hub,
         literature,
+        publish,
         script,
         shell,
         train,
@@ -35,5 +36,6 @@ def all_tools() -> list[ToolDef]:
         conclude,
         files,
         shell,
+        publish,
     )
     return [definition for module in modules for definition in module.TOOLS]

@@ -1,10 +1,18 @@
-"""Documentation: the installed libraries first."""
+"""Documentation and code: the installed libraries first, then documentation, repositories and pages on the network."""
 
 from __future__ import annotations
 
+import msgspec
+
 from core.agent.desk import Desk
+from core.errors import ToolError
+from core.libraries import examples
 from core.libraries.lookup import LIBRARIES, look_up
-from core.tools.toolbox import text, tool
+from core.research import docs, github, pages
+from core.tools.toolbox import array, integer, text, tool
+
+MOST = 24_000
+"""Characters of a page that are told at once."""
 
 
 @tool({"name": text(f"A dotted name in {', '.join(LIBRARIES)}, such as trl.GRPOConfig or peft.LoraConfig")})
@@ -13,4 +21,90 @@ def read_api(desk: Desk, name: str) -> object:
     return look_up(name)
 
 
-TOOLS = [read_api]
+@tool({"name": text("Such as trl/scripts/sft.py; empty for the list", optional=True)})
+def read_example(desk: Desk, name: str | None = None) -> object:
+    """Example scripts of the installed training libraries: the list, or one script's text."""
+    return {"examples": examples.list_examples()} if not name else {"name": name, "text": examples.read_example(name)}
+
+
+@tool(
+    {
+        "library": text("Such as trl, peft, transformers, datasets, accelerate, hub"),
+        "query": text("What to look for"),
+        "limit": integer("Default 8"),
+    },
+    effect="idempotent",
+    tier="network",
+)
+def search_docs(desk: Desk, library: str, query: str, limit: int | None = None) -> object:
+    """Search the pages of a Hugging Face library's documentation (hub: the Hub and its API)."""
+    _online(desk)
+    found = docs.search_docs(desk.literature.web, library, query, limit or 8)
+    return _untrusted(f"documentation of {library}", msgspec.to_builtins(found))
+
+
+@tool(
+    {
+        "url": text("Address from search_docs, or library/page, or any public https address"),
+        "sections": array("Only sections whose titles hold one of these words", optional=True),
+    },
+    effect="idempotent",
+    tier="network",
+)
+def read_page(desk: Desk, url: str, sections: list[str] | None = None) -> object:
+    """Read a page of the documentation or the web (HTML, Markdown, PDF) by section. No token is sent."""
+    _online(desk)
+    web = desk.literature.web
+    page = docs.read_docs(web, url) if "://" not in url else pages.read_page(web, url)
+    wanted = [w.lower() for w in sections or []]
+    body: list[dict[str, str]] = []
+    left = MOST
+    for s in page.sections:
+        if left > 0 and (not wanted or any(w in s.title.lower() for w in wanted)):
+            body.append({"section": s.label, "text": s.text[:left]})
+            left -= len(s.text)
+    told = {"title": page.title, "form": page.form, "sections": body, "all_sections": [s.label for s in page.sections]}
+    return _untrusted(page.url, told)
+
+
+@tool({"query": text("Words"), "limit": integer("Default 8")}, effect="idempotent", tier="network")
+def search_web(desk: Desk, query: str, limit: int | None = None) -> object:
+    """Search the web with the engine a person configured. Never look up the benchmark, its answers or its leaderboard."""
+    _online(desk)
+    engine, hits = pages.search_web(desk.literature.web, query, limit or 8)
+    return _untrusted(f"web search by {engine}", msgspec.to_builtins(hits))
+
+
+@tool(
+    {
+        "repo": text("owner/name on GitHub"),
+        "path": text("A file to read; empty: list the files", optional=True),
+        "under": text("List only below this folder, such as examples", optional=True),
+        "containing": text("List only paths with this word", optional=True),
+    },
+    effect="idempotent",
+    tier="network",
+)
+def read_repository(
+    desk: Desk, repo: str, path: str | None = None, under: str | None = None, containing: str | None = None
+) -> object:
+    """List the files of a public GitHub repository, or read one of them (examples, training scripts)."""
+    _online(desk)
+    web = desk.literature.web
+    if path:
+        return _untrusted(f"github.com/{repo}/{path}", github.read_file(web, repo, path)[:MOST])
+    return _untrusted(
+        f"github.com/{repo}", msgspec.to_builtins(github.list_files(web, repo, under or "", containing or ""))
+    )
+
+
+def _online(desk: Desk) -> None:
+    if desk.literature.offline:
+        raise ToolError("This run is offline: pages are not read", next="read_api and read_example need no network")
+
+
+def _untrusted(source: str, content: object) -> object:
+    return {"untrusted_source": source, "content": content}
+
+
+TOOLS = [read_api, read_example, search_docs, read_page, search_web, read_repository]

@@ -1,20 +1,14 @@
-"""The Hub: find data sets, fetch a sample of one, publish what the run made."""
+"""The Hub: find data sets, fetch a sample of one."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from core import events as e
 from core.agent.desk import Desk
-from core.errors import ToolError
 from core.hub import datasets
-from core.hub.card import model_card
-from core.hub.push import Push, push
 from core.tools.toolbox import array, integer, text, tool
 
 
@@ -70,43 +64,4 @@ def fetch_dataset(
     return msgspec.to_builtins(made)
 
 
-@tool(
-    {
-        "repo": text("owner/name on the Hub"),
-        "model": text("final (default), or a job's id", optional=True),
-        "data": text("Publish this prepared data set instead of a model", optional=True),
-        "visibility": text("private (default) or public", optional=True),
-        "collection": text("Title of a collection to join", optional=True),
-    },
-    effect="keyed",
-    tier="publish",
-)
-def publish(
-    desk: Desk, repo: str, model: str | None = None, data: str | None = None, visibility: str | None = None,
-    collection: str | None = None,
-) -> object:  # fmt: skip
-    """Publish a model (with a card written from the log) or a prepared data set on the Hub; private unless told otherwise."""
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise ToolError(f"{repo[:80]!r} is no repository", next="Say owner/name")
-    if model and data:
-        raise ToolError("One repository holds a model or a data set", next="Publish them one after the other")
-    source = desk.data_path(data) if data else Path(desk.model_path(model or "final"))
-    if not source.is_dir():
-        raise ToolError(f"{source} is not here", next="Only a model of this run can be published")
-    with tempfile.TemporaryDirectory(dir=desk.folder) as scratch:
-        folder = Path(scratch) / "upload"
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("optimizer.pt", "checkpoint-*", "dropped.jsonl"))
-        if not data:
-            adapter = (folder / "adapter_config.json").exists()
-            (folder / "README.md").write_text(model_card(desk.state, adapter=adapter))
-        made = push(
-            Push(
-                repo=repo, folder=str(folder), kind="dataset" if data else "model", private=visibility != "public",
-                message=f"From run {desk.settings.run}", collection=collection or "",
-            )
-        )  # fmt: skip
-    desk.emit(e.NoteAdded(text=f"Published {data or model or 'final'} at {made.url}", kind="note"))
-    return msgspec.to_builtins(made)
-
-
-TOOLS = [search_datasets, fetch_dataset, publish]
+TOOLS = [search_datasets, fetch_dataset]

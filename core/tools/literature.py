@@ -15,7 +15,7 @@ from core.agent.desk import Desk
 from core.errors import InternError, ToolError
 from core.literature import recipes
 from core.literature.card import Card
-from core.literature.extract import extract
+from core.literature.extract import extract, placed
 from core.tools.toolbox import array, integer, text, tool
 
 
@@ -128,14 +128,16 @@ def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> o
 )
 def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
-    papers = desk.literature.search(query, limit or 8)
-    for paper in papers:
+    found = desk.literature.search_all(query, limit or 8)
+    for paper in found.papers:
         desk.emit_soon(
             e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source)
         )
-    return _untrusted(
-        "paper search", [{"id": p.id, "title": p.title, "year": p.year, "source": p.source} for p in papers]
-    )
+    told = [
+        {"id": p.id, "title": p.title, "year": p.year, "source": p.source, **({"recipe": p.card} if p.card else {})}
+        for p in found.papers
+    ]
+    return {**_untrusted(f"paper search: {found.source}", told), "did_not_answer": list(found.notes)}
 
 
 @tool(
@@ -149,8 +151,9 @@ def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) ->
     read = desk.literature.read(paper, list(sections) if sections else None)
     names = [section.title for section in read.sections]
     desk.emit_soon(e.PaperRead(paper=paper, title=read.title, source=read.source, sections=names))
-    body = [{"section": s.title, "text": s.text[:6000]} for s in read.sections]
-    return _untrusted(f"paper {paper} via {read.source}", {"title": read.title, "sections": body})
+    body = [{"section": s.label, "text": s.text[:6000], "tables": [t.label for t in s.tables]} for s in read.sections]
+    told = _untrusted(f"paper {paper} via {read.source}", {"title": read.title, "sections": body})
+    return {**told, "better_sources_failed": list(read.notes)}
 
 
 @tool(
@@ -167,8 +170,12 @@ def follow_citations(desk: Desk, paper: str, direction: str) -> object:
             e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source)
         )
     return _untrusted(
-        f"citations of {paper}", [{"id": x.paper.id, "title": x.paper.title, "year": x.paper.year} for x in links[:50]]
-    )
+        f"citations of {paper} via {links.source}",
+        [
+            {"id": x.paper.id, "title": x.paper.title, "year": x.paper.year, "intents": list(x.intents), "influential": x.influential}
+            for x in links[:50]
+        ],
+    )  # fmt: skip
 
 
 @tool(
@@ -222,6 +229,7 @@ def linked_to_paper(desk: Desk, paper: str) -> object:
 @tool({"query": text("What to look for"), "limit": integer("Default 6")}, effect="idempotent")
 def search_snippets(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search inside the papers read so far: the paragraphs and tables that answer a question, each with its place."""
+    desk.literature.recall(p.id for p in desk.state.papers.values() if p.read)
     found = desk.literature.snippets(query, limit or 6)
     if not found:
         raise ToolError("Nothing read so far answers that", next="Read a paper first (read_paper)")
@@ -237,16 +245,12 @@ def extract_recipe(desk: Desk, paper: str) -> object:
         raise ToolError(
             f"{paper} states no setting in a form that can be read ({read.source})", next="read_paper shows it"
         )
-    settings: dict[str, object] = {}
-    places: dict[str, str] = {}
-    for x in found.findings:
-        settings.setdefault(x.name, x.value)
-        places.setdefault(x.name, x.place)
+    settings, places = placed(found, read)
     if settings:
         desk.emit_soon(
             e.RecipeExtracted(
-                recipe=paper, paper=paper, title=read.title, method="as stated", settings=settings, places=places,
-                source=found.source,
+                recipe=paper, paper=paper, title=read.title, method=", ".join(found.methods) or "not named",
+                settings=settings, places=places, source=found.source,
             )
         )  # fmt: skip
     return _untrusted(f"paper {paper} via {found.source}", msgspec.to_builtins(found))
@@ -259,7 +263,7 @@ def _paper(card: Card) -> str:
     return card.arxiv or card.id
 
 
-def _untrusted(source: str, content: object) -> object:
+def _untrusted(source: str, content: object) -> dict[str, object]:
     return {"untrusted_source": source, "content": content}
 
 

@@ -36,6 +36,7 @@ OWNED = frozenset(
         "trackio_dir",
         "run_name",
         "device",
+        "stop_after",
     }
 )
 """Fields of TrainSpec the desk fills in: the task decides them, not the brain."""

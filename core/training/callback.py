@@ -46,7 +46,7 @@ class InternCallback(TrainerCallback):
 
     `score`: gives the development score of the model as it is; None where there is no development data.
     `eval_every`: train steps between scores; 0 means at the end only. `checkpoint_every_s`: wall-clock seconds between
-    checkpoints beside those the trainer's arguments ask for; 0 for none.
+    checkpoints beside those the trainer's arguments ask for; 0 for none. `stop_after`: last train step, if not the planned one.
     """
 
     def __init__(
@@ -59,8 +59,9 @@ class InternCallback(TrainerCallback):
         clock: Clock | None = None,
         trackio: TrackioLog | None = None,
         checkpoint_every_s: float = 0.0,
+        stop_after: int | None = None,
     ) -> None:
-        self.stream, self.score, self.trackio = stream, score, trackio
+        self.stream, self.score, self.trackio, self.stop_after = stream, score, trackio, stop_after
         self.eval_every, self.eval_at_start = eval_every, eval_at_start
         self.clock = clock or Clock()
         self.checkpoint_every_s = checkpoint_every_s
@@ -96,6 +97,8 @@ class InternCallback(TrainerCallback):
             self.reason = _ENDS[asked]
             # A scheduler ends it before its plan did: somebody will want to go on from here.
             control.should_save = asked in ("preempted", "scheduler_limit")
+            control.should_training_stop = True
+        elif self.stop_after is not None and step >= self.stop_after:
             control.should_training_stop = True
         elif asked == "checkpoint":
             control.should_save = True

@@ -131,6 +131,7 @@ def make_callback(bench: Bench) -> InternCallback:
         clock=Clock(spec.time_limit_s),
         trackio=trackio,
         checkpoint_every_s=spec.checkpoint_every_s,
+        stop_after=spec.stop_after,
     )
     if dev is not None:
         batch = max(spec.batch_size, 256 if bench.device == "cpu" else 64)

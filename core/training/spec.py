@@ -137,6 +137,8 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """None: generate with vLLM if it is installed and there is a GPU (GRPO)."""
     time_limit_s: float | None = None
     """The job ends by itself, with a saved model, within this many seconds of its process's start."""
+    stop_after: int | None = None
+    """Stop after this train step, on a schedule planned for `max_steps`: repeats a job that its time limit ended."""
     trackio_project: str | None = None
     """None: no Trackio."""
     trackio_dir: str | None = None

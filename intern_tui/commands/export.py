@@ -1,4 +1,4 @@
-"""`intern export R --to parquet|cast|html|report|otel`: a run as files for elsewhere, or as traces for a collector."""
+"""`intern export R --to parquet|sts|cast|html|report|repro|otel`: a run as files for elsewhere, or as traces for a collector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def export(a: argparse.Namespace) -> int:
     if a.send:
         return _send(a, folder)
     out = Path(a.out or folder.name + SUFFIX[a.to]).absolute()
-    if out.is_dir():
+    if out.is_dir() and a.to != "repro":
         raise UsageError(f"--out names a folder: {out}", next=f"Name a file, such as {folder.name}{SUFFIX[a.to]}")
     try:
         print(WRITERS[a.to](folder, out))
@@ -90,5 +90,44 @@ def _send(a: argparse.Namespace, folder: Path) -> int:
     return 0 if taken == len(found) else 1
 
 
-SUFFIX = {"cast": ".cast", "html": ".html", "report": ".md", "otel": ".otlp.jsonl"}
-WRITERS = {"cast": _cast, "html": _page, "report": _report, "otel": _otel}
+def _repro(folder: Path, out: Path) -> Path:
+    from core.errors import NotFound
+    from core.repro.lineage import lineage
+    from core.repro.pack import write_pack
+    from core.session import open_source
+
+    source = open_source(folder)
+    try:
+        line = lineage(source.events(1))
+    finally:
+        source.close()
+    if line is None:
+        raise NotFound(
+            "The run promoted no model: there is nothing to make again",
+            where=str(folder),
+            next="intern report says how far it came",
+        )
+    return write_pack(folder, line, out)
+
+
+def _trace(folder: Path, out: Path) -> Path:
+    from core.session import open_source
+    from core.trace import write_trace
+    from store.blobs import BlobStore
+
+    source = open_source(folder)
+    try:
+        return write_trace(source.events(1), out, BlobStore(folder))
+    finally:
+        source.close()
+
+
+SUFFIX = {
+    "cast": ".cast",
+    "html": ".html",
+    "report": ".md",
+    "repro": "-repro",
+    "sts": ".sts.jsonl",
+    "otel": ".otlp.jsonl",
+}
+WRITERS = {"cast": _cast, "html": _page, "report": _report, "repro": _repro, "sts": _trace, "otel": _otel}

@@ -38,6 +38,10 @@ class HubServer(Loopback):
         self.collections: dict[str, list[str]] = {}
         self.objects: dict[str, bytes] = {}
         self.commits = 0
+        self.branches: dict[str, list[str]] = {}
+        self.tags: dict[str, list[str]] = {}
+        self.proposed: dict[str, int] = {}
+        """Pull requests by repository."""
 
     def respond(self, request: Request) -> Answer:
         path = request.path
@@ -98,6 +102,12 @@ class HubServer(Loopback):
             return as_json({"transfer": "basic", "objects": [self._object(o) for o in asked]})
         if "/commit/" in path:
             return self._commit(request)
+        for kind, kept in (("/branch/", self.branches), ("/tag/", self.tags)):
+            if kind in path:
+                name = path.split(kind)[0].split("/", 3)[3]
+                told = json.loads(request.body or b"{}")
+                kept.setdefault(name, []).append(told.get("tag") or path.split(kind)[1])
+                return as_json({})
         if path.startswith("/api/collections"):
             return self._collection(request)
         if path == "/api/validate-yaml":
@@ -120,7 +130,11 @@ class HubServer(Loopback):
                 self.repos[name][item["value"]["path"]] = self.objects[item["value"]["oid"]]
         self.commits += 1
         sha = hashlib.sha1(request.body).hexdigest()
-        return as_json({"commitUrl": f"{self.url}/{name}/commit/{sha}", "commitOid": sha, "success": True})
+        told = {"commitUrl": f"{self.url}/{name}/commit/{sha}", "commitOid": sha, "success": True}
+        if request.query.get("create_pr") == "1":
+            self.proposed[name] = self.proposed.get(name, 0) + 1
+            told["pullRequestUrl"] = f"{self.url}/{name}/discussions/{self.proposed[name]}"
+        return as_json(told)
 
     def _collection(self, request: Request) -> Answer:
         if request.path.endswith("/items"):

@@ -115,3 +115,32 @@ def test_a_model_is_published_privately_and_a_second_time_sends_nothing_again(
     uploads = sum(r.method == "PUT" for r in hub.requests)
     push(Push(repo="me/model", folder=str(folder)))
     assert sum(r.method == "PUT" for r in hub.requests) == uploads
+
+
+def test_an_upload_goes_to_a_branch_gets_a_tag_or_becomes_a_pull_request(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    folder = tmp_path / "record"
+    folder.mkdir()
+    (folder / "run.jsonl").write_text("{}\n")
+    push(Push(repo="me/trace", folder=str(folder), kind="dataset", branch="night", tag="v1"))
+    assert hub.branches["me/trace"] == ["night"]
+    assert hub.tags["me/trace"] == ["v1"]
+    assert any(r.path.endswith("/commit/night") for r in hub.requests)
+    (folder / "run.jsonl").write_text('{"a": 1}\n')
+    proposed = push(Push(repo="me/trace", folder=str(folder), kind="dataset", pull_request=True))
+    assert proposed.pull_request == f"{hub.url}/me/trace/discussions/1"
+
+
+def test_an_upload_whose_collection_fails_is_kept_and_says_so(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "README.md").write_text("# A\n")
+    hub.break_next(Fault(status=403), 3, "/api/collections")
+    made = push(Push(repo="me/model", folder=str(folder), collection="Run seven"))
+    assert "README.md" in hub.repos["me/model"]
+    assert "Run seven" in made.notes[0]

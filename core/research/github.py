@@ -1,0 +1,86 @@
+"""Repositories on GitHub: which files one has, and one file's text. GITHUB_TOKEN, if set, goes to GitHub's API alone."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import quote
+
+import msgspec
+
+from core.errors import ToolError
+from core.literature.errors import PaperMissing, SourceBroken
+from core.literature.web import Web
+from core.research.reach import check_address
+
+MOST_FILES = 300
+LARGEST = 200_000
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}/[\w.-]{1,100}")
+
+
+class _Node(msgspec.Struct):
+    path: str
+    type: str = "blob"
+    size: int = 0
+
+
+class _Tree(msgspec.Struct):
+    tree: list[_Node]
+    sha: str = ""
+    truncated: bool = False
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a repository."""
+
+    repo: str
+    commit: str
+    files: tuple[str, ...]
+    left_out: int = 0
+    """Files that fit and are not listed."""
+    truncated: bool = False
+    """GitHub itself did not list all."""
+
+
+def list_files(web: Web, repo: str, under: str = "", containing: str = "") -> Files:
+    """Files of the default branch below a folder, with a word in their path. Raises ToolError for what is not there."""
+    _check(repo)
+    api = os.environ.get("INTERN_GITHUB", "").rstrip("/") or "https://api.github.com"
+    token = os.environ.get("GITHUB_TOKEN", "")
+    headers = {"Accept": "application/vnd.github+json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    try:
+        reply = web.get(f"{api}/repos/{repo}/git/trees/HEAD?recursive=1", headers=headers, check=check_address)
+        found = msgspec.json.decode(reply.body, type=_Tree)
+    except PaperMissing as error:
+        raise ToolError(f"GitHub has no repository {repo}, or it is private", where=error.where, next="Check the name") from error  # fmt: skip
+    except msgspec.DecodeError as error:
+        raise SourceBroken(f"not GitHub's format: {error}", where=api, next="Try again later.") from error
+    prefix = under.strip("/") + "/" if under.strip("/") else ""
+    fitting = [
+        n.path for n in found.tree
+        if n.type == "blob" and n.path.startswith(prefix) and containing.lower() in n.path.lower()
+    ]  # fmt: skip
+    return Files(
+        repo=repo, commit=found.sha, files=tuple(fitting[:MOST_FILES]), left_out=max(0, len(fitting) - MOST_FILES),
+        truncated=found.truncated,
+    )  # fmt: skip
+
+
+def read_file(web: Web, repo: str, path: str, commit: str = "HEAD") -> str:
+    """A file's text, without any token: only public files are read. Raises ToolError for what is not there or no text."""
+    _check(repo)
+    if not re.fullmatch(r"[\w./-]{1,100}", commit) or ".." in path.split("/"):
+        raise ToolError("that is no path or commit", next="Use a path list_repository gave")
+    raw = os.environ.get("INTERN_GITHUB_RAW", "").rstrip("/") or "https://raw.githubusercontent.com"
+    try:
+        reply = web.get(f"{raw}/{repo}/{quote(commit)}/{quote(path.lstrip('/'))}", check=check_address)
+    except PaperMissing as error:
+        raise ToolError(f"{repo} has no file {path}", where=error.where, next="list_repository shows them") from error
+    if b"\0" in reply.body[:4000]:
+        raise ToolError(f"{path} is no text file", next="Only text is read")
+    return reply.text()[:LARGEST]
+
+
+def _check(repo: str) -> None:
+    if not _NAME.fullmatch(repo) or ".." in repo:
+        raise ToolError(f"{repo[:80]!r} is no repository", next="Say owner/name")

@@ -1,0 +1,42 @@
+"""Which addresses may be read: public hosts, and the mirrors a person configured. A page must not lead into the local network.
+
+A language model chooses these addresses, often from texts that strangers wrote; an address of the machine's own network
+(a router, a cloud's metadata service) could give away what no reader should see.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from urllib.parse import urlsplit
+
+from core.errors import ToolError
+
+MIRRORS = (
+    "HF_ENDPOINT", "INTERN_GITHUB", "INTERN_GITHUB_RAW", "INTERN_SEARXNG", "INTERN_ARXIV", "INTERN_WEB",
+)  # fmt: skip
+"""Variables by which a person names hosts, private ones too."""
+
+
+def check_address(address: str) -> None:
+    """Raises ToolError for what is not a public http address. Called for every hop of a redirect."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ToolError(f"{address[:120]!r} is no web address", next="Give one that begins with https://")
+    if parts.netloc in _configured():
+        return
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
+    except OSError as error:
+        raise ToolError(
+            f"{parts.hostname} cannot be found: {error}", next="Check the address, or the network"
+        ) from error
+    if not all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found):
+        raise ToolError(
+            f"{parts.hostname} is no public host: it is not read", next="Name it in INTERN_WEB if you mean it"
+        )
+
+
+def _configured() -> set[str]:
+    return {urlsplit(os.environ[name]).netloc for name in MIRRORS if os.environ.get(name)}

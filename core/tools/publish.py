@@ -1,0 +1,105 @@
+"""Publish on the Hub: a model with its card, prepared data, the run's trace, or its reproducibility pack. Always asked for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from core import events as e
+from core.agent.desk import Desk
+from core.errors import ToolError
+from core.hub.card import model_card, record_card
+from core.hub.push import Push, push
+from core.repro.lineage import lineage
+from core.repro.pack import write_pack
+from core.tools.toolbox import text, tool
+from core.trace import write_trace
+from store.blobs import BlobStore
+
+RECORDS = ("trace", "repro")
+
+
+@tool(
+    {
+        "repo": text("owner/name on the Hub"),
+        "model": text("final (default), or a job's id", optional=True),
+        "data": text("Publish this prepared data set instead of a model", optional=True),
+        "record": text("Publish instead: trace (the session, for the Hub's trace viewer) or repro (the pack that makes the model again)", optional=True),
+        "visibility": text("private (default) or public", optional=True),
+        "collection": text("Title of the collection to join (default: one a run); none for none", optional=True),
+        "onto": text("main (default), pull-request, or the name of a branch", optional=True),
+        "tag": text("Tag the commit", optional=True),
+    },
+    effect="keyed",
+    tier="publish",
+)  # fmt: skip
+def publish(
+    desk: Desk, repo: str, model: str | None = None, data: str | None = None, record: str | None = None,
+    visibility: str | None = None, collection: str | None = None, onto: str | None = None, tag: str | None = None,
+) -> object:  # fmt: skip
+    """Publish a model (with a card written from the log), prepared data, the run's trace or its reproducibility pack; private unless told otherwise."""
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise ToolError(f"{repo[:80]!r} is no repository", next="Say owner/name")
+    if sum(map(bool, (model, data, record))) > 1:
+        raise ToolError("One repository holds a model, a data set or a record", next="Publish them one after the other")
+    if visibility not in (None, "private", "public"):
+        raise ToolError(f"{visibility[:40]!r} is no visibility", next="Say private or public")
+    if record == "repro" and visibility == "public":
+        raise ToolError(
+            "A pack holds the evaluation's samples: public, they would end up in training data",
+            next="Publish it private",
+        )
+    with tempfile.TemporaryDirectory(dir=desk.folder) as scratch:
+        folder = Path(scratch) / "upload"
+        if record:
+            _write_record(desk, record, folder)
+        else:
+            _copy(
+                desk, desk.data_path(data) if data else Path(desk.model_path(model or "final")), folder, card=not data
+            )
+        made = push(
+            Push(
+                repo=repo, folder=str(folder), kind="dataset" if data or record else "model",
+                private=visibility != "public", message=f"From run {desk.settings.run}",
+                collection=_collection(desk, collection), tag=tag or "", pull_request=onto == "pull-request",
+                branch="" if onto in (None, "", "main", "pull-request") else onto,
+            )
+        )  # fmt: skip
+    where = made.pull_request or made.url
+    desk.emit(e.NoteAdded(text=f"Published {record or data or model or 'final'} at {where}", kind="note"))
+    return msgspec.to_builtins(made)
+
+
+def _collection(desk: Desk, asked: str | None) -> str:
+    if asked is None:
+        return f"Run {desk.settings.run}"
+    return "" if asked.lower() == "none" else asked
+
+
+def _copy(desk: Desk, source: Path, folder: Path, *, card: bool) -> None:
+    if not source.is_dir():
+        raise ToolError(f"{source} is not here", next="Only a model of this run can be published")
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("optimizer.pt", "checkpoint-*", "dropped.jsonl"))
+    if card:
+        adapter = (folder / "adapter_config.json").exists()
+        (folder / "README.md").write_text(model_card(desk.state, adapter=adapter))
+
+
+def _write_record(desk: Desk, record: str, folder: Path) -> None:
+    if record not in RECORDS:
+        raise ToolError(f"{record[:40]!r} is no record", next="Say " + " or ".join(RECORDS))
+    if record == "trace":
+        folder.mkdir()
+        write_trace(desk.journal.events(), folder / f"{desk.settings.run}.jsonl", BlobStore(desk.folder))
+    else:
+        line = lineage(desk.journal.events())
+        if line is None:
+            raise ToolError("No model was promoted yet: there is nothing to make again", next="Promote one first")
+        write_pack(desk.folder, line, folder / "pack")
+    (folder / "README.md").write_text(record_card(desk.state, record))
+
+
+TOOLS = [publish]

@@ -1,0 +1,101 @@
+"""Documentation, repositories and pages over loopback: found, read, refused; tokens stay with their own hosts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import ToolError
+from core.libraries import examples
+from core.literature.limiter import Limiter
+from core.literature.web import Politeness, Web
+from core.research.docs import read_docs, search_docs
+from core.research.github import list_files, read_file
+from core.research.pages import read_page, search_web
+from core.research.reach import check_address
+from tests.servers.clock import FakeClock
+from tests.servers.loopback import Answer, Fault, Loopback, Request, as_json
+
+INDEX = "# TRL\n\n- [GRPO Trainer](/docs/trl/grpo_trainer): group relative policy optimization\n- [SFT Trainer](/docs/trl/sft_trainer)\n"
+
+
+class Pages(Loopback):
+    """Documentation, a repository, a search engine, and a page that leads elsewhere."""
+
+    def respond(self, request: Request) -> Answer:
+        known = {
+            "/docs/trl/llms.txt": Answer(INDEX.encode(), content_type="text/plain"),
+            "/docs/trl/grpo_trainer.md": Answer(b"# GRPO\n\n## Usage\n\nUse GRPOTrainer.", content_type="text/markdown"),
+            "/repos/ana/code/git/trees/HEAD": as_json({"sha": "c0", "tree": [{"path": "examples/grpo.py"}, {"path": "README.md"}, {"path": "examples", "type": "tree"}]}),
+            "/ana/code/HEAD/examples/grpo.py": Answer(b"print('grpo')", content_type="text/plain"),
+            "/search": as_json({"results": [{"url": "https://example.org/a", "title": "A", "content": "about a"}]}),
+            "/inside": Answer(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data"}),
+            "/page": Answer(b"<html><title>T</title><h1>T</h1><h2>One</h2><p>Words.</p></html>", content_type="text/html"),
+        }  # fmt: skip
+        return known.get(request.path, Answer(b"not found", 404, "text/plain"))
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
+    with Pages() as server:
+        for name in ("HF_ENDPOINT", "INTERN_GITHUB", "INTERN_GITHUB_RAW", "INTERN_SEARXNG"):
+            monkeypatch.setenv(name, server.url)
+        monkeypatch.setenv("GITHUB_TOKEN", "ghp_mine")
+        monkeypatch.setenv("HF_TOKEN", "hf_mine")
+        yield server
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Web:
+    return Web(Limiter(tmp_path / "limits", clock=FakeClock()), Politeness(timeout_s=2))
+
+
+def test_documentation_is_found_by_words_and_read_by_section(pages: Pages, web: Web) -> None:
+    pages.break_next(Fault(status=503), 1, "/docs/trl/llms.txt")
+    found = search_docs(web, "trl", "grpo policy")
+    assert [f.url for f in found] == [f"{pages.url}/docs/trl/grpo_trainer"]
+    page = read_docs(web, found[0].url)
+    assert (page.form, page.sections[-1].title) == ("markdown", "Usage")
+    with pytest.raises(ToolError, match="not known"):
+        search_docs(web, "nolib", "x")
+    with pytest.raises(ToolError, match="no documentation page"):
+        read_docs(web, "https://example.org/x")
+
+
+def test_a_repository_is_listed_and_read_and_its_token_goes_to_the_api_alone(pages: Pages, web: Web) -> None:
+    assert list_files(web, "ana/code", under="examples").files == ("examples/grpo.py",)
+    assert read_file(web, "ana/code", "examples/grpo.py") == "print('grpo')"
+    sent = {r.path: r.headers.get("authorization", "") for r in pages.requests}
+    assert sent["/repos/ana/code/git/trees/HEAD"] == "Bearer ghp_mine"
+    assert sent["/ana/code/HEAD/examples/grpo.py"] == ""
+    for repo, path in (("ana/code", "../../etc/passwd"), ("no", "x"), ("ana/code", "missing.py")):
+        with pytest.raises(ToolError):
+            read_file(web, repo, path)
+
+
+def test_a_page_is_read_without_tokens_and_may_not_lead_into_the_local_network(pages: Pages, web: Web) -> None:
+    page = read_page(web, f"{pages.url}/page")
+    assert page.form == "html"
+    assert "Words." in "".join(s.text for s in page.sections)
+    assert search_web(web, "a")[1][0].url == "https://example.org/a"
+    with pytest.raises(ToolError, match="no public host"):
+        read_page(web, f"{pages.url}/inside")
+    assert "mine" not in json.dumps([r.headers for r in pages.requests])
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "http://127.0.0.1:1/", "http://[::1]/", "http://10.0.0.1", "ftp://x", ""])  # fmt: skip
+def test_addresses_that_are_not_public_are_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    with pytest.raises(ToolError):
+        check_address(address)
+
+
+def test_installed_examples_are_listed_and_read() -> None:
+    names = examples.list_examples()
+    assert any(name.startswith("trl/scripts/") for name in names)
+    assert "Trainer" in examples.read_example("trl/scripts/sft.py")
+    with pytest.raises(ToolError, match="No installed example"):
+        examples.read_example("trl/../../../etc/passwd")

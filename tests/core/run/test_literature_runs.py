@@ -1,0 +1,131 @@
+"""Whole runs of an LLM brain over HTTP whose Hub, arXiv, Semantic Scholar and OpenAlex are loopback servers that stumble."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import events as e
+from core.session import open_source, state_at
+from tests.core.run.quick import Quick
+from tests.servers.arxiv_api import ArxivApi
+from tests.servers.hub import HubDataset, HubServer
+from tests.servers.hub_papers import HubPaperServer
+from tests.servers.llm import LLMServer
+from tests.servers.loopback import Answer, Fault, Request
+from tests.servers.openalex import OpenAlexServer
+from tests.servers.paper_site import PaperSite
+from tests.servers.researchers import Capable, call
+from tests.servers.semantic_scholar import SemanticScholarServer
+
+pytestmark = pytest.mark.slow
+PARROTS = "3101.00001"
+
+
+class WholeHub(HubServer):
+    """One Hub: papers, data sets and repositories under one address, as HF_ENDPOINT wants it."""
+
+    def __init__(self, datasets: dict[str, HubDataset]) -> None:
+        super().__init__(datasets)
+        self.papers = HubPaperServer()
+
+    def respond(self, request: Request) -> Answer:
+        if request.path.startswith(("/api/papers", "/api/daily_papers", "/papers/")):
+            return self.papers.respond(request)
+        return super().respond(request)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[tuple[Quick, dict[str, Any]]]:
+    sets = {
+        "aviary/parrot-counts-10k": HubDataset(
+            [{"prompt": f"{i}+3=", "answer": str(i + 3)} for i in range(130)], ["license:mit", f"arxiv:{PARROTS}"]
+        ),
+        "aviary/gated": HubDataset([], gated=True),
+    }
+    with ExitStack() as stack:
+        servers: dict[str, Any] = {
+            "hub": stack.enter_context(WholeHub(sets)),
+            "arxiv": stack.enter_context(ArxivApi()),
+            "scholar": stack.enter_context(SemanticScholarServer()),
+            "openalex": stack.enter_context(OpenAlexServer()),
+            "site": stack.enter_context(PaperSite()),
+        }
+        lab = stack.enter_context(
+            Quick(
+                tmp_path / "lab",
+                HF_HUB_OFFLINE="0",
+                INTERN_OFFLINE="0",
+                HF_ENDPOINT=servers["hub"].url,
+                INTERN_VIEWER=servers["hub"].url,
+                INTERN_ARXIV_API=f"{servers['arxiv'].url}/api/query",
+                INTERN_ARXIV=servers["site"].url,
+                INTERN_AR5IV=servers["site"].url,
+                INTERN_SEMANTIC_SCHOLAR=servers["scholar"].url,
+                INTERN_OPENALEX=servers["openalex"].url,
+                S2_API_KEY="s2-key-of-mine-123",
+                HF_TOKEN="hf_token_of_mine_1234",
+            )
+        )
+        yield lab, servers
+
+
+def payloads(run: Path, kind: type[Any]) -> list[Any]:
+    source = open_source(run)
+    with contextlib.closing(source):
+        return [e.payload_of(x) for x in source.events(1) if x.type == kind.type]
+
+
+def test_a_run_reads_follows_extracts_and_fetches_over_stumbling_services(world: tuple[Quick, dict[str, Any]]) -> None:
+    lab, servers = world
+    servers["hub"].break_next(Fault(status=503), 1, "/api/papers/search")
+    servers["arxiv"].break_next(Fault(status=429, headers={"Retry-After": "1"}), 1)
+    servers["hub"].break_next(Fault(truncate=50), 1, f"/papers/{PARROTS}")
+    servers["scholar"].break_next(Fault(status=500), 8)  # stays down: OpenAlex answers in its place
+    reading = [
+        lambda good: call("search_papers", query="parrots count"),
+        lambda good: call("read_paper", paper=PARROTS, sections=["setup"]),
+        lambda good: call("extract_recipe", paper=PARROTS),
+        lambda good: call("follow_citations", paper=PARROTS, direction="citations"),
+        lambda good: call("linked_to_paper", paper=PARROTS),
+        lambda good: call("search_snippets", query="KL coefficient"),
+        lambda good: call("search_datasets", paper=PARROTS),
+        lambda good: call("fetch_dataset", dataset="aviary/parrot-counts-10k", rows=120),
+    ]
+    with LLMServer(Capable({"max_steps": 4}, extra=reading)) as brain:
+        run = lab.create(f"openai:t@{brain.url}", autonomy="network")
+        assert lab.host(run) == 0
+        told = str(brain.requests)
+    state = state_at(run)
+    assert state.status == "finished"
+    assert not payloads(run, e.ToolFailed)
+    assert PARROTS in {p.paper for p in payloads(run, e.PaperFound)}
+    read = next(p for p in payloads(run, e.PaperRead) if p.paper == PARROTS)
+    assert read.source == "hub"
+    recipe = next(p for p in payloads(run, e.RecipeExtracted) if p.paper == PARROTS)
+    assert recipe.settings["lr"] == 3e-6
+    assert "2.2" in recipe.places["lr"]
+    assert recipe.settings.keys() == recipe.places.keys(), "nothing without a place"
+    followed = [p for p in payloads(run, e.CitationFollowed) if p.paper == PARROTS]
+    assert {p.source.partition(" ")[0] for p in followed} == {"openalex"}
+    assert (run / "data" / "fetched").is_dir()
+    assert "\\x1b" not in told, "control characters never reach the brain raw"
+    for name in ("arxiv", "openalex", "site"):
+        heard = str([r.headers for r in servers[name].requests])
+        assert "hf_token" not in heard
+        assert "s2-key" not in heard
+    assert all(r.headers.get("x-api-key") == "s2-key-of-mine-123" for r in servers["scholar"].requests)
+
+
+def test_a_run_without_a_network_says_that_its_answers_come_from_the_library(tmp_path: Path) -> None:
+    reading = [lambda good: call("search_papers", query="group relative policy optimization")]
+    with Quick(tmp_path / "lab") as lab, LLMServer(Capable({"max_steps": 4}, extra=reading)) as brain:
+        run = lab.create(f"openai:t@{brain.url}", autonomy="network")
+        assert lab.host(run) == 0
+        assert "library (offline)" in str(brain.requests[-1])
+    assert {p.source for p in payloads(run, e.PaperFound)} == {"library (offline)"}
