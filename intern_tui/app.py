@@ -300,6 +300,8 @@ class InternApp(App[str]):
 
     def redraw(self) -> None:
         """Hand a fresh view to the screen that is seen (below a dialog it goes on moving)."""
+        if not self.is_running:
+            return  # on the way out timers and threads still call, and the screens lose their widgets one by one
         self._view = self.session.view() if self.session is not None else idle_view()
         self._drawn_at = time.monotonic()
         for screen in reversed(self.screen_stack):
