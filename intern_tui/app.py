@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -23,6 +25,7 @@ from core.replay_index import LONG, load_index, preview, read_index
 from core.sanitize import one_line
 from core.state import RunState
 from intern_tui import bookmarks, said, start, title
+from intern_tui.cells import Difference, Frame
 from intern_tui.feed import FileFeed, LiveFeed
 from intern_tui.session import Sent, Session
 from intern_tui.themes import OURS, wanted
@@ -74,6 +77,7 @@ class InternApp(App[str]):
         self._title = ""
         self._ask_at_once = False
         self._screens: dict[str, Screen[None]] = {}
+        self._frame = Frame() if os.environ.get("INTERN_CELL_DIFF") != "0" else None
         if keymap:
             self.set_keymap(keymap)
 
@@ -226,6 +230,7 @@ class InternApp(App[str]):
     def on_mount(self) -> None:
         Prompt.said[:] = said.load()
         self._write(title.SAVE)
+        self.app_resume_signal.subscribe(self, self._forget_frame, immediate=True)
         self.action_screen(self._first)
         if self.session is not None:
             self._begin(self.session)
@@ -295,6 +300,8 @@ class InternApp(App[str]):
 
     def redraw(self) -> None:
         """Hand a fresh view to the screen that is seen (below a dialog it goes on moving)."""
+        if not self.is_running:
+            return  # on the way out timers and threads still call, and the screens lose their widgets one by one
         self._view = self.session.view() if self.session is not None else idle_view()
         self._drawn_at = time.monotonic()
         for screen in reversed(self.screen_stack):
@@ -326,7 +333,24 @@ class InternApp(App[str]):
         if self._driver is not None and not self.is_headless and not self.is_web:
             self._driver.write(sequence)
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Textual's way to the terminal: of an update, only the cells that differ."""
+        if self._frame is not None and isinstance(renderable, ChopsUpdate | LayoutUpdate):
+            renderable = Difference(self._frame, renderable, self.size)
+        super()._display(screen, renderable)
+
+    def on_resize(self) -> None:
+        self._forget_frame()
+
+    def _forget_frame(self, _: object = None) -> None:
+        if self._frame is not None:
+            self._frame.forget()
+
     # ------------------------------------------------------------------------------------------------------ actions
+
+    def action_repaint(self) -> None:
+        self._forget_frame()
+        self.screen.refresh()
 
     def action_screen(self, name: str) -> None:
         """Switch to one of the six screens; made when first seen."""

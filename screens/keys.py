@@ -90,6 +90,7 @@ KEYS: tuple[Key, ...] = (
     Key("runs.compare", "v", "v", "mark_run", "compare", "Mark the run; with two or more, compare their scores", "Runs", screen="runs"),
     Key("runs.delete", "D", "D", "delete", "", "Delete the run (asks first)", "Runs", screen="runs"),
     Key("palette", "ctrl+p", "Ctrl+P", "app.command_palette", "", "All commands, by name", "Program"),
+    Key("repaint", "ctrl+l", "Ctrl+L", "app.repaint", "", "Draw the whole screen again", "Program"),
     Key("help", "question_mark", "?", "help", "help", "This help", "Program"),
     Key("detach", "q", "q", "app.detach", "detach", "Leave; the run goes on", "Program"),
 )  # fmt: skip

@@ -9,6 +9,7 @@ runs from writing it to reading the row it repaints. Needs textual-plotext (in t
 from __future__ import annotations
 
 import argparse
+import codecs
 import fcntl
 import os
 import pty
@@ -31,6 +32,7 @@ from core.tables import TABLES
 from store.event import NewEvent
 from store.log import EventLog
 from tests.benchmarks.ui_load import RUN, STEPS, Load
+from tests.terminal_model import TerminalModel
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (40, 120)
@@ -40,9 +42,15 @@ ANSWER_S = 10.0
 
 
 class Terminal:
-    """A program on a pseudo-terminal; a thread reads what it writes, so that it never waits for us."""
+    """A program on a pseudo-terminal; a thread reads what it writes, so that it never waits for us.
 
-    def __init__(self, argv: list[str], home: Path) -> None:
+    With `screen`, a text counts as seen when it stands on the screen: of a changed number only the digits are written.
+    Without, when it was written: this costs the machine less beside a program under load.
+    """
+
+    def __init__(self, argv: list[str], home: Path, screen: bool = False) -> None:
+        self._screen = TerminalModel(SIZE[1], SIZE[0]) if screen else None
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.started = time.monotonic()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -72,7 +80,11 @@ class Terminal:
             now = time.monotonic()
             with self._lock:
                 self.bytes += len(chunk)
-                self._recent = (self._recent + chunk)[-200_000:]
+                if self._screen is None:
+                    self._recent = (self._recent + chunk)[-200_000:]
+                else:
+                    self._screen.feed(self._decode(chunk))
+                    self._recent = self._screen.text().encode()
                 if self._wanted and self._wanted in self._recent:
                     self._at, self._wanted = now, b""
                     self._seen.set()
@@ -80,7 +92,7 @@ class Terminal:
     def press(self, keys: bytes, until: bytes, timeout: float = ANSWER_S) -> float:
         """Milliseconds from writing `keys` to reading `until`."""
         with self._lock:
-            self._recent, self._wanted = b"", until
+            self._recent, self._wanted = b"", until  # seen on what is written from here on
             self._seen.clear()
         begun = time.monotonic()
         os.write(self._fd, keys)
@@ -103,6 +115,10 @@ class Terminal:
         used = self.process.cpu_times()
         return used.user + used.system
 
+    def waited_s(self) -> float:
+        """Time it was ready to run and another process had the core (Linux: the second field of schedstat)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def close(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
@@ -113,6 +129,8 @@ class Cost(NamedTuple):
     cpu: float
     """Per cent of a core."""
     kb_per_s: float
+    waited: float
+    """Per cent of the time it wanted a core and had none: beyond a few, the app is starved and its figures are not its own."""
     key_ms: list[float]
     resident_mb: float
 
@@ -127,9 +145,9 @@ def cost(argv: list[str], home: Path, window_s: float, keys: int) -> Cost:
     try:
         terminal.wait_for(STEPS[2].encode())
         time.sleep(WARM_S)
-        cpu, written = terminal.cpu_s(), terminal.bytes
+        cpu, written, waited = terminal.cpu_s(), terminal.bytes, terminal.waited_s()
         time.sleep(window_s)
-        used, wrote = terminal.cpu_s() - cpu, terminal.bytes - written
+        used, wrote, waited = terminal.cpu_s() - cpu, terminal.bytes - written, terminal.waited_s() - waited
         times: list[float] = []
         if keys:
             terminal.press(b"j", STEPS[0].encode(), 60)  # brings the cursor in
@@ -141,7 +159,8 @@ def cost(argv: list[str], home: Path, window_s: float, keys: int) -> Cost:
                 times.append(1000 * ANSWER_S)
                 break
             time.sleep(0.05 + 0.037 * (i % 5))
-        return Cost(100 * used / window_s, wrote / window_s / 1000, times, terminal.process.memory_info().rss / 1e6)
+        resident = terminal.process.memory_info().rss / 1e6
+        return Cost(100 * used / window_s, wrote / window_s / 1000, 100 * waited / window_s, times, resident)
     finally:
         terminal.close()
 
@@ -172,7 +191,7 @@ def long_log(folder: Path, count: int) -> None:
 
 
 def first_paint(home: Path, argv: list[str], text: str) -> float:
-    terminal = Terminal(argv, home)
+    terminal = Terminal(argv, home, screen=True)
     try:
         return terminal.wait_for(text.encode())
     finally:
@@ -181,7 +200,7 @@ def first_paint(home: Path, argv: list[str], text: str) -> float:
 
 def seeks(home: Path, count: int) -> list[float]:
     """Milliseconds from Enter in the go-to box to the place on the timeline, all over the run."""
-    terminal = Terminal(python("intern_tui", "replay", RUN), home)
+    terminal = Terminal(python("intern_tui", "replay", RUN), home, screen=True)
     try:
         terminal.wait_for(f"#{count}".encode())
         times: list[float] = []
@@ -216,7 +235,7 @@ def report(quick: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         bad = cost(python("tests.benchmarks.ui_load", "naive", "200"), home, window_s, keys)
-        print(f"{'':<34}{'CPU %':>8}{'kB/s':>9}{'key p50':>9}{'p99 ms':>9}{'MB':>7}")
+        print(f"{'':<34}{'CPU %':>8}{'kB/s':>9}{'starved %':>11}{'key p50':>9}{'p99 ms':>9}{'MB':>7}")
         line("naive, 200 events/s", bad)
         for rate in (20, 200, 2000):
             line(
@@ -242,7 +261,8 @@ def report(quick: bool) -> None:
 
 def line(name: str, c: Cost) -> None:
     print(
-        f"{name:<34}{c.cpu:>8.1f}{c.kb_per_s:>9.1f}{quantile(c.key_ms, 0.5):>9.1f}{quantile(c.key_ms, 0.99):>9.1f}{c.resident_mb:>7.0f}",
+        f"{name:<34}{c.cpu:>8.1f}{c.kb_per_s:>9.1f}{c.waited:>11.0f}"
+        f"{quantile(c.key_ms, 0.5):>9.1f}{quantile(c.key_ms, 0.99):>9.1f}{c.resident_mb:>7.0f}",
         flush=True,
     )
 
