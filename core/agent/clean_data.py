@@ -44,13 +44,17 @@ def train_digest(folder: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ToolError(
-            f"The training rows cannot be read: {error.strerror}", where=str(error.filename), next="Use prepare_data first"
+            f"The training rows cannot be read: {error.strerror}",
+            where=str(error.filename),
+            next="Use prepare_data first",
         ) from error
 
 
 def vouch(desk: Desk, name: str, folder: Path, rows: int, against: int) -> None:
     """Record that leaked rows were taken out of this data as it was made."""
-    desk.emit(e.ContaminationChecked(dataset=name, against=against, rows=rows, overlapping=0, digest=train_digest(folder)))
+    desk.emit(
+        e.ContaminationChecked(dataset=name, against=against, rows=rows, overlapping=0, digest=train_digest(folder))
+    )
 
 
 def admit_data(desk: Desk, folder: Path) -> None:
@@ -103,7 +107,9 @@ def _ask(desk: Desk, name: str, digest: str, verdict: ContaminationVerdict) -> N
     desk.wait_until(lambda s: bool(s.approvals[approval].decision), None)
     decided = desk.state.approvals[approval]
     if decided.decision != "approved":
-        why = decided.why or ("edited: only a plain yes lets it through" if decided.decision == "edited" else "no reason given")
+        why = decided.why or (
+            "edited: only a plain yes lets it through" if decided.decision == "edited" else "no reason given"
+        )
         raise Contaminated(f"{leaked}, and a person said no ({why})", next=CLEAN)
 
 

@@ -18,6 +18,7 @@ def all_tools() -> list[ToolDef]:
         hub,
         literature,
         shell,
+        synthesis,
         train,
     )
 
@@ -28,6 +29,7 @@ def all_tools() -> list[ToolDef]:
         hub,
         helper,
         data,
+        synthesis,
         evaluate,
         train,
         conclude,

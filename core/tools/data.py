@@ -260,7 +260,9 @@ def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int
     return {"name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept})}
 
 
-def _without_leaks(rows: dict[tuple[str, str], dict[str, str]], texts: list[str]) -> dict[tuple[str, str], dict[str, str]]:
+def _without_leaks(
+    rows: dict[tuple[str, str], dict[str, str]], texts: list[str]
+) -> dict[tuple[str, str], dict[str, str]]:
     """The rows that hold no evaluation sample. Raises ToolError where none is left."""
     from core.data.contamination import check_rows
 
