@@ -162,8 +162,12 @@ def _settle_patterns(
     doubted = {tuple(words(rows[n][0])) for n in near}
     patterns = Patterns(_corpus(data, samples.values(), parts=True), doubted, wanted)
     settled: dict[int, Match] = {}
+    crowded = {n for n, m in best.items() if len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS}
+    for n in crowded:
+        if best[n].kind == "ngram8":  # eight words in a row are then what the pattern's sentences share
+            settled[n] = msgspec.structs.replace(best[n], kind="template")
     for n, m in near.items():
-        crowd = len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS
+        crowd = n in crowded
         told = [patterns.usual(gap) or (crowd and patterns.open(gap)) for gap in differing[n]]
         if m.kind in NEAR:
             settled[n] = msgspec.structs.replace(m, kind="template") if told and all(told) else m

@@ -142,7 +142,9 @@ def test_a_teachers_rows_are_agreed_upon_judged_and_paid_for(tmp_path: Path) -> 
         source = teaching.Teacher(model.name, model.ask, spec)
         made = synthesize(spec, source, tmp_path / "t", evaluation_texts=None)
         assert made.kept == made.rows == 12
-        assert made.dropped["inconsistent"] and made.dropped["malformed"] and made.dropped["judged_unfit"] == 1
+        assert made.dropped["inconsistent"]
+        assert made.dropped["malformed"]
+        assert made.dropped["judged_unfit"] == 1
         assert made.spent.calls == len(server.requests) - 3
         assert made.spent.usd == pytest.approx(0.01 * made.spent.calls)
         assert made.attempts <= teaching.quote(spec, None).calls / 5
@@ -169,7 +171,8 @@ def test_the_cost_is_said_and_nothing_starts_without_a_yes(tmp_path: Path) -> No
         order = ["synthesize", "--teacher", f"openai:t@{server.url}", "--count", "5", "--out", str(tmp_path / "o")]
         asked = intern(*order)
         assert asked.returncode == 4
-        assert "up to 20 calls" in asked.stderr and "price unknown" in asked.stderr
+        assert "up to 20 calls" in asked.stderr
+        assert "price unknown" in asked.stderr
         assert not server.requests
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / "prices.toml").write_text('["t"]\ninput = 1.0\noutput = 2.0\n')

@@ -34,7 +34,9 @@ class Careless(Capable):
 
     def prepare(self, good: list[Any]) -> Any:
         def ask() -> Answer:
-            return call("prepare_data", name="clean", sources=good[0]["data_files"], options={"drop_contaminated": False})
+            return call(
+                "prepare_data", name="clean", sources=good[0]["data_files"], options={"drop_contaminated": False}
+            )
 
         return ask
 

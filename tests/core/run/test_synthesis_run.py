@@ -43,7 +43,12 @@ class Maker:
             self.written += 1
             return {"content": json.dumps({"prompt": f"{self.written}+3=", "answer": str(self.written + 3)})}
         wanted = [
-            call("synthesize_data", name="made", program=self.program, scenarios=[{"name": "sums", "quota": 8, "upsample": 2}]),
+            call(
+                "synthesize_data",
+                name="made",
+                program=self.program,
+                scenarios=[{"name": "sums", "quota": 8, "upsample": 2}],
+            ),
             call("synthesize_data", name="taught", rows=4, teacher=f"openai:t@{self.url}"),
         ]
         done = len(succeeded(messages))
