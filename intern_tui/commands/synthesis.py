@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -108,7 +109,7 @@ def _agree(a: argparse.Namespace, free: bool) -> None:
         raise Refused("The cost was not accepted", where="--teacher", next="Ask for fewer rows, or use --generator")
 
 
-def _progress(spec: SynthesisSpec):
+def _progress(spec: SynthesisSpec) -> Callable[[Ledger], None]:
     wanted = sum(s.quota for s in spec.scenarios)
 
     def look(ledger: Ledger) -> None:

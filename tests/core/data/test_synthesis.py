@@ -196,3 +196,10 @@ def test_bad_requests_are_named(tmp_path: Path) -> None:
     assert intern("synthesize", "--count", "3", *out).returncode == 2
     assert intern("synthesize", "--generator", generator(tmp_path), *out).returncode == 2
     assert intern("synthesize", "--generator", generator(tmp_path), "--scenario", "a", *out).returncode == 2
+
+
+def test_withdrawn_rows_stay_withdrawn_after_a_restart(tmp_path: Path) -> None:
+    leaked = [r["prompt"] for r in rows_of_first(tmp_path)][:5]
+    made = from_program(tmp_path, "clean", leaked)
+    again = from_program(tmp_path, "clean", leaked)
+    assert (again.attempts, again.digest, again.dropped) == (made.attempts, made.digest, made.dropped)
