@@ -50,6 +50,7 @@ def synthesize(
             if hasattr(source, "remember"):
                 source.remember(a.scenario, a.prompt)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         prepared: Prepared | None = None
+        stopped = ""
         for _ in range(ROUNDS):
             stopped = _generate(spec, source, ledger, reserve_usd, on_attempt, by)
             if not ledger.kept:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -74,7 +74,7 @@ class Teacher:
     def draft(self, attempt: int, scenario: Scenario, spent: Spent) -> Draft:
         text = self._said(WRITE, self._request(attempt, scenario), 1.0, spent)
         value = json_in(text)
-        prompt, answer = (value.get("prompt"), value.get("answer")) if isinstance(value, dict) else (None, None)
+        prompt, answer = value.get("prompt"), value.get("answer")
         if isinstance(answer, int | float | dict | list):
             answer = json.dumps(answer, ensure_ascii=False)
         if not isinstance(prompt, str) or not isinstance(answer, str) or not prompt.strip() or not answer.strip():
@@ -104,8 +104,8 @@ class Teacher:
             about = f"Description: {self._spec.instruction} {scenario.name} {scenario.about}".strip()
             row = json.dumps({"prompt": draft.prompt, "answer": draft.answer}, ensure_ascii=False)
             value = json_in(self._said(JUDGE, f"{about}\n\n{row}", 0.0, spent))
-            if not isinstance(value, dict) or value.get("ok") is not True:
-                why = str(value.get("why", ""))[:200] if isinstance(value, dict) else "no verdict"
+            if value.get("ok") is not True:
+                why = str(value.get("why", "no verdict"))[:200]
                 raise Unfit("judged_unfit", why)
 
     def _agree(self, draft: Draft, spent: Spent) -> None:
@@ -126,8 +126,8 @@ class Teacher:
         """Nothing is open between two calls."""
 
 
-def json_in(text: str) -> object:
-    """The first JSON object in a model's text, a fence or words around it allowed; None where there is none."""
+def json_in(text: str) -> dict[str, Any]:
+    """The first JSON object in a model's text, a fence or words around it allowed; empty where there is none."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     while at >= 0:
@@ -135,7 +135,7 @@ def json_in(text: str) -> object:
             return decoder.raw_decode(text, at)[0]
         except (json.JSONDecodeError, RecursionError):
             at = text.find("{", at + 1)
-    return None
+    return {}
 
 
 def quote(spec: SynthesisSpec, price: Callable[[int, int], float] | None, done: int = 0) -> Quote:
