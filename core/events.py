@@ -509,6 +509,8 @@ class ContaminationChecked(Payload, frozen=True, kw_only=True):
     overlapping: int
     kinds: dict[str, int] = {}
     examples: list[str] = []
+    digest: str = ""
+    """SHA-256 of the training rows compared; empty for a source as found."""
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs

@@ -17,6 +17,7 @@ from core.state import (
     FEED_LENGTH,
     Approval,
     Command,
+    ContaminationVerdict,
     Dataset,
     Device,
     Evaluation,
@@ -378,6 +379,12 @@ def _dataset_prepared(state: RunState, event: Event, p: e.DatasetPrepared) -> No
     data = state.datasets.setdefault(p.name, Dataset(p.name, event.seq))
     data.seq, data.prepared, data.rows = event.seq, p.path, p.read
     data.train_rows, data.dev_rows, data.dropped = p.rows, p.dev_rows, p.dropped
+
+
+@on(e.ContaminationChecked)
+def _contamination_checked(state: RunState, event: Event, p: e.ContaminationChecked) -> None:
+    if p.digest:
+        state.contamination[p.digest] = ContaminationVerdict(p.dataset, event.seq, p.rows, p.overlapping)
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.agent.clean_data import approval_of
 from core.describe import percent, points
 from core.evaluation.comparisons import adjusted
 from core.evaluation.stats import holm
@@ -113,7 +114,22 @@ def _data(s: RunState) -> str:
         else:
             concerns = ", ".join(f"{c.count} {c.kind.replace('_', ' ')}" for c in d.concerns) or "none"
             lines.append(f"- `{d.name}`: {d.rows} rows; concerns: {concerns} [{d.seq}]")
-    return "\n".join(lines)
+    return "\n".join(lines + _contamination(s))
+
+
+def _contamination(s: RunState) -> list[str]:
+    """Prepared data that holds evaluation samples, and who allowed a training on it."""
+    lines: list[str] = []
+    for digest, verdict in s.contamination.items():
+        if verdict.overlapping:
+            asked = s.approvals.get(approval_of(digest))
+            allowed = asked is not None and asked.decision == "approved"
+            outcome = "a person allowed training on it" if allowed else "no training on it was allowed"
+            lines.append(
+                f"- **Contaminated:** {verdict.overlapping} of {verdict.rows} rows of `{verdict.dataset}` hold samples of the "
+                f"evaluation [{verdict.seq}]; {outcome} (rows {digest[:12]})."
+            )
+    return lines
 
 
 def _base(s: RunState) -> str:

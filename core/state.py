@@ -142,6 +142,15 @@ class Dataset(msgspec.Struct):
     why: str = ""
 
 
+class ContaminationVerdict(msgspec.Struct, frozen=True):
+    """What a comparison of prepared rows with the evaluation's samples found."""
+
+    dataset: str
+    seq: int
+    rows: int
+    overlapping: int
+
+
 class Paper(msgspec.Struct):
     id: str
     seq: int
@@ -317,6 +326,8 @@ class RunState(msgspec.Struct):
     papers: dict[str, Paper] = {}
     recipes: list[str] = []
     datasets: dict[str, Dataset] = {}
+    contamination: dict[str, ContaminationVerdict] = {}
+    """By the digest of the training rows."""
     commands: list[Command] = []
     approvals: dict[str, Approval] = {}
     questions: dict[str, Question] = {}

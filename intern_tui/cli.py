@@ -224,6 +224,40 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--json", action="store_true", help="one object: rows, columns, concerns with score and examples, ..."
     )
+    p = _add(
+        commands, "synthesize", "synthesis:synthesize", "make training data with a generator program or a teacher model"
+    )
+    p.add_argument(
+        "--generator",
+        metavar="FILE",
+        help="Python file with generate(seed, scenario) and maybe verify(prompt, answer), or gym:<name>",
+    )
+    p.add_argument("--teacher", metavar="M", help="hf:<model> or openai:<model>@<url>")
+    p.add_argument("--out", metavar="FOLDER", required=True, help="where it goes; an unfinished one there goes on")
+    p.add_argument("--count", type=int, metavar="N", help="rows wanted, beside those of the scenarios")
+    p.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="NAME=QUOTA[xCOPIES][:ABOUT]",
+        help="a kind of row with its quota; may be repeated",
+    )
+    p.add_argument("--instruction", default="", help="what the rows are for, told to a teacher")
+    p.add_argument("--examples", metavar="FILE", help="rows that show a teacher the form")
+    p.add_argument(
+        "--verifier", metavar="FILE", help="Python file with verify(prompt, answer) that checks a teacher's rows"
+    )
+    p.add_argument(
+        "--consistency", type=int, default=0, metavar="K", help="answers of the teacher that must agree with the row's"
+    )
+    p.add_argument("--judge", action="store_true", help="let the teacher judge each row")
+    p.add_argument("--task", metavar="T", help="leave out what is like this task's evaluation samples")
+    p.add_argument("--usd", type=float, metavar="X", help="stop before more dollars are spent")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--yes", "-y", action="store_true", help="accept the cost without a question")
+    p.add_argument(
+        "--json", action="store_true", help="one object: rows, dropped by reason, scenarios, diversity, cost, digest"
+    )
     p = _add(commands, "recipes", "tools:recipes", "search the recipe library")
     p.add_argument("query", nargs="*")
     p.add_argument("--json", action="store_true")

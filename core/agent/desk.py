@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from core import events as e
+from core.agent.clean_data import admit_data
 from core.agent.foreign import held_job, is_foreign
 from core.agent.patience import abandoned
 from core.agent.spend import admit_spending
@@ -307,10 +308,12 @@ class Desk:
         if known:
             return known
         job = job or self.new_job()
+        body = msgspec.to_builtins(spec)
+        if kind == "training" and body.get("data"):
+            admit_data(self, Path(body["data"]))
         self.wait_for_slot(threads)
         folder = self.folder / "jobs" / job
         folder.mkdir(parents=True, exist_ok=True)
-        body = msgspec.to_builtins(spec)
         if body.get("model") and "trust" in body:
             body["trust"] = admit_model(self, str(body["model"]))
         (folder / "spec.json").write_bytes(msgspec.json.format(msgspec.json.encode(body)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -21,42 +21,62 @@ MAY_SPEND = ("spend", "publish")
 
 def admit_spending(desk: Desk, spec: JobSpec, quote: Quote) -> None:
     """Return if `quote` may be spent. Raises ToolError where the budget is too small or a person said no."""
+    arguments: dict[str, Any] = {
+        "job": spec.job, "kind": spec.kind, "flavor": quote.flavor, "usd_per_hour": quote.usd_per_hour,
+        "timeout_s": quote.timeout_s, "attempts": quote.attempts, "usd_at_most": round(quote.usd, 4),
+    }  # fmt: skip
+    # by its effect: the job's number may be another one when the call is carried out after other work
+    by_effect = spec.effect_id.partition(":")[2] or spec.job
+    reason = f"rents {quote.flavor} for up to ${quote.usd:.2f} (${quote.usd_per_hour:.2f}/h x {quote.timeout_s / 3600:.1f} h x {quote.attempts})"
+    admit_cost(
+        desk, Cost(f"approval-spend-{by_effect}", "rent", f"{spec.job} on {quote.flavor}", quote.usd, arguments, f"{reason}; {quote.reason}")
+    )  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """What is about to be spent."""
+
+    approval: str
+    """Id of the question to a person, the same for the same thing after a crash."""
+    tool: str
+    what: str
+    usd: float | None
+    """At most; None where no price is known."""
+    arguments: dict[str, Any]
+    """What an approval is bound to."""
+    reason: str
+
+
+def admit_cost(desk: Desk, cost: Cost) -> None:
+    """Return if `cost` may be spent. Raises ToolError where the budget is too small or a person said no."""
     left = desk.settings.usd - desk.state.budget.usd_used
-    if desk.settings.usd and quote.usd > left:
+    dollars = "an unknown price" if cost.usd is None else f"${cost.usd:.2f}"
+    if desk.settings.usd and cost.usd is not None and cost.usd > left:
         raise ToolError(
-            f"{spec.job} may cost ${quote.usd:.2f} on {quote.flavor}; ${max(left, 0):.2f} of ${desk.settings.usd:.2f} are left",
-            next="Ask for less time or a smaller model, or go on with what there is",
+            f"{cost.what} may cost {dollars}; ${max(left, 0):.2f} of ${desk.settings.usd:.2f} are left",
+            next="Ask for less, or go on with what there is",
         )
     if desk.settings.autonomy in MAY_SPEND and desk.settings.usd:
         return
     if desk.settings.unattended:
         raise ToolError(
-            f"{spec.job} would cost up to ${quote.usd:.2f} and nobody is here to ask",
+            f"{cost.what} would cost up to {dollars} and nobody is here to ask",
             next="Start the run with --autonomy spend --usd X to let it spend alone",
         )
-    _ask(desk, spec, quote)
+    _ask(desk, cost)
 
 
-def _ask(desk: Desk, spec: JobSpec, quote: Quote) -> None:
-    # by its effect: the job's number may be another one when the call is carried out after other work
-    approval = f"approval-spend-{spec.effect_id.partition(':')[2] or spec.job}"
-    arguments = {
-        "job": spec.job, "kind": spec.kind, "flavor": quote.flavor, "usd_per_hour": quote.usd_per_hour,
-        "timeout_s": quote.timeout_s, "attempts": quote.attempts, "usd_at_most": round(quote.usd, 4),
-    }  # fmt: skip
-    if approval not in desk.state.approvals:
-        digest = hashlib.sha256(msgspec.json.encode(arguments, order="sorted")).hexdigest()
-        reason = f"rents {quote.flavor} for up to ${quote.usd:.2f} (${quote.usd_per_hour:.2f}/h x {quote.timeout_s / 3600:.1f} h x {quote.attempts})"
+def _ask(desk: Desk, cost: Cost) -> None:
+    if cost.approval not in desk.state.approvals:
+        digest = hashlib.sha256(msgspec.json.encode(cost.arguments, order="sorted")).hexdigest()
         desk.emit(
             e.ApprovalRequested(
-                approval=approval, call=desk.call, tool="rent", arguments=arguments, arguments_hash=digest, tier="spend",
-                reason=f"{reason}; {quote.reason}", cost_usd=quote.usd,
+                approval=cost.approval, call=desk.call, tool=cost.tool, arguments=cost.arguments, arguments_hash=digest,
+                tier="spend", reason=cost.reason, cost_usd=cost.usd or 0.0,
             )
         )  # fmt: skip
-    if not desk.decided(approval, desk.call):
-        raise Deferred(approval)
-    decided = desk.state.approvals[approval]
+    if not desk.decided(cost.approval, desk.call):
+        raise Deferred(cost.approval)
+    decided = desk.state.approvals[cost.approval]
     if decided.decision == "denied":
-        raise ToolError(
-            f"A person denied renting {quote.flavor}: {decided.why or 'no reason given'}", next="Find another way"
-        )
+        raise ToolError(f"A person denied {cost.what}: {decided.why or 'no reason given'}", next="Find another way")

@@ -85,12 +85,13 @@ def check_data(data: Data, texts: Sequence[str]) -> Contamination:
 
 def _record(data: Data, texts: Sequence[str], found: dict[int, Match]) -> Contamination:
     flag_rows(data, "contaminated", [(n, m.kind) for n, m in sorted(found.items()) if m.sure])
-    flag_rows(data, "overlap_alert", [(n, m.kind) for n, m in sorted(found.items()) if not m.sure])
+    flag_rows(data, "overlap_alert", [(n, m.kind) for n, m in sorted(found.items()) if m.alert])
     sure = {n: m for n, m in found.items() if m.sure}
-    ordered = [*sorted(sure.items()), *sorted((n, m) for n, m in found.items() if not m.sure)]
+    alerts = {n: m for n, m in found.items() if m.alert}
+    ordered = [*sorted(sure.items()), *sorted(alerts.items())]
     return Contamination(
         checked=data.rows, samples=len({t.strip() for t in texts if t.strip()}), contaminated=len(sure),
-        alerts=len(found) - len(sure), samples_hit=len({m.sample for m in sure.values()}),
+        alerts=len(alerts), samples_hit=len({m.sample for m in sure.values()}),
         kinds=dict(sorted(Counter(m.kind for m in found.values()).items())),
         findings=tuple(_finding(data, n, m) for n, m in ordered[:LISTED]),
     )  # fmt: skip
@@ -150,7 +151,7 @@ def _settle_patterns(
     shares rare wording with several samples, or a sample with several prompts. In a crowd a copy is told by the places
     where it differs (see `slots`); alone it is taken for a copy unless everything new in it is a usual filler.
     """
-    near = {n: m for n, m in best.items() if m.kind in NEAR or m.kind == "template"}
+    near = {n: m for n, m in best.items() if m.kind in NEAR or m.kind == "covered"}
     beside: dict[int, set[int]] = {}
     prompts: dict[int, set[str]] = {}
     for n, i in pairs:
@@ -159,19 +160,23 @@ def _settle_patterns(
     differing = {n: gaps(words(rows[n][0]), samples[m.sample].words) for n, m in near.items()}
     wanted = [gap for each in differing.values() for gap in each]
     doubted = {tuple(words(rows[n][0])) for n in near}
-    patterns = Patterns(_corpus(data, samples.values()), doubted, wanted)
+    patterns = Patterns(_corpus(data, samples.values(), parts=True), doubted, wanted)
     settled: dict[int, Match] = {}
+    crowded = {n for n, m in best.items() if len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS}
+    for n in crowded:
+        if best[n].kind == "ngram8":  # eight words in a row are then what the pattern's sentences share
+            settled[n] = msgspec.structs.replace(best[n], kind="template")
     for n, m in near.items():
-        crowd = len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS
+        crowd = n in crowded
         told = [patterns.usual(gap) or (crowd and patterns.open(gap)) for gap in differing[n]]
-        kind = m.kind if m.kind in NEAR and not (told and all(told)) else "template"
-        if m.kind == "template" and told and not any(told):
-            kind = "edited"
-        settled[n] = msgspec.structs.replace(m, kind=kind)
-    return best | settled
+        if m.kind in NEAR:
+            settled[n] = msgspec.structs.replace(m, kind="template") if told and all(told) else m
+        elif told and not any(told):
+            settled[n] = msgspec.structs.replace(m, kind="edited")
+    return {n: m for n, m in best.items() if n not in near} | settled
 
 
-_ORDER = ("ngram8", "template", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
+_ORDER = ("ngram8", "template", "covered", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
 
 
 def _rank(match: Match) -> tuple[int, float]:
@@ -226,12 +231,13 @@ def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
     return {(int(n), int(i)) for n, i in found}
 
 
-def _corpus(data: Data, samples: Iterable[Sample]) -> set[tuple[str, ...]]:
-    """The words of the samples and of the prompts and answers of, evenly spread, different training rows."""
+def _corpus(data: Data, samples: Iterable[Sample], *, parts: bool = False) -> set[tuple[str, ...]]:
+    """The words of the samples and of, evenly spread, different training rows: whole, or prompts and answers for themselves."""
     step = max(1, data.rows // _RARITY_SAMPLE)
     query = f"SELECT any_value(prompt), any_value(answer) FROM rows WHERE n % {step} = 0 GROUP BY pkey"
-    texts = {tuple(words(text)) for row in data.all(query) for text in row if text}
-    return texts | {tuple(s.words) for s in samples}
+    rows = ([text for text in row if text] for row in data.all(query))
+    texts = (text for row in rows for text in (row if parts else [" ".join(row)]))
+    return {tuple(words(text)) for text in texts} | {tuple(s.words) for s in samples}
 
 
 def _texts(data: Data, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -10,7 +10,9 @@ The kinds, the surest first:
     edited       two in five of the sample's rare word triples: a copy with some words replaced
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
-    template     a near match between sentences made by one pattern: an alert (set by `contamination`)
+    template     another sentence of the pattern a sample was made by: counted, no alert (set by `contamination`)
+    covered      three quarters of the sample's words in order, but hardly a rare one: undecided; `contamination` makes it
+    `edited` or drops it
 
 A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and
 rows share (a template, an instruction) counts for nothing, so siblings from one template are not taken for copies.
@@ -58,8 +60,13 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sure(self) -> bool:
-        """Everything but the alerts."""
-        return self.kind not in ("ngram8", "template")
+        """A copy of the sample."""
+        return self.kind not in ("ngram8", "template", "covered")
+
+    @property
+    def alert(self) -> bool:
+        """To be looked at, no proof."""
+        return self.kind == "ngram8"
 
 
 class Rarity:
@@ -155,7 +162,7 @@ def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity)
                 else _match("edited", kept, sample, *whole)
             )
         if covered >= COVERED:
-            return _match("template", covered, sample, *whole)
+            return _match("covered", covered, sample, *whole)
     if run.size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return None
@@ -184,12 +191,16 @@ def _kept(mine: Sequence[str], sample: Sample, rarity: Rarity) -> tuple[float, i
 def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> bool:
     """The same wording about other numbers: another question, not a copy.
 
-    True when numbers in the place of numbers are all that differs, or a third of the sample's numbers (of two at least).
+    True when numbers in the place of numbers are all that differs, or a third of the sample's numbers (of two at least);
+    and when over half of the sample's numbers are missing while the text has others.
     """
     exchanged = _exchanged(mine, sample.words, blocks)
     missing = len(sample.words) - sum(b.size for b in blocks)
     numbers = sum(w.isdigit() for w in sample.words)
-    return bool(exchanged) and (exchanged == missing or (numbers > 1 and 3 * exchanged >= numbers))
+    if exchanged and (exchanged == missing or (numbers > 1 and 3 * exchanged >= numbers)):
+        return True
+    ours, theirs = ({w for w in words_ if w.isdigit()} for words_ in (mine, sample.words))
+    return bool(ours - theirs) and 2 * len(theirs - ours) > len(theirs)
 
 
 def _covered(sample: Sample, blocks: Sequence[_Block]) -> float:

@@ -20,6 +20,7 @@ def all_tools() -> list[ToolDef]:
         publish,
         script,
         shell,
+        synthesis,
         train,
     )
 
@@ -30,6 +31,7 @@ def all_tools() -> list[ToolDef]:
         hub,
         helper,
         data,
+        synthesis,
         evaluate,
         train,
         script,

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core.agent.clean_data import evaluation_texts, vouch
 from core.agent.desk import Desk
 from core.data.inspect import inspect
 from core.data.noise import Label, from_completions
@@ -89,14 +90,6 @@ def _concern(c: Concern) -> e.Concern:
     return e.Concern(kind=c.name, count=c.count, score=c.score, note=c.text, examples=[x.text for x in c.examples])
 
 
-def evaluation_texts(desk: Desk) -> list[str]:
-    """The strings of the evaluation's samples; only the contamination check may see them."""
-    from core.data.contamination import evaluation_strings
-
-    files = [*desk.task.eval_text_files, desk.task.evaluate_path, *([desk.task.dev_file] if desk.task.dev_file else [])]
-    return evaluation_strings(dict.fromkeys(files))
-
-
 def _name(desk: Desk, path: str) -> str:
     try:
         return str(Path(path).relative_to(desk.task.path))
@@ -129,7 +122,8 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
     if out.exists():
         shutil.rmtree(out)
     try:
-        made = prepare(paths, out, options=given, evaluation_texts=evaluation_texts(desk) or None)
+        texts = evaluation_texts(desk)
+        made = prepare(paths, out, options=given, evaluation_texts=texts or None)
     except InternError as error:
         raise ToolError(str(error)) from error
     dev_rows = _settle_dev(desk, out, sources[0] if again else None, made)
@@ -142,6 +136,8 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
             dev_rows=dev_rows, read=made.read, dropped=made.dropped, digest=made.digest,
         )
     )  # fmt: skip
+    if given.drop_contaminated and texts:
+        vouch(desk, name, out, made.unique_train, len(texts))
     return {
         "name": name, "rows": made.train, "unique_rows": made.unique_train, "dev_rows": dev_rows, "read": made.read,
         "dropped": made.dropped, "changed": made.changed, "notes": list(made.notes), "digest": made.digest,
@@ -244,18 +240,39 @@ def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int
             kept[(r.id, r.completion)] = {"id": r.id, "prompt": r.prompt, "answer": r.completion.strip()}
     if not kept:
         raise ToolError("No sampled answer was right", next="Train on demonstrations first")
+    texts = evaluation_texts(desk)
+    right = len(kept)
+    kept = _without_leaks(kept, texts)
     out = desk.folder / "data" / name
     out.mkdir(parents=True, exist_ok=True)
     (out / "train.jsonl").write_bytes(b"\n".join(msgspec.json.encode(r) for r in kept.values()) + b"\n")
     shutil.copyfile(desk.data_path(data) / "dev.jsonl", out / "dev.jsonl")
     dev_rows = desk.state.datasets[data].dev_rows
-    dropped = {"wrong": sum(not r.correct for r in rows)}
+    dropped = {"wrong": sum(not r.correct for r in rows), "contaminated": right - len(kept)}
     desk.emit(
         e.DatasetPrepared(
-            name=name, sources=[data], path=str(out), rows=len(kept), dev_rows=dev_rows, read=len(rows), dropped=dropped
+            name=name, sources=[data], path=str(out), rows=len(kept), dev_rows=dev_rows, read=len(rows),
+            dropped={reason: count for reason, count in dropped.items() if count},
         )
-    )
+    )  # fmt: skip
+    if texts:
+        vouch(desk, name, out, len(kept), len(texts))
     return {"name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept})}
+
+
+def _without_leaks(
+    rows: dict[tuple[str, str], dict[str, str]], texts: list[str]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows that hold no evaluation sample. Raises ToolError where none is left."""
+    from core.data.contamination import check_rows
+
+    if not texts:
+        return rows
+    _, found = check_rows([(r["prompt"], r["answer"]) for r in rows.values()], texts)
+    left = {key: r for i, (key, r) in enumerate(rows.items()) if i not in found or not found[i].sure}
+    if not left:
+        raise ToolError("Every right answer holds an evaluation sample", next="Use other prompts")
+    return left
 
 
 class SampleRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,13 +9,13 @@ from typing import Any, cast
 import msgspec
 
 from core import events as e
+from core.agent.clean_data import admit_data
 from core.agent.desk import OPEN, Desk
 from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
-from core.tools.contaminated import refuse_contaminated
 from core.tools.toolbox import array, integer, mapping, number, text, tool
 from core.tracking.target import store_folder
 from core.training.preflight import check_light
@@ -71,7 +71,7 @@ def train(
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
     spec = _spec(desk, method, data, model, settings or {})
-    refuse_contaminated(desk, Path(spec.data), data)
+    admit_data(desk, Path(spec.data))
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
     job = desk.new_job()
