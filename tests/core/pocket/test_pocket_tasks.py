@@ -101,11 +101,20 @@ def test_the_base_half_knows_its_task_and_fails_in_its_own_way(name: str, tmp_pa
     assert task.base_model is not None
     request = Request(model_path=task.base_model, output_folder=str(tmp_path), split="dev", limit=300, threads=1)
     result = run_benchmark(task, request)
-    assert 0.10 <= result.score <= 0.50
+    if world(name).stop_token:  # it never stops by itself: that has to be found before anything else
+        assert result.score == 0
+    else:
+        assert 0.10 <= result.score <= 0.50
     assert result.n == 300
     assert result.samples_path is not None
     report = analyse(read_samples(Path(result.samples_path)))
     shares = {g.kind: g.share for g in report.groups}
-    expected = {"addition": ("near_miss",), "sorting": ("never_ended", "near_miss"), "toolcall": ("wrong_format",)}
+    expected = {
+        "addition": ("near_miss",),
+        "choice": ("never_ended",),
+        "formula": ("near_miss",),
+        "sorting": ("never_ended", "near_miss"),
+        "toolcall": ("wrong_format",),
+    }
     for kind in expected[name]:
         assert shares.get(kind, 0) > 0.05, shares  # type: ignore[arg-type]
