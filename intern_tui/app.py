@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
@@ -336,7 +336,7 @@ class InternApp(App[str]):
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Textual's way to the terminal: of an update, only the cells that differ."""
         if self._frame is not None and isinstance(renderable, ChopsUpdate | LayoutUpdate):
-            renderable = Difference(self._frame, renderable, self.size)
+            renderable = cast(RenderableType, Difference(self._frame, renderable, self.size))
         super()._display(screen, renderable)
 
     def on_resize(self) -> None:

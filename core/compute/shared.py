@@ -45,7 +45,7 @@ class SharedCompute(ClusterCompute):
         if told is None:
             raise JobError("submitted.json is missing", where=str(folder), next="Launch the job anew")
         with locked(folder):
-            spec = msgspec.json.decode((folder / "spec.json").read_bytes()) if (folder / "spec.json").exists() else {}
+            spec = read(folder / "spec.json", dict[str, Any])
             if spec:
                 write_json(folder / "spec.json", {**spec, **changes})
             write_json(folder / "submitted.json", msgspec.structs.replace(told, effect_id=next_start(told.effect_id)))

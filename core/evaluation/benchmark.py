@@ -120,7 +120,7 @@ def measure_guarded(
     task: Task,
     request: Request,
     guard: guards.Guard,
-    tell: Callable[[str], None],
+    tell: Callable[[str], object],
     stop: threading.Event | None = None,
 ) -> BenchmarkResult:
     """`run_benchmark` where somebody may tamper: an evaluation found altered is put back, told, and measured once more.

@@ -100,11 +100,11 @@ def open_model(path: Path, templates: str) -> Any:
 
     own = AutoTokenizer.from_pretrained(path).chat_template
     given = sorted(Path(templates).glob("*.jinja")) if not own else []
-    template = {"chat_template": given[0].read_text(encoding="utf-8")} if given else {}
+    template: dict[str, Any] = {"chat_template": given[0].read_text(encoding="utf-8")} if given else {}
     if on_gpu() and importlib.util.find_spec("vllm"):
         return known(get_model(f"vllm/{path}", **template), path)
     # The template has written the start token already; a second one would be a prompt the model never saw.
-    once = {"tokenizer_call_args": {"add_special_tokens": False}} if own or given else {}
+    once: dict[str, Any] = {"tokenizer_call_args": {"add_special_tokens": False}} if own or given else {}
     device = "cuda" if on_gpu() else "cpu"
     return known(get_model(f"hf/{path}", device=device, do_sample=samples(path), **template, **once), path)
 
@@ -139,11 +139,14 @@ def evaluate(task: Any, model: Any, args: argparse.Namespace) -> Any:
 
     more = {"max_tokens": args.max_tokens} if args.max_tokens else {}
     limit = None if args.limit < 0 else args.limit
-    with tempfile.TemporaryDirectory() as folder:
-        (log,) = inspect_ai.eval(
-            task, model=model, limit=limit, display="none", log_dir=folder, log_format="json", seed=0,
-            max_connections=args.max_connections, max_samples=args.max_connections, **more,
-        )  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            (log,) = inspect_ai.eval(
+                task, model=model, limit=limit, display="none", log_dir=folder, log_format="json", seed=0,
+                max_connections=args.max_connections, max_samples=args.max_connections, **more,
+            )  # fmt: skip
+    except Exception as error:  # without this inspect-ai ends the process without a word where display is none
+        sys.exit(f"inspect-ai: {type(error).__name__}: {error}")
     if log.status != "success":
         sys.exit(f"inspect-ai: {log.error.message if log.error else log.status}")
     return log

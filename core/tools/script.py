@@ -55,7 +55,7 @@ def run_script(
     folder = desk.folder / "jobs" / job
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "script.py").write_bytes(code)  # what ran stays with the job, whatever becomes of the workspace
-    spec = {
+    spec: dict[str, Any] = {
         "kind": "script", "script": str(folder / "script.py"), "settings": settings or {}, "time_limit_s": limit,
         "model": desk.model_path(model) if model else None, "data": str(desk.data_path(data)) if data else None,
         "network": bool(network), "seed": desk.settings.seed, "trust": [],

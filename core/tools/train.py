@@ -137,7 +137,7 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         "verifier": msgspec.to_builtins(desk.verifier),
         **_trackio(desk),
     }
-    given["rewards"] = [_own_reward(desk, r) for r in given.get("rewards") or ()]
+    given["rewards"] = [_own_reward(desk, r) for r in cast(list[Any], given.get("rewards") or [])]
     if is_foreign(given):
         given["trackio_dir"] = None  # its own folder is all that code of a brain can write to
     try:
@@ -160,9 +160,9 @@ def _trackio(desk: Desk) -> dict[str, Any]:
 
 def _own_reward(desk: Desk, reward: Any) -> Any:
     """A reward function of the brain's is a file of the workspace. Raises ToolError."""
-    if not isinstance(reward, dict) or cast(dict[str, Any], reward).get("kind") != "python":
-        return reward
-    given = cast(dict[str, Any], reward)
+    given = cast(dict[str, Any], reward) if isinstance(reward, dict) else {}
+    if given.get("kind") != "python":
+        return cast(Any, reward)
     file, _, name = str(given.get("function") or "").rpartition(":")
     workspace = (desk.folder / "workspace").resolve()
     path = (workspace / file).resolve()

@@ -29,7 +29,7 @@ class Stream:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "metrics.jsonl"
         self._first = is_first()
-        self._said, self._notes = _already_said(path) if self._first else ({}, set())
+        self._said, self._notes = _already_said(path if self._first else Path(os.devnull))
         self._file = open(path if self._first else os.devnull, "a", encoding="utf-8")  # noqa: SIM115 - as long as the process
         self._beat = 0.0
 
@@ -40,7 +40,7 @@ class Stream:
         """Log the numbers among `values` at a train step, without those that a process before this one logged there;
         returns all of them."""
         numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        known = self._said.get(step, frozenset())
+        known = self._said.get(step, set())
         safe = {k: v if math.isfinite(v) else _SPELLED[str(v)] for k, v in numbers.items() if k not in known}
         if safe:
             self._write({"kind": "metric", "step": step, "ts": time.time(), "values": safe})

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -71,7 +71,7 @@ def origin(folder: Path) -> Origin:
 def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any]:
     """Arguments of from_pretrained that keep to what was approved. Raises Refused where the folder needs more."""
     folder = Path(folder)
-    missing = [r for r in risks(folder) if r not in trusted]
+    missing: list[Risk] = [r for r in risks(folder) if r not in trusted]
     if missing:
         said = origin(folder)
         raise Refused(
@@ -108,4 +108,4 @@ def _read(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}

@@ -101,7 +101,7 @@ def test_a_reward_function_outside_the_workspace_is_refused(desk: Desk, tmp_path
     desk.journal.emit(e.DatasetPrepared(name="d", sources=[], path=str(data), rows=0, dev_rows=0, read=0))
     settings = {"rewards": [{"kind": "python", "function": f"{tmp_path}/r.py:f"}]}
     with pytest.raises(ToolError, match="workspace"):
-        train.run(desk, method="grpo", data="d", model=str(data), title="t", settings=settings)
+        train.run(desk, method="grpo", data="d", model="base", title="t", settings=settings)
 
 
 def coded(folder: Path, code: str = "x = 1") -> Path:

@@ -25,13 +25,19 @@ from sums import pairs  # a helper beside the task
 
 @task
 def additions(n: int = 20):
-    samples = [Sample(id=i, input=f"{a}+{b}=", target=str(a + b)) for i, (a, b) in enumerate(pairs(n))]
-    return Task(dataset=samples + samples[:3], solver=generate(max_tokens=8), scorer=exact())
+    asked = pairs(n) + pairs(3)
+    samples = [Sample(id=i, input=f"{a}+{b}=", target=str(a + b)) for i, (a, b) in enumerate(asked)]
+    return Task(dataset=samples, solver=generate(max_tokens=8), scorer=exact())
 
 
 @task
 def broken():
     raise RuntimeError("no data here")
+
+
+@task
+def twice():
+    return Task(dataset=[Sample(id=1, input="1+1=", target="2")] * 2, solver=generate(), scorer=exact())
 """
 
 
@@ -82,6 +88,8 @@ def test_a_local_model_is_scored_by_inspect_ai_and_every_prompt_is_on_one_side(f
 def test_a_task_that_fails_says_what_it_said(file: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no data here"):
         evaluate(f"inspect/{file}@broken", tmp_path / "x")
+    with pytest.raises(EvaluationError, match="duplicate sample ids"):
+        evaluate(f"inspect/{file}@twice", tmp_path / "y")
 
 
 def test_a_task_file_that_was_changed_is_another_task(file: Path, tmp_path: Path) -> None:
@@ -112,7 +120,7 @@ def test_a_name_that_is_none_says_what_to_do(file: Path, name: str, said: str) -
 
 def test_reading_a_task_runs_nothing_of_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(TASK + "\nraise SystemExit('it ran')\n")
-    assert task_functions(file) == ["additions", "broken"]
+    assert task_functions(file) == ["additions", "broken", "twice"]
     load_task(f"inspect/{file}@additions")
     assert main(["run", "--task", f"inspect/{file}"]) == 3
     assert "several inspect-ai tasks" in capsys.readouterr().err
