@@ -59,7 +59,7 @@ def test_a_brain_that_breaks_the_rules_is_refused_each_time(tmp_path: Path) -> N
             payloads = [e.payload_of(x) for x in source.events(1)]
     said = "\n".join(p.error for p in payloads if isinstance(p, e.ToolFailed))
     for part in (
-        "stolen holds",
+        "rows of stolen hold samples of the evaluation",
         "not a descendant of this run's base",
         "'openai/gsm8k' would look up",
         "would look up posttrainbench",
