@@ -145,7 +145,7 @@ def evaluate(task: Any, model: Any, args: argparse.Namespace) -> Any:
                 task, model=model, limit=limit, display="none", log_dir=folder, log_format="json", seed=0,
                 max_connections=args.max_connections, max_samples=args.max_connections, **more,
             )  # fmt: skip
-    except Exception as error:  # without this inspect-ai ends the process without a word where display is none
+    except Exception as error:  # noqa: BLE001 - else inspect-ai ends the process without a word where display is none
         sys.exit(f"inspect-ai: {type(error).__name__}: {error}")
     if log.status != "success":
         sys.exit(f"inspect-ai: {log.error.message if log.error else log.status}")
