@@ -51,6 +51,9 @@ def _rules(method: str) -> tuple[Callable[[Watched], Finding | None], ...]:
     return PREFERENCE if method in _PREFERENCE_METHODS else SUPERVISED
 
 
+_WITHOUT_KL = ("sft", "reward")
+"""Their trainers have no reference policy, so a remedy that changes the KL term is none."""
+
 ABOUT_SPEED = ("slow", "throughput_drop", "data_starvation")
 
 
@@ -127,6 +130,9 @@ class Watch:
                 continue
             if self.live and one.kind in ABOUT_SPEED:
                 one = msgspec.structs.replace(one, severity="warning")
+            if self.method in _WITHOUT_KL:
+                fit = tuple(remedy for remedy in one.remedies if "beta" not in remedy.changes)
+                one = msgspec.structs.replace(one, remedies=fit)
             if gravity(one) > self._gravity.get(one.kind, 0):
                 self._gravity[one.kind] = gravity(one)
                 fresh.append(one)

@@ -70,9 +70,15 @@ def divergence_start(watch: Watched) -> Finding | None:
 
 
 def score_lost(watch: Watched) -> Finding | None:
-    """The development score fell far below the base's at once, whatever the loss says: updates too large."""
+    """The development score fell far below the base's at once, whatever the loss says: updates too large.
+
+    Two scores have to say so, or the last one of the plan: there will be no other, and it has to be beyond all doubt.
+    """
     dev, loss = Dev(watch), watch.history.get("loss")
-    if not (dev.far_down and dev.twice_down) or dev.recovering or len(loss) < 3 or watch.history.progress < 0.25:
+    final = watch.history.progress >= 1 and dev.far_down and dev.change < -5 * dev.error
+    if not dev.far_down or not (dev.twice_down or final) or dev.recovering:
+        return None
+    if len(loss) < 3 or watch.history.progress < 0.25:
         return None
     if loss.now(3) < 0.98 * loss.values[0]:
         return None  # overfitting, or the data

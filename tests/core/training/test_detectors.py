@@ -191,6 +191,26 @@ def test_a_development_score_that_falls_while_the_loss_falls_is_overfitting() ->
     assert failing(found) == {"over_fitting"}
 
 
+def short_trial(last_score: float, steps: int = 40) -> Watch:
+    """A trial that is scored at its start and its end only, and whose loss doubles in its first steps."""
+    watch = Watch("sft", steps)
+    watch.feed(0, {"dev_score": 0.27, "dev_n": 200})
+    for step in range(1, steps + 1):
+        watch.feed(step, {"loss": 0.8 if step == 1 else 1.6, "grad_norm": 1.0, "step_time": 0.2})
+        assert not [f for f in watch.findings if f.severity == "failing"], "one bump is no proof"
+    watch.feed(steps, {"dev_score": last_score, "dev_n": 200})
+    return watch
+
+
+def test_a_trial_that_ends_with_what_the_model_knew_destroyed_has_diverged() -> None:
+    watch = short_trial(0.03)
+    (found,) = [f for f in watch.findings if f.severity == "failing"]
+    assert found.kind == "divergence"
+    assert "0.270 -> 0.030" in found.evidence[0]
+    assert all("beta" not in remedy.changes for remedy in found.remedies), "SFT has no KL term"
+    assert not [f for f in short_trial(0.18).findings if f.severity == "failing"], "one lower score may be noise"
+
+
 def test_nothing_moves_is_a_plateau() -> None:
     assert "plateau" in sft(0, lambda t: 1.5, noise=0.01)
     assert "plateau" in grpo(0, reward=lambda t: 0.3, entropy=lambda t: 0.8)
