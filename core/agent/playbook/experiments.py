@@ -14,6 +14,10 @@ from core.agent.playbook.model import Act
 from core.agent.playbook.remedies import first_remedy
 from core.agent.playbook.reports import error_counts, is_usable, learn_from, note_speed
 from core.agent.playbook.search import Trial
+from core.agent.playbook.trials import smoke
+
+LONG_S = 240.0
+"""A job planned for longer than this, of a method that has not made a step yet, gets a smoke test first."""
 
 Done = tuple[dict[str, Any], Trial]
 """A job's report and what it tried."""
@@ -60,6 +64,8 @@ def _full_jobs(bench: Bench, method: str, experiment: str, trials: list[Trial], 
     # Saving takes about what starting took, and each is evaluated afterwards, perhaps on a busier machine.
     left = bench.seconds_left() - 2 * bench.evaluation_s * len(trials) - bench.overhead_s
     limit = max(8.0, share * left)
+    if limit > LONG_S and not any(known == method for known, _ in bench.step_times):
+        yield from smoke(bench, method, experiment, trials[0], start)
     launched: dict[str, Trial] = {}
     for trial in trials:
         job = yield from _launch_full(bench, method, experiment, trial, start, (limit, left), len(trials))

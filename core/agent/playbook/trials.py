@@ -17,6 +17,27 @@ UNMEASURED_S = 25.0
 """Allowance for a job's start (imports, loading) before the first job has been measured; only a limit, never waited for."""
 
 
+SMOKE_STEPS = 20
+
+
+def smoke(bench: Bench, method: str, experiment: str, trial: Trial, start: str) -> Act:
+    """A few steps before a long job of a method that was not tried yet: does it run, and what does a step take?"""
+    launched = yield from bench.call(
+        "train",
+        {
+            "method": method, "data": bench.data, "model": start, "experiment": experiment,
+            "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": SMOKE_STEPS},
+        },
+        "A long job comes next: first see that it runs.",
+    )  # fmt: skip
+    if launched.error:
+        return
+    waited = yield from bench.call("wait_for_jobs", {"jobs": [launched.get("job")]}, "")
+    for report in waited.rows("jobs"):
+        note_speed(bench, method, trial.settings, report)
+        yield from learn_from(bench, report, method, experiment)
+
+
 def climb(bench: Bench, method: str, experiment: str, start: str) -> Act:
     """A ladder of learning rates by short trials, its rungs filling the machine's slots. Returns all trials, or one
     that has not run where a person named the rate."""

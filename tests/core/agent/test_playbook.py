@@ -228,6 +228,25 @@ def test_words_of_a_person_change_the_course() -> None:
     assert any("no grpo" in n for n in notes), "it says what it made of the words"
 
 
+@pytest.mark.parametrize("policy", ["playbook", "sft", "hill"])
+def test_a_long_job_of_an_untried_method_comes_after_a_smoke_test(policy: str) -> None:
+    world, wishes = World(seconds=1000), Wishes()
+    wishes.hear("use lr 2e-3")
+
+    def strict(call: Call) -> str:
+        if call.tool == "train" and not world.jobs:
+            settings = call.arguments["settings"]
+            if settings["max_steps"] > 100 and settings.get("time_limit_s", 1e9) > 300:
+                return "ERROR: A smoke test first"
+        return world(call)
+
+    play_policy(strict, research(0, wishes) if policy == "playbook" else comparator(policy, 0, wishes))
+    first, *others = world.jobs.values()
+    assert first["max_steps"] <= 20
+    assert any(job["max_steps"] > 100 for job in others)
+    assert world.best > 0.3
+
+
 def test_words_it_cannot_act_on_are_answered_and_not_swallowed() -> None:
     wishes = Wishes()
     wishes.hear("try a mixture of experts")
@@ -319,7 +338,7 @@ def test_a_comparator_uses_what_it_may_and_ends(name: str) -> None:
         return
     assert world.best > 0.3
     if name == "sft":
-        assert methods == ["sft"]
+        assert methods == ["sft", "sft"], "a smoke test, then the one training"
     else:
         assert len(methods) > 2
         assert (set(methods) == {"sft"}) == (name == "hill")
