@@ -137,7 +137,8 @@ def over_fitting(watch: Watched) -> Finding | None:
             return finding("over_fitting", held.steps[at], "failing" if grave else "warning", 0.8, said)
     if dev.twice_down:
         said = [trained, str(dev)]
-        grave = dev.change < -3 * dev.error and not dev.recovering and history.progress >= 0.25
+        # Early in the plan a low score beside a falling loss is forgetting at a high rate, which heals as the rate decays.
+        grave = dev.change < -3 * dev.error and not dev.recovering and history.progress >= 0.5
         return finding("over_fitting", dev.steps[1], "failing" if grave else "warning", 0.8, said)
     peak_error = hypot(score_error(dev.best, dev.n), score_error(dev.now, dev.n)) if dev.known else 1.0
     if dev.known and len(dev.values) >= 4 and dev.best - max(dev.values[-2:]) > 3 * peak_error:
