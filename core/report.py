@@ -6,8 +6,7 @@ from pathlib import Path
 
 from core.agent.clean_data import approval_of
 from core.describe import percent, points
-from core.evaluation.comparisons import adjusted
-from core.evaluation.stats import holm
+from core.evaluation.comparisons import adjusted, corrected
 from core.evaluation.stats import verdict as verdict_of
 from core.state import Evaluation, Experiment, RunState
 
@@ -161,8 +160,8 @@ def _row(x: Evaluation, p: float | None) -> str:
 def _experiments(s: RunState) -> str:
     if not s.experiments:
         return ""
-    adjusted = _adjusted(s)
-    return "\n".join(["## Experiments", "", *[_experiment(s, x, adjusted) for x in s.experiments.values()]])
+    family = _adjusted(s)
+    return "\n".join(["## Experiments", "", *[_experiment(s, x, family) for x in s.experiments.values()]])
 
 
 def _adjusted(s: RunState) -> dict[str, float]:
@@ -173,7 +172,7 @@ def _adjusted(s: RunState) -> dict[str, float]:
         decided = next((found for found in seen if found.delta is not None and found.delta == x.delta), None)
         if decided is not None and decided.p_value is not None:
             values[x.id] = decided.p_value
-    return dict(zip(values, holm(list(values.values())), strict=True))
+    return corrected(values)
 
 
 def _experiment(s: RunState, x: Experiment, adjusted: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ The family is every paired difference on the development split. Held-out scores 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from core.evaluation.stats import holm
 from core.state import Evaluation
@@ -13,5 +13,9 @@ from core.state import Evaluation
 
 def adjusted(evaluations: Iterable[Evaluation]) -> dict[str, float]:
     """{evaluation: its p-value after Holm} of those that were compared with another one."""
-    compared = {x.id: x.p_value for x in evaluations if x.split == "dev" and x.done and x.p_value is not None}
-    return dict(zip(compared, holm(list(compared.values())), strict=True))
+    return corrected({x.id: x.p_value for x in evaluations if x.split == "dev" and x.done and x.p_value is not None})
+
+
+def corrected(p_values: Mapping[str, float]) -> dict[str, float]:
+    """The p-values of one family after Holm, under the names they came with."""
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))

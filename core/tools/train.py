@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from core import events as e
-from core.agent.clean_data import admit_data
 from core.agent.desk import OPEN, Desk
 from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
@@ -71,7 +69,6 @@ def train(
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
     spec = _spec(desk, method, data, model, settings or {})
-    admit_data(desk, Path(spec.data))
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
     job = desk.new_job()
