@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
-from store.event import Event
+from store.event import Record
 
 Line = tuple[str, str]
 """(text, level); level is info, good, bad or waiting."""
@@ -178,20 +178,22 @@ WORTH_SAYING_S = 1.0
 """A tool that took less time than this is not announced as done."""
 
 
-def telling(event: Event, payload: e.Payload) -> bool:
+def telling(event: Record, payload: e.Payload) -> bool:
     """Whether the event belongs in a feed that a person reads."""
     if event.type in QUIET:
         return False
-    if isinstance(payload, e.ToolRequested):
-        return payload.tool not in BOOKKEEPING
-    if isinstance(payload, e.ToolCompleted):
-        return payload.tool not in BOOKKEEPING and payload.seconds >= WORTH_SAYING_S
-    if isinstance(payload, e.ModelCompleted):
-        return bool(payload.text)
-    return True
+    rule = _WORTH_TELLING.get(event.type)
+    return rule is None or isinstance(payload, e.Unknown) or rule(payload)
 
 
-def describe(event: Event, payload: e.Payload) -> Line:
+_WORTH_TELLING: dict[str, Callable[[Any], bool]] = {
+    "tool_requested": lambda p: p.tool not in BOOKKEEPING,
+    "tool_completed": lambda p: p.tool not in BOOKKEEPING and p.seconds >= WORTH_SAYING_S,
+    "model_completed": lambda p: bool(p.text),
+}
+
+
+def describe(event: Record, payload: e.Payload) -> Line:
     """The event in one line and how it should feel."""
     if isinstance(payload, e.Unknown):
         return shorten(f"{event.type} {msgspec.json.encode(payload.fields).decode()}"), "info"

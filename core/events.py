@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from core.upcast import upcast
-from store.event import Event, NewEvent
+from store.event import NewEvent, Record
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -808,7 +808,7 @@ def new(payload: Payload, *, actor: str, cause: int | None = None, id: str | Non
     return NewEvent(type=payload.type, payload=body, actor=actor, cause=cause, v=payload.version, id=id)
 
 
-def payload_of(stored: Event) -> Payload:
+def payload_of(stored: Record) -> Payload:
     """The typed payload; `Unknown` for types or shapes this version does not know. Older versions are upcast."""
     cls, decoder = EVENTS.get(stored.type), _DECODERS.get(stored.type)
     if cls is None or decoder is None:
@@ -819,7 +819,7 @@ def payload_of(stored: Event) -> Payload:
         return Unknown(fields=msgspec.json.decode(stored.payload))
 
 
-def _upcast(cls: type[Payload], stored: Event) -> Payload:
+def _upcast(cls: type[Payload], stored: Record) -> Payload:
     fields = msgspec.json.decode(stored.payload)
     newer = upcast(stored.type, stored.v, cls.version, fields)
     return msgspec.convert(newer, cls) if newer is not None else Unknown(fields=fields)

@@ -12,14 +12,16 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice
 
 import msgspec
 
+from core.events import PlanStep, PlanUpdated, payload_of
 from core.fold import Folder
 from core.state import Mark, RunState, from_bytes, to_bytes
 from store.event import Event
-from store.source import EventSource
+from store.source import EventSource, Span
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100)
 SNAPSHOTS = 256
@@ -67,6 +69,19 @@ class Indexer:
         for event in events:
             self._add(event)
 
+    def extend_by(self, span: Span) -> None:
+        """The same for many events, which are not kept."""
+        self._kept = None
+        while span.times:
+            piece, span = span.until(self.seq - self.seq % self._spacing + self._spacing)
+            self._folder.apply_span(piece)
+            before = self._times[-1:].tolist() or [piece.times[0]]
+            self._times.extend(islice(accumulate(piece.times, max, initial=before[0]), 1, None))
+            for record in piece.records:
+                if record.type == "plan_updated" and isinstance(plan := payload_of(record), PlanUpdated):
+                    self._plan(record.seq, plan.steps)
+            self._snapshot_if_due()
+
     def _add(self, event: Event) -> None:
         state = self._folder.state
         self._folder.apply(event)
@@ -76,12 +91,18 @@ class Indexer:
             if len(self._kept) > KEEP:
                 self._kept = None
         if event.type == "plan_updated":
-            doing = tuple(s.id for s in state.plan if s.status == "doing")
-            if doing and doing != self._doing:
-                self._steps.append(event.seq)
-            self._doing = doing
-        if event.seq % self._spacing == 0:
-            self._snapshots[event.seq] = pack(state)
+            self._plan(event.seq, state.plan)
+        self._snapshot_if_due()
+
+    def _plan(self, seq: int, steps: Sequence[PlanStep]) -> None:
+        doing = tuple(s.id for s in steps if s.status == "doing")
+        if doing and doing != self._doing:
+            self._steps.append(seq)
+        self._doing = doing
+
+    def _snapshot_if_due(self) -> None:
+        if self.seq % self._spacing == 0:
+            self._snapshots[self.seq] = pack(self._folder.state)
             if len(self._snapshots) > SNAPSHOTS:
                 self._spacing *= 2
                 self._snapshots = {s: b for s, b in self._snapshots.items() if s % self._spacing == 0}
@@ -210,7 +231,9 @@ class Player:
         at = self._folder.state.seq
         if at < self.seq:
             kept = self.index.kept
-            for event in kept[at : self.seq] if kept is not None else self.source.events(at + 1, self.seq):
+            if kept is None:
+                self._folder.follow(self.source, self.seq)
+            for event in kept[at : self.seq] if kept is not None else ():
                 self._folder.apply(event)
         return self._folder.state
 

@@ -27,8 +27,7 @@ def check_projections(folder: Path) -> list[Finding]:
             wanted.add(summary.seq)
         at = Folder()
         for seq in sorted(seq for seq in wanted if seq <= log.last[0]):
-            for event in log.events(at.state.seq + 1, seq):
-                at.apply(event)
+            at.follow(log, seq)
             found += _compare_snapshot(stored, log, at.state)
             if summary is not None and summary.seq == seq and summarise(at.state) != summary:
                 found.append(Finding("projections", f"summary.json is not what the events up to {seq} give; delete it"))

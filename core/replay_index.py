@@ -9,7 +9,7 @@ curves of jobs that have ended.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,15 +17,14 @@ import msgspec
 from core.events import EVENTS
 from core.fold import Folder
 from core.home import cache_dir
-from core.player import Index, Indexer
+from core.player import KEEP, Index, Indexer
 from core.state import STATE_VERSION, Mark, RunState
+from core.tables import TABLES
 from store.snapshots import Snapshots
 from store.source import EventSource
 
 LONG = 20_000
 """Events from which on a run is previewed and its index kept: shorter ones are read in a blink."""
-CHUNK = 20_000
-"""Events between two reports of progress."""
 TAIL = 400
 RARE_LIMIT = 20_000
 FREQUENT = frozenset(
@@ -55,17 +54,26 @@ def read_index(folder: Path, source: EventSource, progress: Callable[[float], No
         return kept
     last = source.last[0]
     indexer = Indexer()
-    while indexer.seq < last:
-        before = indexer.seq
-        indexer.extend(source.events(before + 1, min(before + CHUNK, last)))
-        if indexer.seq == before:
-            break  # a log with a hole: what is before it is shown
+    for read in _spans(source, indexer, last):
         if progress is not None:
-            progress(indexer.seq / last)
+            progress(read / last)
     index = indexer.index()
     if last >= LONG:
         save_index(folder, source, index)
     return index
+
+
+def _spans(source: EventSource, indexer: Indexer, last: int) -> Iterator[int]:
+    """Read the run from its first event on; how far that is, again and again."""
+    if last <= KEEP:
+        indexer.extend(source.events(1, last))
+        yield last
+        return
+    for span in source.spans(1, last, TABLES):
+        if span.first != indexer.seq + 1:
+            return  # a log with a hole: what is before it is shown
+        indexer.extend_by(span)
+        yield indexer.seq
 
 
 def load_index(folder: Path, source: EventSource) -> Index | None:
@@ -104,8 +112,8 @@ def preview(source: EventSource) -> RunState:
     folder = Folder()
     for event in source.events(1, cut, RARE, RARE_LIMIT):
         folder.apply(event)
-    for event in source.events(cut + 1, last):
-        folder.apply(event)
+    folder.state.seq = cut
+    folder.follow(source, last)
     return folder.state
 
 

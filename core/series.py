@@ -7,6 +7,8 @@ The full series is in the log's typed `metrics` table; this is what a live pane 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 BINS = 256
@@ -27,6 +29,7 @@ class Series(msgspec.Struct):
 
     def add(self, step: int, value: float) -> None:
         """Put one point in; O(1) but for the rare merge."""
+        value += 0.0  # no negative zero: which of two zeros is less, minimum and `<` do not agree upon
         if step < 0:
             step = 0
         bin = step // self.width
@@ -42,6 +45,22 @@ class Series(msgspec.Struct):
         counts[bin] += 1
         self.last = value
         self.last_step = step
+
+    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:
+        """As `add` for each point, in order; points that go on where the last one ended cost a fifth of it."""
+        low, high, total, count, width = self.low, self.high, self.total, self.count, self.width
+        for step, value in zip(steps, values, strict=True):
+            bin = step // width
+            if bin == len(count) and 0 < bin < BINS:
+                value += 0.0
+                low.append(value)
+                high.append(value)
+                total.append(value)
+                count.append(1)
+                self.last, self.last_step = value, step
+            else:
+                self.add(step, value)
+                low, high, total, count, width = self.low, self.high, self.total, self.count, self.width
 
     def _begin(self, step: int, value: float) -> int:
         """Make room for the first value of the bin that `step` falls into; the bin."""

@@ -32,11 +32,8 @@ def state_from(source: EventSource, folder: Path, to: int | None = None) -> RunS
     end = source.last[0] if to is None else min(to, source.last[0])
     folder_ = Folder(_nearest(source, folder, end))
     start = folder_.state.seq
-    last: Event | None = None
-    for event in source.events(start + 1, end):
-        folder_.apply(event)
-        last = event
-    if last is not None and end - start >= FAR:
+    folder_.follow(source, end)
+    if end - start >= FAR and (last := source.get(end)) is not None:
         _save(folder, last, to_bytes(folder_.state))
     return folder_.state
 

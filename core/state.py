@@ -17,7 +17,14 @@ from core.series import Series
 STATE_VERSION = 2
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
-FEED_LENGTH = 200
+FEED_LENGTH, FEED_CUT = 200, 50
+"""Lines the feed keeps, and how many are dropped at once when there are more."""
+
+
+def kept_of(had: int, more: int, most: int, cut: int) -> int:
+    """How many entries a list holds that had `had` and got `more`, when `cut` go each time it holds more than `most`."""
+    over = had + more - most
+    return had + more if over <= 0 else most - cut + 1 + (over - 1) % cut
 
 
 class FeedLine(msgspec.Struct, frozen=True):

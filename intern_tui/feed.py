@@ -276,8 +276,7 @@ def _whole(folder: Path, source: EventSource) -> RunState:
     if kept is not None:
         return from_bytes(kept.final)
     state = Folder()
-    for event in source.events(1, source.last[0]):
-        state.apply(event)
+    state.follow(source)
     return state.state
 
 

@@ -23,7 +23,6 @@ from store.event import Event, NewEvent
 WIDTH = 16
 """Hex digits of the hash that are stored with an event."""
 
-_sha256 = hashlib.sha256
 _header = msgspec.json.Encoder().encode
 
 
@@ -34,8 +33,18 @@ def genesis(log_id: str) -> bytes:
 
 def link(previous: bytes, seq: int, event: NewEvent | Event) -> bytes:
     """The full hash at `event`, which stands at `seq` after the full hash `previous`. 32 bytes each."""
-    header = _header((seq, event.id, event.ts, event.type, event.v, event.actor, event.cause))
-    return _sha256(previous + header + event.payload).digest()
+    return chain(previous, seq - 1, [event])[0]
+
+
+def chain(previous: bytes, last: int, events: Iterable[NewEvent | Event]) -> list[bytes]:
+    """The full hashes at `events`, which follow the one at `last` with the full hash `previous`."""
+    hashes: list[bytes] = []
+    sha256, header = hashlib.sha256, _header
+    for e in events:
+        last += 1
+        previous = sha256(previous + header((last, e.id, e.ts, e.type, e.v, e.actor, e.cause)) + e.payload).digest()
+        hashes.append(previous)
+    return hashes
 
 
 def short(full: bytes) -> str:

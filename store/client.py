@@ -6,6 +6,7 @@ go on, is the caller's business, for only the caller knows what it has seen.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -20,7 +21,8 @@ from store import wire
 from store.errors import ConnectionLost
 from store.event import Event
 from store.lines import LineSocket
-from store.source import Bucket, Rows, Scalar
+from store.source import Bucket, Rows, Scalar, Span, span_of
+from store.tables import TypedTable
 
 _PAGE = 1000
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
@@ -87,6 +89,14 @@ class RemoteLog:
                 return
             from_seq = page[-1].seq + 1
             left = None if left is None else left - len(page)
+
+    def spans(
+        self, from_seq: int = 1, to_seq: int | None = None, columns: Collection[TypedTable] = ()
+    ) -> Iterator[Span]:
+        """What stored events say, in order, both ends included; over a socket they come one by one."""
+        events = self.events(from_seq, to_seq)
+        while page := list(itertools.islice(events, _PAGE)):
+            yield span_of(page)
 
     def tail(self, n: int) -> list[Event]:
         """The last `n` events, oldest first."""

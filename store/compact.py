@@ -25,6 +25,8 @@ COPY = f"{DATABASE}.copy"
 _WORTH_SHARE = 0.1
 """A file is copied only if this share of it is free."""
 _MEMORY_MB = 192
+_WINDOW = 131_072
+"""Sequence numbers whose rows change places: some 60 MB, and about what DuckDB keeps statistics of together."""
 
 
 def remove_copy(folder: Path) -> None:
@@ -68,7 +70,9 @@ def _copied(folder: Path, floor_bytes: int, worth_bytes: int) -> bool:
         check_floor(folder, floor_bytes, used, urgent=False)
         connection.execute(f"ATTACH '{_quoted(folder / COPY)}' AS new")
         point("copying")
-        connection.execute("COPY FROM DATABASE old TO new")
+        connection.execute("COPY FROM DATABASE old TO new (SCHEMA)")
+        for statement in _filling(connection):
+            connection.execute(statement)
         connection.execute("CHECKPOINT new")
         _compare(connection)
         connection.execute("DETACH new")
@@ -86,10 +90,37 @@ def _bytes(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     return int(free), int(used)
 
 
+def _filling(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """What fills the new file's tables.
+
+    Rows of named numbers are put together by their shape, window by window: one kind of row after another leaves most
+    columns with a stretch of zeros and a stretch of numbers alike, which take a fifth less room than the two mixed.
+    """
+    statements: list[str] = []
+    for table in _tables(connection):
+        into = f"INSERT INTO new.{table} SELECT * FROM old.{table}"
+        sql = "SELECT column_name FROM duckdb_columns() WHERE database_name = 'old' AND table_name = ? ORDER BY column_index"
+        columns = [name for (name,) in connection.execute(sql, [table]).fetchall()]
+        if not {"seq", "shape"} <= set(columns):
+            statements.append(into)
+            continue
+        last = int(connection.execute(f"SELECT coalesce(max(seq), 0) FROM old.{table}").fetchall()[0][0])
+        order = ", ".join(["shape", *columns[1 : columns.index("shape")], "seq"])
+        statements += [
+            f"{into} WHERE seq BETWEEN {first} AND {first + _WINDOW - 1} ORDER BY {order}"
+            for first in range(1, last + 1, _WINDOW)
+        ]
+    return statements
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    sql = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'old' ORDER BY table_name"
+    return [table for (table,) in connection.execute(sql).fetchall()]
+
+
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:
     """Raise duckdb.Error unless every table of the copy has the rows of the old one."""
-    sql = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'old' ORDER BY table_name"
-    for (table,) in connection.execute(sql).fetchall():
+    for table in _tables(connection):
         digests = [
             connection.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {side}.{table} t").fetchall()
             for side in ("old", "new")

@@ -16,10 +16,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import duckdb
@@ -30,6 +30,7 @@ from store.errors import BadQuery, LogBusy, LogClosed, LogDamaged, LogMissing, S
 from store.lock import refuse_if_written
 from store.source import Rows
 
+T = TypeVar("T")
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
@@ -62,6 +63,7 @@ class Database:
         """Rises with every `reopen`."""
         self._gate = threading.Condition()
         self._inside: set[duckdb.DuckDBPyConnection] = set()
+        self._appenders: dict[str, duckdb.Appender] = {}
         self._shut = False
         self._used = time.monotonic()
         self._connection: duckdb.DuckDBPyConnection | None = self._connect()
@@ -92,6 +94,23 @@ class Database:
         finally:
             self._leave(writer)
 
+    def appender(self, table: str) -> duckdb.Appender:
+        """The writing connection's appender of a table; it stays open, which saves a third of a small transaction.
+
+        Each `flush` is a transaction of its own. Do not keep it: the file is not closed while it lives.
+        """
+        appender = self._appenders.get(table)
+        if appender is None:
+            appender = self._appenders[table] = self._open_connection().appender(table)
+        return appender
+
+    def forget_appenders(self) -> None:
+        """Drop the appenders and what they hold unflushed."""
+        for appender in self._appenders.values():
+            with contextlib.suppress(duckdb.Error):
+                appender.clear()  # or its end would store it
+        self._appenders.clear()
+
     def _open_connection(self) -> duckdb.DuckDBPyConnection:
         if self._shut:
             raise LogClosed("the log is closed", where=str(self.path))
@@ -121,20 +140,27 @@ class Database:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query of ours. An instance that died is reopened once."""
+        return self._patiently(lambda cursor: cursor.execute(sql, parameters).fetchall())
+
+    def arrays(self, sql: str, parameters: Sequence[object] = ()) -> dict[str, Any]:
+        """The columns of a query of ours as numpy arrays, by name; masked where a column holds NULL."""
+        return self._patiently(lambda cursor: cursor.execute(sql, parameters).fetchnumpy())
+
+    def _patiently(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         seen = self.generation
         try:
-            return self._query(sql, parameters)
+            return self._read(read)
         except duckdb.FatalException:
             self.reopen(seen)
         try:
-            return self._query(sql, parameters)
+            return self._read(read)
         except duckdb.FatalException as error:
             raise _reading_failed(self.path, error) from error
 
-    def _query(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    def _read(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         with self.cursor() as cursor:
             try:
-                return cursor.execute(sql, parameters).fetchall()
+                return read(cursor)
             except duckdb.FatalException:
                 raise
             except duckdb.Error as error:
@@ -167,6 +193,7 @@ class Database:
             cursor.interrupt()
         while self._inside:
             self._gate.wait()
+        self.forget_appenders()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

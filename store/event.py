@@ -107,12 +107,11 @@ class NewEvent(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "id", uuid7(ns))
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """An event as stored; it never changes."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """What an event says, without what identifies and proves it: all that a fold needs."""
 
     seq: int
     """Dense from 1."""
-    id: str
     ts: int
     """Microseconds since 1970, UTC."""
     type: str
@@ -120,6 +119,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     actor: str
     cause: int | None
     payload: bytes
+
+
+class Event(Record, frozen=True, gc=False):
+    """An event as stored; it never changes."""
+
+    id: str
     hash: str
     """The first 16 hex digits of the chain's SHA-256 at this event (see `store.chain`)."""
 

@@ -7,14 +7,15 @@ asked of the database, whose zone maps make that cheap for ids that are ordered 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 
 from store.database import Database
 from store.event import Event
 from store.schema import ID
 
 _REMEMBERED = 65_536
+"""Ids kept at least; at most twice as many."""
 
 
 class KnownIds:
@@ -22,13 +23,16 @@ class KnownIds:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._recent: OrderedDict[str, int] = OrderedDict()
-        self._greatest = int(database.query("SELECT coalesce(max(hi), 0) FROM event_log")[0][0])
+        self._recent: dict[str, int] = {}
+        high = int(database.query("SELECT coalesce(max(hi), 0) FROM event_log")[0][0])
+        self._greatest = _last_of(high)
 
     def find(self, ids: Sequence[str]) -> dict[str, int]:
         """The sequence numbers of those of `ids` that are stored."""
+        if not ids or min(ids) > self._greatest:  # lower-case UUIDs sort as the numbers they are
+            return {}
         found = {id: self._recent[id] for id in ids if id in self._recent}
-        unsure = {id: high for id in ids if id not in found and (high := _high(id)) <= self._greatest}
+        unsure = {id: _high(id) for id in ids if id not in found and id <= self._greatest}
         if unsure:
             sql = f"""SELECT {ID}::VARCHAR, seq FROM event_log
                 WHERE hi BETWEEN ? AND ? AND hi IN (SELECT unnest(?::UBIGINT[]))"""
@@ -39,12 +43,19 @@ class KnownIds:
 
     def add(self, events: Sequence[Event]) -> None:
         """These events are stored now."""
-        self._recent.update((event.id, event.seq) for event in events)
-        self._greatest = max(self._greatest, max(_high(event.id) for event in events))
-        while len(self._recent) > _REMEMBERED:
-            self._recent.popitem(last=False)
+        seqs = {event.id: event.seq for event in events}
+        self._recent.update(seqs)
+        self._greatest = max(self._greatest, _last_of(_high(max(seqs))))
+        if len(self._recent) > 2 * _REMEMBERED:
+            self._recent = dict(islice(self._recent.items(), len(self._recent) - _REMEMBERED, None))
 
 
 def _high(id: str) -> int:
     """The half of an id that holds its time, as a log stores it."""
     return int(id[:8] + id[9:13] + id[14:18], 16)
+
+
+def _last_of(high: int) -> str:
+    """The greatest id with this high half."""
+    digits = f"{high:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:]}-ffff-ffffffffffff"

@@ -132,7 +132,7 @@ class EventLog(LogReader):
         self, events: Sequence[NewEvent], expected_seq: int | None = None, *, urgent: bool = False
     ) -> Future[list[Event]]:
         """As `append`, without waiting. Events queued by one thread are stored in the order it queued them."""
-        request = Request([_checked(event) for event in events], expected_seq, urgent)
+        request = Request(_checked(events), expected_seq, urgent)
         self._writer.submit(request)
         return request.future
 
@@ -186,21 +186,29 @@ _check_object = msgspec.json.Decoder(_Object).decode
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
-def _checked(event: NewEvent) -> NewEvent:
-    """`event`; raises BadEvent if it cannot be stored as it is."""
+def _checked(events: Sequence[NewEvent]) -> list[NewEvent]:
+    """`events`; raises BadEvent if one cannot be stored as it is."""
+    check, is_uuid = _check_object, _is_uuid
+    event: NewEvent | None = None
     try:
-        event.payload.decode()  # the JSON decoder skips over strings without looking at their bytes
-        _check_object(event.payload)
-        if not _is_uuid(event.id):
-            raise ValueError(f"{event.id!r} is not a lower-case UUID")
+        for event in events:
+            event.payload.decode()  # the JSON decoder skips over strings without looking at their bytes
+            check(event.payload)
+            if not is_uuid(event.id):
+                raise ValueError(f"{event.id!r} is not a lower-case UUID")
+            if len(event.payload) > MAX_PAYLOAD:
+                raise _too_large(event)
     except ValueError as error:
-        text = f"an event of type {event.type!r} cannot be stored: {error}"
+        kind = event.type if event else "?"
+        text = f"an event of type {kind!r} cannot be stored: {error}"
         raise BadEvent(text, next="A payload is one JSON object in UTF-8, an id a lower-case UUID") from error
-    if len(event.payload) > MAX_PAYLOAD:
-        size = len(event.payload)
-        text = f"the payload of an event of type {event.type!r} has {size} bytes, {MAX_PAYLOAD} are allowed"
-        raise BadEvent(text, next="Store it as a blob and put its digest into the event")
-    return event
+    return list(events)
+
+
+def _too_large(event: NewEvent) -> BadEvent:
+    size = len(event.payload)
+    text = f"the payload of an event of type {event.type!r} has {size} bytes, {MAX_PAYLOAD} are allowed"
+    return BadEvent(text, next="Store it as a blob and put its digest into the event")
 
 
 def _connect_patiently(folder: Path, settings: Settings | None, wait_s: float) -> Database:

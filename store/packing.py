@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import msgspec
@@ -20,6 +20,9 @@ from store.errors import BadQuery
 from store.event import Event, canonical
 from store.insert import Row, insert_rows
 from store.tables import Field, TypedTable, number_at
+
+if TYPE_CHECKING:
+    from store.columns import Columns
 
 MOST_SHAPES = 1000
 """Of one table. Keys that differ from event to event are no shapes; such events stay text."""
@@ -168,11 +171,12 @@ def insert_packed(connection: duckdb.DuckDBPyConnection, packer: Packer) -> None
     insert_rows(connection, packer.table.rows, packer.rows, packer.table.columns, packer.table.first_slot)
 
 
-class _Columns(msgspec.Struct, frozen=True):
+class _Learned(msgspec.Struct, frozen=True):
     """What is known of a table's slots: their columns, and what a row of each shape gives."""
 
     sql: str
     shapes: dict[int, tuple[Names, Callable[[Row], Any]]]
+    slots: dict[str, int]
 
 
 class Unpacker:
@@ -181,7 +185,7 @@ class Unpacker:
     def __init__(self, database: Database, table: TypedTable) -> None:
         self.table = table
         self._database = database
-        self._learned = _Columns("", {})
+        self._learned = _Learned("", {}, {})
         self._text_free = 0
 
     def payloads(self, first: int, last: int) -> dict[int, bytes]:
@@ -204,6 +208,25 @@ class Unpacker:
             fields[table.values] = dict(zip(names, pick(row), strict=True))
             out.append((row[0], fields))
         return out
+
+    def columns(self, first: int, last: int) -> Columns:
+        """The packed events from `first` to `last`, as arrays."""
+        from store.columns import Columns
+
+        table = self.table
+        learned = self._learn(first, last) if table.values else self._learned
+        shape = "shape, " if table.values else ""
+        numbers = "".join(f", {number_at(slot)} AS n{slot}" for slot in learned.slots.values())
+        sql = f"SELECT seq, {shape}{', '.join(table.keys)}{numbers} FROM {table.rows} WHERE seq BETWEEN ? AND ? ORDER BY seq"
+        found = self._database.arrays(sql, [first, last])
+        return Columns(
+            table,
+            found["seq"],
+            {field.key: found[field.at] for field in table.fields},
+            found.get("shape"),
+            {number: names for number, (names, _) in learned.shapes.items()},
+            {name: found[f"n{slot}"] for name, slot in learned.slots.items()},
+        )
 
     def source(self, columns: set[str], name: str | None) -> str:
         """A relation with these columns of the view, to select from; with a `name`, only what was logged under it.
@@ -245,7 +268,7 @@ class Unpacker:
         sql = f"SELECT seq, {columns} FROM {self.table.rows} WHERE seq BETWEEN ? AND ?"
         return self._database.query(sql, [first, last])
 
-    def _learn(self, first: int, last: int) -> _Columns:
+    def _learn(self, first: int, last: int) -> _Learned:
         """How to read these events. Columns of slots that no shape uses are left out."""
         sql = f"SELECT coalesce(max(shape), -1) FROM {self.table.rows} WHERE seq BETWEEN ? AND ?"
         if self._database.query(sql, [first, last])[0][0] in (-1, *self._learned.shapes):
@@ -254,9 +277,10 @@ class Unpacker:
         start = 2 + len(self.table.fields)
         used = sorted({slot for shape in shapes for slot in shape.slots})
         place = {slot: start + k for k, slot in enumerate(used)}
-        self._learned = _Columns(
+        self._learned = _Learned(
             "".join(f", {number_at(slot)}" for slot in used),
             {shape.number: (shape.names, _picker([place[slot] for slot in shape.slots])) for shape in shapes},
+            {name: slot for shape in shapes for name, slot in zip(shape.names, shape.slots, strict=True)},
         )
         return self._learned
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from store.chain import link, short
+from store.chain import chain, short
 from store.errors import WrongSequence
 from store.event import Event, NewEvent
 from store.tip import Tip
@@ -46,21 +46,22 @@ class Plan:
         ids = [event.id for event in request.events]
         known = {id: self._by_id[id] for id in ids if id in self._by_id} if self._by_id else {}
         known.update(self._stored([id for id in ids if id not in known] if known else ids))
-        fresh = {event.id: event for event in request.events if event.id not in known}
+        fresh = dict(zip(ids, request.events, strict=True))
+        for id in known:
+            del fresh[id]
         if fresh and request.expected_seq is not None and request.expected_seq != self.tip.seq:
             raise WrongSequence(request.expected_seq, self.tip.seq)
         self.tip, added = _chain(self.tip, list(fresh.values()))
         self.events += added
-        known.update((event.id, event) for event in added)
+        known.update(zip(fresh, added, strict=True))
         self._by_id.update(known)
         self.answers.append((request, [known[id] for id in ids]))
 
 
 def _chain(tip: Tip, fresh: list[NewEvent]) -> tuple[Tip, list[Event]]:
-    seq, full = tip.seq, tip.full
-    added: list[Event] = []
-    for new in fresh:
-        seq += 1
-        full = link(full, seq, new)
-        added.append(Event(seq, new.id, new.ts, new.type, new.v, new.actor, new.cause, new.payload, short(full)))
-    return Tip(seq, full), added
+    hashes = chain(tip.full, tip.seq, fresh)
+    added = [
+        Event(seq, new.ts, new.type, new.v, new.actor, new.cause, new.payload, new.id, short(full))
+        for seq, (new, full) in enumerate(zip(fresh, hashes, strict=True), tip.seq + 1)
+    ]
+    return (Tip(added[-1].seq, hashes[-1]) if added else tip), added

@@ -7,6 +7,7 @@ thinks: the writer can checkpoint, and a database that has to be reopened is not
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import starmap
 from typing import Any
 
@@ -14,10 +15,11 @@ import msgspec
 
 from store.database import Database
 from store.errors import BadQuery, LogDamaged, TooLarge
-from store.event import Event
+from store.event import Event, Record
 from store.packing import Unpacker, read_tables
-from store.schema import COLUMNS
-from store.source import Bucket, Rows, Scalar
+from store.schema import COLUMNS, RECORD_COLUMNS, TS_US
+from store.source import Bucket, Rows, Scalar, Span, span_of
+from store.tables import TypedTable
 
 PAGE = 4096
 """Sequence numbers a page spans when every event is wanted."""
@@ -28,7 +30,13 @@ _MOST_BUCKETS = 10_000
 _PAGE_BYTES = 4_000_000
 """Pages grow from small to full size as long as their payloads stay below this."""
 
+SPAN = 32768
+"""Sequence numbers a span holds: some 20 MB while it is folded."""
+_SHORT = 4096
+"""Stretches up to here are not worth loading numpy for."""
+
 _Row = tuple[Any, ...]
+_TYPE, _PAYLOAD = 2, 6  # places in a row of COLUMNS
 
 
 class Pages:
@@ -57,7 +65,7 @@ class Pages:
             parameters.append(sorted(types))
         sql += f" ORDER BY seq LIMIT {int(limit)}"
         rows = self._database.query(sql, parameters)
-        packed = {row[3] for row in rows if row[7] is None}
+        packed = {row[_TYPE] for row in rows if row[_PAYLOAD] is None}
         if packed:
             rows = self._unpacked(rows, packed)
         return list(starmap(Event, rows))
@@ -69,7 +77,9 @@ class Pages:
             if unpacker.table.type in types:
                 payloads.update(unpacker.payloads(rows[0][0], rows[-1][0]))
         return [
-            row if row[7] is not None else (*row[:7], payloads.get(row[0]) or self._missing(row[0]), row[8])
+            row
+            if row[_PAYLOAD] is not None
+            else (*row[:_PAYLOAD], payloads.get(row[0]) or self._missing(row[0]), *row[_PAYLOAD + 1 :])
             for row in rows
         ]
 
@@ -133,6 +143,40 @@ class LogReader(Pages):
         end = self.last[0] if to_seq is None else min(self.last[0], to_seq)
         for page in self.walk(max(from_seq, 1), end, types, limit):
             yield from page
+
+    def spans(
+        self, from_seq: int = 1, to_seq: int | None = None, columns: Collection[TypedTable] = ()
+    ) -> Iterator[Span]:
+        """What stored events say, in order, both ends included, for folds over many of them.
+
+        Long stretches come with the typed tables in `columns` as columns, if all the log has are among these.
+        """
+        end = self.last[0] if to_seq is None else min(self.last[0], to_seq)
+        start = max(from_seq, 1)
+        if end - start < _SHORT or not {unpacker.table for unpacker in self._unpackers()} <= set(columns):
+            yield from map(span_of, self.walk(start, end))
+            return
+        with ThreadPoolExecutor(1, "log-reader") as reader:  # the next span is read while this one is folded
+            ahead = [reader.submit(self._span, at, min(at + SPAN - 1, end)) for at in range(start, end + 1, SPAN)[:2]]
+            while ahead:
+                yield ahead.pop(0).result()
+                start += SPAN
+                if start + SPAN <= end:
+                    ahead.append(reader.submit(self._span, start + SPAN, min(start + 2 * SPAN - 1, end)))
+
+    def _span(self, first: int, last: int) -> Span:
+        sql = f"SELECT {RECORD_COLUMNS} FROM event_log WHERE seq BETWEEN ? AND ? AND payload IS NOT NULL ORDER BY seq"
+        try:
+            found = self._database.arrays(sql, [first, last])
+        except TooLarge:  # uncommonly large payloads: event by event, in pages as small as needed
+            return span_of(self.page(first, last, limit=last))
+        rows = list(map(Record, *(column.tolist() for column in found.values())))
+        columns = [part for part in (unpacker.columns(first, last) for unpacker in self._unpackers()) if len(part)]
+        sql = f"SELECT {TS_US} AS ts FROM event_log WHERE seq BETWEEN ? AND ? ORDER BY seq"
+        times = self._database.arrays(sql, [first, last])["ts"].tolist()
+        if not len(rows) + sum(map(len, columns)) == len(times) == last - first + 1:
+            return span_of(self.page(first, last, limit=last))  # says which event has no payload
+        return Span(first, times, rows, columns)
 
     def tail(self, n: int) -> list[Event]:
         """The last `n` events, oldest first."""

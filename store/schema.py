@@ -17,7 +17,9 @@ WAL = "log.duckdb.wal"
 FORMAT = 2
 """Of the layout below. Format 1 kept an event's id and time as they are; its last logs already had this layout."""
 
-TS_US = "((hi >> 16)::BIGINT * 1000 + (((hi & 4095)::BIGINT * 1000) >> 12) + late)"
+ID_TIME_US = "((hi >> 16)::BIGINT * 1000 + (((hi & 4095)::BIGINT * 1000) >> 12))"
+"""The time in an event's id, microseconds since 1970 UTC: `store.event.time_in`."""
+TS_US = f"({ID_TIME_US} + late)"
 """An event's time, microseconds since 1970 UTC."""
 ID = "((hi::UHUGEINT << 64) | lo)::UUID"
 
@@ -41,5 +43,7 @@ def events_view(parts: list[str]) -> str:
     return "CREATE OR REPLACE VIEW events AS " + " UNION ALL ".join([EVENTS_TEXT, *parts])
 
 
-COLUMNS = f"seq, {ID}::VARCHAR, {TS_US}, type, v, actor, cause, encode(payload), format('{{:016x}}', hash)"
+RECORD_COLUMNS = f"seq, {TS_US} AS ts, type, v, actor, cause, encode(payload) AS payload"
+"""The fields of `store.event.Record`, in its order."""
+COLUMNS = f"{RECORD_COLUMNS}, {ID}::VARCHAR AS id, format('{{:016x}}', hash) AS hash"
 """The fields of `store.event.Event`, in its order: DuckDB makes text of ids and hashes faster than Python would."""

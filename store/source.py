@@ -6,12 +6,18 @@ imports are free of DuckDB: a program that only watches a live run stays light.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from store.event import Event
+from store.event import Event, Record
+
+if TYPE_CHECKING:
+    from store.columns import Columns
+    from store.tables import TypedTable
 
 Scalar = str | int | float | bool | None
 
@@ -40,6 +46,44 @@ class Rows(msgspec.Struct, frozen=True):
     rows: list[list[Any]]
     truncated: bool = False
     """True if there were more rows than the limit."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some neighbouring events, for whoever folds many: texts one by one, typed tables as columns.
+
+    Both are in order. How they interleave, the sequence numbers say.
+    """
+
+    first: int
+    """Sequence number of the first event; the others follow without a hole."""
+    times: Sequence[int]
+    """Of all the events, microseconds since 1970, UTC."""
+    records: Sequence[Record]
+    columns: Sequence[Columns] = ()
+
+    @property
+    def last(self) -> int:
+        """Sequence number of the last event."""
+        return self.first + len(self.times) - 1
+
+    def until(self, seq: int) -> tuple[Span, Span]:
+        """The events up to `seq`, and those after it."""
+        count = min(max(seq - self.first + 1, 0), len(self.times))
+        texts = bisect_right(self.records, seq, key=lambda record: record.seq)
+        cuts = [int(part.seq.searchsorted(seq, "right")) for part in self.columns]
+        parts = list(zip(self.columns, cuts, strict=True))
+        head = [part.part(0, cut) for part, cut in parts if cut]
+        rest = [part.part(cut, len(part)) for part, cut in parts if cut < len(part)]
+        return (
+            Span(self.first, self.times[:count], self.records[:texts], head),
+            Span(self.first + count, self.times[count:], self.records[texts:], rest),
+        )
+
+
+def span_of(events: Sequence[Event]) -> Span:
+    """Events that are at hand one by one, at least one."""
+    return Span(events[0].seq, [event.ts for event in events], events)
 
 
 class Feed(Protocol):
@@ -81,6 +125,15 @@ class EventSource(Protocol):
         limit: int | None = None,
     ) -> Iterator[Event]:
         """Stored events in order, both ends included, streamed in pages."""
+        ...
+
+    def spans(
+        self, from_seq: int = 1, to_seq: int | None = None, columns: Collection[TypedTable] = ()
+    ) -> Iterator[Span]:
+        """What stored events say, in order, both ends included, for folds over many of them.
+
+        Long stretches may come with the typed tables in `columns` as columns.
+        """
         ...
 
     def tail(self, n: int) -> list[Event]:

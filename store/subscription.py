@@ -33,9 +33,10 @@ class Ring:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Make committed events visible. Constant work an event, whatever the readers do."""
+        size = sum([len(event.payload) for event in events])
         with self._changed:
             self._events.extend(events)
-            self._bytes += sum(len(event.payload) for event in events)
+            self._bytes += size
             while len(self._events) > RING_EVENTS or self._bytes > RING_BYTES:
                 self._bytes -= len(self._events.popleft().payload)
             if events:

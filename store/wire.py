@@ -90,7 +90,7 @@ def to_wire(event: Event) -> WireEvent:
 
 def from_wire(event: WireEvent) -> Event:
     return Event(
-        event.seq, event.id, event.ts, event.type, event.v, event.actor, event.cause, bytes(event.payload), event.hash
+        event.seq, event.ts, event.type, event.v, event.actor, event.cause, bytes(event.payload), event.id, event.hash
     )
 
 

@@ -28,7 +28,7 @@ from store.event import Event, NewEvent
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
-from store.insert import FEW, insert_events
+from store.insert import append_events
 from store.mark import MarkFile
 from store.pack import Repacker
 from store.plan import Plan, Request
@@ -234,14 +234,7 @@ class Writer:
         point("marked")
 
     def _transact(self, plan: Plan) -> None:
-        with self._parts.database.writing() as connection:
-            if len(plan.events) <= FEW:
-                insert_events(connection, plan.events)  # one statement is a transaction by itself, and a quicker one
-                return
-            connection.begin()
-            insert_events(connection, plan.events)
-            point("inserted")
-            connection.commit()
+        append_events(self._parts.database, plan.events)
 
     def _recover(self, plan: Plan, error: duckdb.Error, seen: int) -> None:
         """Start over with a fresh instance, and find out whether the transaction is in the file."""

@@ -292,11 +292,13 @@ def bench_million(folder: Path, quick: bool) -> list[Line]:
     size = (target / "log.duckdb").stat().st_size / count
     with LogFile.open(target) as log:
         scale = 1_000_000 / count
-        read = statistics.median(_timed(lambda: sum(1 for _ in log.events())) for _ in range(3)) * scale
+        reads: list[float] = []
         folds: list[float] = []
+        loops: list[float] = []
         for _ in range(3):
-            at = Folder()
-            folds.append(_timed(lambda at=at: _fold(log, at)) * scale)
+            loops.append(_timed(_additions))
+            reads.append(_timed(lambda: sum(1 for _ in log.spans(1, None, TABLES))) * scale)
+            folds.append(_timed(lambda: Folder().follow(log)) * scale)
         snapshots = Snapshots(target)
         at = Folder()
         for event in log.events():
@@ -307,15 +309,25 @@ def bench_million(folder: Path, quick: bool) -> list[Line]:
         points = [_timed(lambda: state_from(log, target, dice.randrange(1, count))) for _ in range(30)]
     return [
         _limit("size of a million mixed events", size, 60, "MB"),
-        _limit("full fold of a million mixed events", statistics.median(folds), 2.5, "s"),
-        Line("  of this, reading", f"{read:.1f} s", "", "", "", True),
+        Line(
+            "full fold of a million mixed events",
+            f"{statistics.median(folds):.1f} s",
+            f"10 M additions in Python {statistics.median(loops):.2f} s",
+            f"{statistics.median(folds) / statistics.median(loops):.2f}x",
+            "at most 2.5 s",
+            statistics.median(folds) <= 2.5,
+        ),
+        Line("  of this, reading", f"{statistics.median(reads):.1f} s", "", "", "", True),
         _limit("state at a random point of a million events", statistics.median(points) * 1e3, 100, "ms"),
     ]
 
 
-def _fold(log: LogFile, at: Folder) -> None:
-    for event in log.events():
-        at.apply(event)
+def _additions() -> int:
+    """What the same machine does in the same minute, for who compares figures in seconds."""
+    total = 0
+    for k in range(10_000_000):
+        total += k
+    return total
 
 
 def bench_series(folder: Path, quick: bool) -> list[Line]:

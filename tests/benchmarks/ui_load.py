@@ -84,7 +84,7 @@ class Load:
 
     def stored(self, new: NewEvent) -> Event:
         self.seq += 1
-        return Event(self.seq, new.id, now_us(), new.type, new.v, new.actor, None, new.payload, "")
+        return Event(self.seq, now_us(), new.type, new.v, new.actor, None, new.payload, new.id, "")
 
 
 class Tap:

@@ -168,7 +168,7 @@ def test_snapshots_stay_few_however_long_the_run(log: LogFile) -> None:
 
 def test_a_clock_that_went_back_does_not_turn_time_round() -> None:
     odd = [EVENTS[0], EVENTS[30], EVENTS[10]]
-    odd = [Event(i + 1, x.id, x.ts, x.type, x.v, x.actor, None, x.payload, x.hash) for i, x in enumerate(odd)]
+    odd = [Event(i + 1, x.ts, x.type, x.v, x.actor, None, x.payload, x.id, x.hash) for i, x in enumerate(odd)]
     indexer = Indexer()
     indexer.extend(odd)
     assert list(indexer.index().times) == [odd[0].ts, odd[1].ts, odd[1].ts]

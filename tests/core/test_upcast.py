@@ -17,7 +17,7 @@ from store.event import Event
 
 def stored(type: str, payload: object, v: int = 1, seq: int = 1) -> Event:
     return Event(
-        seq, "00000000-0000-7000-8000-000000000001", 1, type, v, "host", None, msgspec.json.encode(payload), ""
+        seq, 1, type, v, "host", None, msgspec.json.encode(payload), "00000000-0000-7000-8000-000000000001", ""
     )
 
 

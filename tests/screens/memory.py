@@ -13,7 +13,8 @@ from intern_tui.session import Session
 from screens.view import Link
 from store.errors import BadQuery
 from store.event import Event, now_us
-from store.source import Bucket, Rows, Scalar
+from store.source import Bucket, Rows, Scalar, Span, span_of
+from store.tables import TypedTable
 from tests.screens import recorded
 
 
@@ -36,6 +37,12 @@ class MemorySource:
     ) -> Iterator[Event]:
         found = [x for x in self.stored[from_seq - 1 : to_seq] if types is None or x.type in types]
         return iter(found[:limit])
+
+    def spans(
+        self, from_seq: int = 1, to_seq: int | None = None, columns: Collection[TypedTable] = ()
+    ) -> Iterator[Span]:
+        found = self.stored[from_seq - 1 : to_seq]
+        return iter([span_of(found)] if found else [])
 
     def tail(self, n: int) -> list[Event]:
         return self.stored[-n:]

@@ -30,7 +30,7 @@ class Recording:
         new = e.new(payload, actor=actor, cause=cause)
         seq = len(self.events) + 1
         ts = START_US + int(at_s * 1e6)
-        self.events.append(Event(seq, new.id, ts, new.type, new.v, actor, cause, new.payload, f"{seq:016x}"))
+        self.events.append(Event(seq, ts, new.type, new.v, actor, cause, new.payload, new.id, f"{seq:016x}"))
         return seq
 
     def plan(self, at_s: float, doing: int, failed: tuple[int, ...] = ()) -> None:

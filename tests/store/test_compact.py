@@ -46,6 +46,18 @@ def test_a_closed_log_has_no_free_blocks_to_speak_of_and_is_the_same_log(tmp_pat
     assert verify(tmp_path / "copied").findings == []
 
 
+def test_rows_of_one_kind_lie_together_and_come_back_in_order(tmp_path: Path) -> None:
+    with EventLog.create(tmp_path, [POINTS], limits=Limits(compact_bytes=0)) as log:
+        log.append([metric(k, loss=k / 3) if k % 2 else metric(k, reward=k * 0.5) for k in range(600)])
+    with LogFile.open(tmp_path) as log:
+        lie = [row[0] for row in log.sql("SELECT shape FROM points_rows").rows]
+        assert lie == sorted(lie)
+        assert len(set(lie)) == 2
+        assert [event.seq for event in log.events()] == list(range(1, 601))
+        assert [event.seq for event in log.tail(7)] == list(range(594, 601))
+    assert verify(tmp_path).findings == []
+
+
 def test_near_the_disks_floor_no_copy_is_begun(tmp_path: Path) -> None:
     closed_log(tmp_path)
     assert not compact(tmp_path, floor_bytes=1 << 60, worth_bytes=0)

@@ -138,7 +138,7 @@ def test_no_change_to_any_event_passes_the_chain(events: list[NewEvent], data: s
     full, stored = start, []
     for seq, new in enumerate(events, 1):
         full = link(full, seq, new)
-        stored.append(Event(seq, new.id, new.ts, new.type, new.v, new.actor, new.cause, new.payload, full[:8].hex()))
+        stored.append(Event(seq, new.ts, new.type, new.v, new.actor, new.cause, new.payload, new.id, full[:8].hex()))
     assert Walker(0, start).walk(stored) is None
     place = data.draw(st.integers(0, len(stored) - 1))
     field = data.draw(st.sampled_from(["id", "ts", "type", "v", "actor", "cause", "payload"]))
@@ -156,7 +156,7 @@ def test_no_change_to_any_event_passes_the_chain(events: list[NewEvent], data: s
 @given(st.lists(EVENTS, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_events_pass_the_wire_unchanged(events: list[NewEvent]) -> None:
-    stored = [Event(k, e.id, e.ts, e.type, e.v, e.actor, e.cause, e.payload, "ab") for k, e in enumerate(events)]
+    stored = [Event(k, e.ts, e.type, e.v, e.actor, e.cause, e.payload, e.id, "ab") for k, e in enumerate(events)]
     lines = list(stream_lines(stored))
     assert all(line.count(b"\n") == 1 for line in lines)
     assert [from_wire(event) for line in lines for event in decode_streamed(line).events] == stored

@@ -41,7 +41,7 @@ def test_a_task_may_quote_its_own_and_the_report_says_where_it_is_from(tmp_path:
     assert known is not None
     said = e.BaselinePublished(model=known.model, score=known.score, source=known.source, benchmark="x")
     done = e.RunFinished(status="finished", reason="", baseline=0.1, best=0.2, delta=0.1, interval=(0.05, 0.15))
-    events = [Event(i, str(i), i, p.type, 1, "host", None, e.encode(p), "") for i, p in enumerate((said, done), 1)]
+    events = [Event(i, i, p.type, 1, "host", None, e.encode(p), str(i), "") for i, p in enumerate((said, done), 1)]
     report = render_report(fold(RunState(run="r"), events))
     assert "Published, not measured here: `org/Chat`, the official instruct model, 70.0 % (its card) [1]." in report
 
