@@ -89,6 +89,7 @@ class Research:
         for call in list(self.desk.state.open_calls.values()):
             if call.approval:
                 ended = "The run ended before a person decided"
+                self.desk.abandon(call.call, ended)
                 self.desk.emit(e.ToolFailed(call=call.call, tool=call.tool, error=ended, kind="interrupted"))
 
     def _steps(self) -> Iterable[Any]:
