@@ -144,7 +144,7 @@ class Reader:
 
 
 class Librarian(threading.Thread):
-    """Lets the helper begin at once, and decides on its look at the network when the work has gone on without it."""
+    """Lets the helper begin once that was put off, and decides on its look at the network when work has gone on without it."""
 
     def __init__(self, run: Path, decision: str = "approve") -> None:
         super().__init__(daemon=True)
@@ -160,9 +160,9 @@ class Librarian(threading.Thread):
     def look(self, state: RunState) -> None:
         for waiting in state.waiting_approvals():
             hash_ = {"approval": waiting.id, "arguments_hash": waiting.arguments_hash}
-            if waiting.call == "1.0":
+            if waiting.call == "1.0" and state.open_calls["1.0"].approval:  # put off once itself
                 command(self.run_folder, "approve", "", hash_)
-            elif state.step >= 5:
+            elif waiting.call != "1.0" and state.step >= 5:
                 self.waited_at = state.step
                 command(self.run_folder, self.decision, "not now", hash_)
 
