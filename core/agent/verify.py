@@ -20,7 +20,7 @@ from smolagents.monitoring import TokenUsage
 
 from core import events as e
 from core.agent.desk import EXPIRED, INNER, Desk, Settings
-from core.agent.loop import Research
+from core.agent.loop import CLOSED, Research
 from core.agent.memory import WORDS, rebuild
 from core.agent.patience import Deferred, Interruption
 from core.errors import InternError
@@ -164,6 +164,8 @@ class _Tape:
             if _of_helper(recorded):
                 continue  # a helper's calls are part of the call that asked for it
             if _plain(recorded) != _plain(payload):
+                if isinstance(recorded, e.ToolFailed) and recorded.error == CLOSED:
+                    raise _EndOfTape  # somebody stopped the run here: what the loop would have done next was not done
                 raise _Diverged(Divergence(event.seq, event.type, *_differing(recorded, payload)))
             self.compared += 1
             self.at = i + 1
