@@ -386,7 +386,10 @@ class _TapeDesk:
     def decided(self, approval: str, call: str) -> bool:
         if self.tape.deferred(call):
             return False
-        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+        # An expired one was never decided: the call's own end follows, and says how the wait ended.
+        return self.wait_until(
+            lambda s: approval in s.approvals and s.approvals[approval].decision not in ("", EXPIRED), None
+        )
 
     def wait_until(self, ready: Callable[[RunState], bool], seconds: float | None) -> bool:
         """The log says what was waited for: go on to where it came."""
