@@ -20,7 +20,7 @@ from core import home
 from core.fold import Folder
 from core.replay_index import load_index
 from core.state import STATE_VERSION, RunState, from_bytes
-from screens.view import Link
+from screens.view import AWAITED, Link
 from store.client import RemoteFeed, RemoteLog
 from store.errors import ConnectionLost, LogBusy, LogDamaged, RemoteError, StoreError
 from store.event import Event
@@ -30,9 +30,6 @@ RETRY_S = (0.2, 0.5, 1.0, 2.0)
 """Waits between tries to reach a host; the last one repeats."""
 GIVE_UP_AFTER = 3
 """Failed tries after which, with no living host, the file is opened."""
-
-AWAITED = ("command_", "approval_", "question_", "run_")
-"""Beginnings of event types a person waits for; they are rare, so showing each at once costs a slow line nothing."""
 
 
 class Update(NamedTuple):
