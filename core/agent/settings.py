@@ -56,6 +56,8 @@ def budget(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     if hours is not None:
         desk.clock.set_limit(hours)
         desk.settings = msgspec.structs.replace(desk.settings, hours=hours)
+    if "usd" in numbers:  # what a job may cost is measured against it from now on
+        desk.settings = msgspec.structs.replace(desk.settings, usd=numbers["usd"])
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
