@@ -5,6 +5,7 @@
     ├── NotFound              a run, task, model, file or job that is not there           exit 3
     │   └── TaskInvalid       a task folder that cannot be used as it is
     ├── DamagedLog            a log that fails its checks                                 exit 3
+    ├── Diverged              a sound log whose loop, run again, goes another way         exit 1
     ├── Refused               a policy, a budget or a lock said no                        exit 4
     ├── JobError              a job (training, evaluation) that broke                     exit 1
     │   ├── Unreachable       a scheduler or service that does not answer now; the job is neither running nor failed for that
@@ -58,6 +59,10 @@ class DamagedLog(InternError):
     """A log that fails its checks."""
 
     exit_code = 3
+
+
+class Diverged(InternError):
+    """A sound log whose loop, run again on what was recorded, goes another way: nothing is lost, yet it cannot be vouched for."""
 
 
 class Refused(InternError):

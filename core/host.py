@@ -385,6 +385,8 @@ class SummaryWriter:
     def __init__(self, folder: Path, journal: Journal) -> None:
         self.folder = folder
         self.journal = journal
+        self._writing = threading.Lock()
+        """Whoever emits an event writes, and the file beside has one name: the second would find it gone."""
         journal.listen(self._on_event)
 
     def _on_event(self, event: Event) -> None:
@@ -393,4 +395,5 @@ class SummaryWriter:
 
     def write(self) -> None:
         """Write it now."""
-        write_json(self.folder / "summary.json", self.journal.read(summarise))
+        with self._writing:
+            write_json(self.folder / "summary.json", self.journal.read(summarise))

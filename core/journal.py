@@ -46,12 +46,14 @@ class Journal:
         """Append several events in one commit."""
         return self._append([e.new(p, actor=actor, cause=cause) for p in payloads]) if payloads else []
 
-    def emit_soon(self, payload: e.Payload, *, actor: str = "host", id: str | None = None) -> int:
+    def emit_soon(
+        self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None
+    ) -> int:
         """Append with the next event that anybody emits, in one commit, before it. Returns the event's time.
 
         For what has to be in order and need not be safe yet, because nothing is done upon it before the next event.
         """
-        new = e.new(payload, actor=actor, id=id)
+        new = e.new(payload, actor=actor, cause=cause, id=id)
         with self._changed:
             self._soon.append(new)
         return new.ts

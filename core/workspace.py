@@ -104,9 +104,9 @@ class Workspace:
     def _walk(self) -> list[tuple[str, os.stat_result]]:
         """Regular files below the root, by path; links are not followed and not kept."""
         found: list[tuple[str, os.stat_result]] = []
-        stack = [self.root]
+        stack = [(str(self.root), "")]
         while stack:
-            folder = stack.pop()
+            folder, inside = stack.pop()
             try:
                 entries = list(os.scandir(folder))
             except OSError:
@@ -115,9 +115,9 @@ class Workspace:
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name not in SKIPPED:
-                            stack.append(Path(entry.path))
+                            stack.append((entry.path, f"{inside}{entry.name}/"))
                     elif entry.is_file(follow_symlinks=False):
-                        found.append((os.path.relpath(entry.path, self.root), entry.stat(follow_symlinks=False)))
+                        found.append((inside + entry.name, entry.stat(follow_symlinks=False)))
                 except OSError:
                     continue
         return found

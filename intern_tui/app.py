@@ -38,7 +38,7 @@ from store.event import Event
 from store.source import EventSource
 
 TICK_S = 0.25
-"""The feed's rhythm: four times a second at most."""
+"""The feed's rhythm: four times a second, but for what a person waits for, which is shown as it comes."""
 CLOCK_S = 1.0
 """How often the clocks on the screen move when nothing else does."""
 MOST_EFFECTS = 20
@@ -239,6 +239,8 @@ class InternApp(App[str]):
         self.set_interval(TICK_S, self._tick)
 
     def _begin(self, session: Session) -> None:
+        if isinstance(session.feed, LiveFeed):
+            session.feed.told = lambda: self.call_later(self._tick)
         session.feed.start()
         self._waiting = 0
         if not session.live:

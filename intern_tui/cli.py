@@ -187,6 +187,7 @@ def _reading(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p = _add(
         commands, "verify", "read:verify", "check a run's log, then run its loop again on what was recorded", run=True
     )
+    p.epilog = "Exit codes: 0 all is well, 3 the log is damaged, 1 the log is sound and the loop goes another way than recorded."
     p.add_argument("--json", action="store_true")
     p.add_argument("--log-only", action="store_true", help="only the log, not the loop")
     p = _add(commands, "sql", "read:sql", "query runs: views events, metrics, evals, jobs, papers, datasets, failures")

@@ -1,6 +1,7 @@
 """The bridge between a run and the UI: a reader thread that follows a live host, or its file when no host lives.
 
-The thread reads; the UI drains four times a second. Neither waits for the other. Live: a snapshot of the state, then a
+The thread reads; the UI drains four times a second, or at once when `told` says that something came a person waits for.
+Neither waits for the other. Live: a snapshot of the state, then a
 subscription from the next event. A socket that breaks is tried again; when no host lives any more the file is read
 instead, read-only, and a host that comes back is found. DuckDB is imported only when a file has to be opened.
 """
@@ -11,6 +12,7 @@ import base64
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +20,7 @@ from core import home
 from core.fold import Folder
 from core.replay_index import load_index
 from core.state import STATE_VERSION, RunState, from_bytes
-from screens.view import Link
+from screens.view import AWAITED, Link
 from store.client import RemoteFeed, RemoteLog
 from store.errors import ConnectionLost, LogBusy, LogDamaged, RemoteError, StoreError
 from store.event import Event
@@ -125,6 +127,10 @@ class LiveFeed:
         self._link = Link("connecting", "looking for the run's host")
         self._seq = 0
         self._closed = threading.Event()
+        self._news = threading.Event()
+        """Something came that was not drained yet."""
+        self.told: Callable[[], object] = lambda: None
+        """Called from the reader's thread when an event came that a person waits for. Must not block."""
         self._subscription: RemoteFeed | None = None
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
@@ -137,7 +143,13 @@ class LiveFeed:
         with self._lock:
             state, self._state = self._state, None
             events = [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
+            if not self._queue:
+                self._news.clear()
             return Update(state, events, self._link)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until there is something to drain, at most so long; says whether there is."""
+        return self._news.wait(seconds)
 
     def source(self) -> EventSource:
         return self._opened.get()
@@ -195,19 +207,25 @@ class LiveFeed:
 
     def _take(self, events: list[Event]) -> None:
         with self._lock:
-            for event in events:
-                if event.seq > self._seq:  # a repetition after a reconnect
-                    self._queue.append(event)
-                    self._seq = event.seq
+            new = [event for event in events if event.seq > self._seq]  # a repetition after a reconnect is none
+            self._queue += new
+            if new:
+                self._seq = new[-1].seq
+                self._news.set()
+        if any(event.type.startswith(AWAITED) for event in new):
+            self.told()
 
     def _set_state(self, state: RunState) -> None:
         with self._lock:
             self._state, self._seq = state, state.seq
             self._queue.clear()
+            self._news.set()
+        self.told()
 
     def _set_link(self, link: Link) -> None:
         with self._lock:
             self._link = link
+            self._news.set()
 
     def _lost(self, error: StoreError | OSError, tries: int) -> None:
         """Say so; after a few tries, with no host alive, read the file."""

@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int:
     for name, value in job.QUIET.items():
         os.environ.setdefault(name, value)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's copy starts its threads at import
+    supervisor.step_back()  # its imports take seconds of a core while the host has just begun to answer
     line = socket.socket(fileno=int(argv[1]))
     for module in MODULES:
         importlib.import_module(module)

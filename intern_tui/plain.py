@@ -26,7 +26,8 @@ from store.source import EventSource
 
 PROGRESS_S = 10.0
 """Least time between two progress lines of one job."""
-POLL_S = 0.2
+WAIT_S = 1.0
+"""Longest sleep without news; what comes is printed as it comes."""
 SIGNS = {"good": "+", "bad": "!", "waiting": "?", "info": " "}
 HEADLINES = ("reward", "dev_score", "loss", "eval_loss", "kl", "entropy")
 
@@ -140,7 +141,7 @@ def _follow(feed: LiveFeed, lines: Lines, printer: Printer) -> int:
             printer([f"-- {one_line(said)}"])
         if update.link.kind == "gone":
             return 1
-        time.sleep(POLL_S)
+        feed.wait(WAIT_S)
 
 
 def replay_plain(folder: Path, socket_path: Path | None = None, out: TextIO | None = None, *,

@@ -122,12 +122,12 @@ class Pane(Widget):
     def show(self, view: View) -> None:
         """Draw `view`, repainting only what differs from what is shown."""
         self._view = view
-        if not self.display or self.size.width == 0 or self._rests(view):
+        if not self.display or self.size.width == 0 or self.rests(view):
             return
         self._set_titles(view)
         self._draw()
 
-    def _rests(self, view: View) -> bool:
+    def rests(self, view: View) -> bool:
         """Whether this view is left out; the clock of the screen brings the next one within a second."""
         if not self.REST_S or view.replay or not self._strips or self.cursor >= 0:
             return False

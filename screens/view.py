@@ -15,6 +15,9 @@ from core.player import Player
 from core.state import Mark, RunState
 from store.source import EventSource
 
+AWAITED = ("command_", "approval_", "question_", "run_")
+"""Beginnings of event types a person waits for; they are rare, so showing each at once costs a slow line nothing."""
+
 
 @dataclass(frozen=True)
 class Link:

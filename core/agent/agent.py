@@ -212,6 +212,7 @@ class InternAgent(ToolCallingAgent):
             stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)
             kind = getattr(error, "kind", "interrupted" if stopped else "error")
             text = desk.journal.clean_text(str(error))
+            desk.abandon(call, "the call ended before a person decided")
             desk.emit(e.ToolFailed(call=call, tool=name, error=text, kind=kind, seconds=time.monotonic() - began))
             if desk.stopping.is_set():
                 raise RunOver from error

@@ -96,7 +96,7 @@ def _ask(desk: Desk, name: str, digest: str, verdict: ContaminationVerdict) -> N
     arguments: dict[str, Any] = {
         "data": name, "digest": digest, "rows": verdict.rows, "contaminated": verdict.overlapping,
     }  # fmt: skip
-    if approval not in desk.state.approvals:
+    if not desk.asked(approval):
         bound = hashlib.sha256(msgspec.json.encode(arguments, order="sorted")).hexdigest()
         desk.emit(
             e.ApprovalRequested(

@@ -1,7 +1,7 @@
 """Decisions of a person: approve, edit or deny a waiting call, answer a question, keep a note, name the run.
 
 An approval is bound to the hash of the exact arguments. What was shown is what is decided about: a client that saw other
-arguments than those waiting is refused, and an edit records both.
+arguments than those waiting is refused, and an edit records both. What a command does is committed with its outcome.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _decide(desk: Desk, seq: int, name: str, decision: str, reason: str, argumen
     decided = e.ApprovalDecided(
         approval=approval.id, decision=decision, arguments=final, arguments_hash=arguments_hash(approval.tool, final), reason=reason,
     )  # fmt: skip
-    desk.journal.emit(decided, actor="user", cause=seq)
+    desk.journal.emit_soon(decided, actor="user", cause=seq)
     return f"{approval.id} {decision}"
 
 
@@ -77,21 +77,21 @@ def answer(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         raise Rejected(f"{name or 'that'} names no open question; open: {', '.join(waiting) or 'none'}")
     if not text.strip():
         raise Rejected("there is no text to answer with")
-    desk.journal.emit(e.QuestionAnswered(question=name, text=text), actor="user", cause=seq)
+    desk.journal.emit_soon(e.QuestionAnswered(question=name, text=text), actor="user", cause=seq)
     return f"{name} answered"
 
 
 def note(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     if not text.strip():
         raise Rejected("there is no text to keep")
-    desk.journal.emit(e.NoteAdded(text=text), actor="user", cause=seq)
+    desk.journal.emit_soon(e.NoteAdded(text=text), actor="user", cause=seq)
     return "noted"
 
 
 def title(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     if not text.strip():
         raise Rejected("there is no title")
-    desk.journal.emit(e.NoteAdded(text=text, kind="title"), actor="user", cause=seq)
+    desk.journal.emit_soon(e.NoteAdded(text=text, kind="title"), actor="user", cause=seq)
     return "titled"
 
 

@@ -67,6 +67,12 @@ def patience_s() -> float:
         return PATIENCE_S
 
 
+INNER = ".h"
+"""In the id of a helper's call: `5.0.h2` is the second turn of the helper that the call 5.0 asked."""
+
+EXPIRED = "expired"
+"""The decision on an approval whose call ended before a person had decided."""
+
 OPEN = ("running", "paused")
 """A job that may still go on."""
 
@@ -121,6 +127,8 @@ class Desk:
         self.stopping = threading.Event()
         self.call = ""
         """Id of the tool call being carried out: keyed effects derive their effect ids from it."""
+        self.again = False
+        """The present call was begun before: it was put off, or the host died in it."""
         self._call_ts = 0
         self._said: dict[bytes, int] = {}
         """What the present call has recorded, by content: see `_id`."""
@@ -153,6 +161,7 @@ class Desk:
     def begin(self, call: str, effect: str, arguments: dict[str, Any], tier: str, tool: str, step: int) -> None:
         """A tool call is carried out from here on: recorded, unless a host before this one recorded it."""
         known = self.state.open_calls.get(call)
+        self.again = known is not None
         if known is None:
             self.call = call
             effect_id = self.effect_id() if effect == "keyed" else ""
@@ -165,6 +174,19 @@ class Desk:
             self._call_ts = known.ts
         self._said = {}
         self.call = call
+
+    def abandon(self, call: str, why: str) -> None:
+        """A call is about to end without its result: so do a helper's calls in it, and nobody needs to decide on them any more.
+
+        Recorded with the call's own end, which the caller emits next.
+        """
+        inner = f"{call}{INNER}"
+        for c in list(self.state.open_calls.values()):
+            if c.call.startswith(inner):
+                self.emit_soon(e.ToolFailed(call=c.call, tool=c.tool, error=why, kind="interrupted"))
+        for a in self.journal.read(lambda s: s.waiting_approvals()):
+            if a.call == call or a.call.startswith(inner):
+                self.emit_soon(e.ApprovalDecided(approval=a.id, decision=EXPIRED, reason=why))
 
     def end(self) -> None:
         """The call has its result, or is about to get it."""
@@ -267,12 +289,17 @@ class Desk:
 
     # ----------------------------------------------------------------------------------------------------- a person
 
+    def asked(self, approval: str) -> bool:
+        """Whether a person was asked this already. A question whose call ended before its answer is to be asked again."""
+        known = self.state.approvals.get(approval)
+        return known is not None and known.decision != EXPIRED
+
     def decided(self, approval: str, call: str) -> bool:
         """Wait for a person's decision; False once they have let `PATIENCE_S` pass and the brain can go on meanwhile.
 
-        A fixed policy lives by the order of its results, and a helper's call by that of the call it belongs to: they wait.
+        A fixed policy lives by the order of its results: it waits.
         """
-        patience = None if self.ask_brain is None or ".h" in call else patience_s()
+        patience = None if self.ask_brain is None else patience_s()
         return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), patience)
 
     # --------------------------------------------------------------------------------------------------------- jobs

@@ -9,6 +9,7 @@ what came from their cache is counted.
 from __future__ import annotations
 
 import os
+import threading
 import tomllib
 from typing import Any
 
@@ -24,7 +25,7 @@ from smolagents.models import (
 from smolagents.monitoring import TokenUsage
 
 from core.agent.patience import Beat
-from core.agent.transcript import text_of
+from core.agent.wire import Wire
 from core.errors import InternError
 from core.home import home
 
@@ -91,6 +92,9 @@ class Endpoint(OpenAIModel):
         """Options this server does not know."""
         self._offered: tuple[list[str], list[dict[str, Any]]] = ([], [])
         """Names of the tools last offered, and their schemas."""
+        self._wire = Wire()
+        self._encoding = threading.Lock()
+        """A call that was given up may still be at work on a thread of its own."""
 
     def answer(self, messages: list[ChatMessage], beat: Beat, *, effort: str = "", **options: Any) -> Answer:
         """One completion. `beat` is called for every piece that arrives."""
@@ -98,12 +102,13 @@ class Endpoint(OpenAIModel):
         request: dict[str, Any] = self._prepare_completion_kwargs(
             messages=[], model=self.model_id, custom_role_conversions=self.custom_role_conversions, **options
         )
-        request |= {"messages": plain_messages(messages), "stream": True, "stream_options": {"include_usage": True}}
+        del request["messages"]
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
         if tools:
             request |= {"tools": self._schemas(tools), "tool_choice": "required"}
         if effort:
             request["reasoning_effort"] = effort
-        return self._send(request, beat)
+        return self._send(messages, request, beat)
 
     def _schemas(self, tools: list[Any]) -> list[dict[str, Any]]:
         names = [str(t.name) for t in tools]
@@ -111,17 +116,19 @@ class Endpoint(OpenAIModel):
             self._offered = names, [get_tool_json_schema(t) for t in tools]
         return self._offered[1]
 
-    def _send(self, request: dict[str, Any], beat: Beat) -> Answer:
+    def _send(self, messages: list[ChatMessage], request: dict[str, Any], beat: Beat) -> Answer:
         import openai
+        from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
         for name in self._refused:
             request.pop(name, None)
+        with self._encoding:
+            body = self._wire.body(messages, request)
         try:
-            # As extra_body the request goes out as it is; as arguments every message is walked and copied once more, which
-            # takes longer than all else a step does from some hundred steps on.
-            stream = self.client.chat.completions.create(
-                model=self.model_id, messages=[], stream=True, extra_body=request
-            )
+            stream = self.client.post(
+                "/chat/completions", cast_to=ChatCompletion, content=body, stream=True,
+                stream_cls=openai.Stream[ChatCompletionChunk],
+            )  # fmt: skip
         except openai.BadRequestError as error:
             named = [
                 n
@@ -131,30 +138,13 @@ class Endpoint(OpenAIModel):
             if not named:
                 raise
             self._refused |= set(named)
-            return self._send(request, beat)
+            return self._send(messages, request, beat)
         try:
             if "event-stream" not in stream.response.headers.get("content-type", ""):
                 return _whole(stream.response.read())
             return _pieces(stream, beat)
         finally:
             stream.close()
-
-
-_ROLES = {MessageRole.TOOL_CALL: "assistant", MessageRole.TOOL_RESPONSE: "user"}
-
-
-def plain_messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
-    """What goes over the wire: smolagents' roles as the API's, and texts of one role in a row as one message.
-
-    smolagents' own conversion copies the whole memory deeply at every step; this one copies references.
-    """
-    joined: list[tuple[str, list[str]]] = []
-    for message in messages:
-        role = _ROLES.get(message.role, str(getattr(message.role, "value", message.role)))
-        if not joined or joined[-1][0] != role:
-            joined.append((role, []))
-        joined[-1][1].append(text_of(message))
-    return [{"role": role, "content": [{"type": "text", "text": "\n".join(texts)}]} for role, texts in joined]
 
 
 def _pieces(stream: Any, beat: Beat) -> Answer:

@@ -104,17 +104,17 @@ class Gate:
         self, approval: str, call: str, definition: ToolDef, arguments: dict[str, Any], reason: str
     ) -> dict[str, Any]:
         desk = self.desk
-        if approval not in desk.state.approvals:
+        if not desk.asked(approval):
             self._request(approval, call, definition, arguments, reason)
         if not desk.decided(approval, call):
             raise Deferred(approval)
         decided = desk.state.approvals[approval]
-        if decided.decision == "denied":
+        if decided.decision == "edited":
+            return decided.arguments
+        if decided.decision != "approved":
             raise Denied(
                 f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way"
             )
-        if decided.decision == "edited":
-            return decided.arguments
         if decided.arguments_hash != arguments_hash(definition.name, arguments):
             raise Denied(f"The approval of {definition.name} was given for other arguments", next="Ask again")
         return arguments

@@ -32,6 +32,9 @@ from store.event import Event
 DETERMINISTIC = POLICIES
 """Brains that live by their whole transcript: nothing of it is compacted, and one that takes over starts afresh."""
 
+CLOSED = "The run ended before a person decided"
+"""Why a call that waited for a person is carried out no more."""
+
 
 class Research:
     """One agent at work on one desk."""
@@ -88,8 +91,8 @@ class Research:
         """The run ends: what still waits for a person is not carried out any more."""
         for call in list(self.desk.state.open_calls.values()):
             if call.approval:
-                ended = "The run ended before a person decided"
-                self.desk.emit(e.ToolFailed(call=call.call, tool=call.tool, error=ended, kind="interrupted"))
+                self.desk.abandon(call.call, CLOSED)
+                self.desk.emit(e.ToolFailed(call=call.call, tool=call.tool, error=CLOSED, kind="interrupted"))
 
     def _steps(self) -> Iterable[Any]:
         """smolagents' own stream over a memory of our making; `run()` would append the task once more."""

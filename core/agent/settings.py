@@ -1,6 +1,6 @@
 """Changing a run while it goes: how far it may go alone, its budget, its brain and how hard that thinks, what is fixed.
 
-Each change is a `settings_changed` event, so a new host and a replay know it too.
+Each change is a `settings_changed` event, so a new host and a replay know it too; it is committed with the command's outcome.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "default")
 def autonomy(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     if text not in TIERS:
         raise Rejected(f"{text!r} is no tier; tiers: {', '.join(TIERS)}")
-    desk.journal.emit(e.SettingsChanged(autonomy=text), actor="user", cause=seq)
+    desk.journal.emit_soon(e.SettingsChanged(autonomy=text), actor="user", cause=seq)
     desk.settings = msgspec.structs.replace(desk.settings, autonomy=text)
     return f"up to {text} without asking"
 
@@ -52,10 +52,12 @@ def budget(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         hours=hours, usd=numbers.get("usd"), disk_gb=numbers.get("disk"),
         tokens=None if "tokens" not in numbers else int(numbers["tokens"]),
     )  # fmt: skip
-    desk.journal.emit(changed, actor="user", cause=seq)
+    desk.journal.emit_soon(changed, actor="user", cause=seq)
     if hours is not None:
         desk.clock.set_limit(hours)
         desk.settings = msgspec.structs.replace(desk.settings, hours=hours)
+    if "usd" in numbers:  # what a job may cost is measured against it from now on
+        desk.settings = msgspec.structs.replace(desk.settings, usd=numbers["usd"])
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
@@ -75,14 +77,14 @@ def brain(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         check_brain(spec)
     except UsageError as error:
         raise Rejected(str(error)) from error
-    desk.journal.emit(e.SettingsChanged(brain=str(spec)), actor="user", cause=seq)
+    desk.journal.emit_soon(e.SettingsChanged(brain=str(spec)), actor="user", cause=seq)
     return f"{spec} decides from the next step on"
 
 
 def effort(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     if text not in EFFORTS:
         raise Rejected(f"{text!r} is no effort; use one of {', '.join(EFFORTS)}")
-    desk.journal.emit(e.SettingsChanged(effort="" if text == "default" else text), actor="user", cause=seq)
+    desk.journal.emit_soon(e.SettingsChanged(effort="" if text == "default" else text), actor="user", cause=seq)
     return f"{text} from the next call on"
 
 
@@ -94,7 +96,7 @@ def fix(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         raise Rejected(str(error)) from error
     kept = {k: v for k, v in desk.state.scope.items() if fixed or k == "blocked"}  # a benchmark's rules stay
     merged = {**kept, **fixed}
-    desk.journal.emit(e.SettingsChanged(scope=merged), actor="user", cause=seq)
+    desk.journal.emit_soon(e.SettingsChanged(scope=merged), actor="user", cause=seq)
     return ", ".join(f"{k} = {v}" for k, v in merged.items()) or "nothing is fixed"
 
 

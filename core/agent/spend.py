@@ -67,7 +67,7 @@ def admit_cost(desk: Desk, cost: Cost) -> None:
 
 
 def _ask(desk: Desk, cost: Cost) -> None:
-    if cost.approval not in desk.state.approvals:
+    if not desk.asked(cost.approval):
         digest = hashlib.sha256(msgspec.json.encode(cost.arguments, order="sorted")).hexdigest()
         desk.emit(
             e.ApprovalRequested(
@@ -78,5 +78,8 @@ def _ask(desk: Desk, cost: Cost) -> None:
     if not desk.decided(cost.approval, desk.call):
         raise Deferred(cost.approval)
     decided = desk.state.approvals[cost.approval]
-    if decided.decision == "denied":
-        raise ToolError(f"A person denied {cost.what}: {decided.why or 'no reason given'}", next="Find another way")
+    if decided.decision != "approved":
+        why = decided.why or (
+            "edited: a price takes only a plain yes" if decided.decision == "edited" else "no reason given"
+        )
+        raise ToolError(f"A person denied {cost.what}: {why}", next="Find another way")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core import events as e
+from core.agent.patience import Deferred
 from core.errors import ToolError
 from core.training.trust import SAYS, Risk, local_folder, origin, risks
 
@@ -29,7 +30,7 @@ def admit_model(desk: Desk, model: str) -> tuple[Risk, ...]:
     arguments = {"repository": said.repository, "revision": said.revision, "risks": list(found)}
     digest = hashlib.sha256(msgspec.json.encode(arguments, order="sorted")).hexdigest()
     approval = f"approval-trust-{digest[:12]}"
-    if approval not in desk.state.approvals:
+    if not desk.asked(approval):
         if desk.settings.unattended:
             raise ToolError(
                 f"{what}, and nobody is here to ask", next="Take a model with safetensors and no code of its own"
@@ -40,7 +41,8 @@ def admit_model(desk: Desk, model: str) -> tuple[Risk, ...]:
                 reason=what,
             )
         )  # fmt: skip
-    desk.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+    if not desk.decided(approval, desk.call):
+        raise Deferred(approval)
     decided = desk.state.approvals[approval]
     if decided.decision != "approved":
         raise ToolError(

@@ -19,8 +19,8 @@ from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolC
 from smolagents.monitoring import TokenUsage
 
 from core import events as e
-from core.agent.desk import Desk, Settings
-from core.agent.loop import Research
+from core.agent.desk import EXPIRED, INNER, Desk, Settings
+from core.agent.loop import CLOSED, Research
 from core.agent.memory import WORDS, rebuild
 from core.agent.patience import Deferred, Interruption
 from core.errors import InternError
@@ -147,7 +147,8 @@ class _Tape:
 
     def _over(self, why: str) -> Divergence | None:
         """The loop has ended: the log must hold nothing more of it."""
-        rest = next((event for _, event in self.ahead() if event.type in LOOP), None)
+        left = (event for _, event in self.ahead() if event.type in LOOP)
+        rest = next((event for event in left if not _of_helper(e.payload_of(event))), None)
         return Divergence(rest.seq, rest.type, _shown(e.payload_of(rest)), why) if rest is not None else None
 
     def ahead(self) -> Iterator[tuple[int, Event]]:
@@ -160,12 +161,11 @@ class _Tape:
             if event.type not in LOOP or event.actor != "agent":
                 continue
             recorded = e.payload_of(event)
-            if (
-                isinstance(recorded, e.ToolRequested | e.ToolStarted | e.ToolCompleted | e.ToolFailed | e.ToolDeferred)
-                and ".h" in recorded.call
-            ):
+            if _of_helper(recorded):
                 continue  # a helper's calls are part of the call that asked for it
             if _plain(recorded) != _plain(payload):
+                if isinstance(recorded, e.ToolFailed) and recorded.error == CLOSED:
+                    raise _EndOfTape  # somebody stopped the run here: what the loop would have done next was not done
                 raise _Diverged(Divergence(event.seq, event.type, *_differing(recorded, payload)))
             self.compared += 1
             self.at = i + 1
@@ -361,7 +361,7 @@ class _TapeDesk:
         )
 
     def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
-        if payload.type in LOOP:
+        if payload.type in LOOP and not _of_helper(payload):
             self.tape.compare(payload)
         return self.state.seq
 
@@ -373,13 +373,23 @@ class _TapeDesk:
             self.emit(e.ToolRequested(call=call, tool=tool, arguments=arguments, effect=effect, tier=tier, step=step))
         self.call = call
 
+    def abandon(self, call: str, why: str) -> None:
+        """What a call leaves open when it is over is no part of the loop."""
+
     def end(self) -> None:
         self.call = ""
+
+    def asked(self, approval: str) -> bool:
+        known = self.state.approvals.get(approval)
+        return known is not None and known.decision != EXPIRED
 
     def decided(self, approval: str, call: str) -> bool:
         if self.tape.deferred(call):
             return False
-        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), None)
+        # An expired one was never decided: the call's own end follows, and says how the wait ended.
+        return self.wait_until(
+            lambda s: approval in s.approvals and s.approvals[approval].decision not in ("", EXPIRED), None
+        )
 
     def wait_until(self, ready: Callable[[RunState], bool], seconds: float | None) -> bool:
         """The log says what was waited for: go on to where it came."""
@@ -402,6 +412,10 @@ class _Recorded(InternError):
     def __init__(self, failed: e.ToolFailed) -> None:
         super().__init__(failed.error)
         self.kind = failed.kind
+
+
+def _of_helper(payload: e.Payload) -> bool:
+    return isinstance(payload, (e.ToolRequested, *_OF_CALL)) and INNER in payload.call
 
 
 def _nothing(desk: Any, **_: Any) -> object:

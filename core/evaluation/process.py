@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from core.compute.priority import step_back
+
 _MARK = "INTERN_PROCESS_MARK"
 _GRACE_S = 3.0
 _SWEEPS = 5
@@ -57,6 +59,7 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    step_back(child.pid)
     try:
         timed_out, stopped = _wait(child, started + timeout_s, stop)
     finally:

@@ -23,6 +23,7 @@ import re
 import threading
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -38,7 +39,8 @@ from core.tools.toolbox import ToolDef
 HUB_HOSTS = ("huggingface.co", "hf.co")
 HUB_NAMES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
-START_S = 20.0
+START_S = 60.0
+"""Servers are often started through npx or uvx, which fetch them first; all of a file start at once."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,18 +117,21 @@ class Servers:
         except UsageError as error:
             self.journal.emit(e.NoteAdded(text=str(error)))
             return []
-        found: list[ToolDef] = []
-        for name, server in servers.items():
-            try:
-                found += self._start(name, server)
-            except InternError as error:
-                self.journal.emit(e.NoteAdded(text=f"MCP server {name} is left out: {error}"))
-        return found
+        with ThreadPoolExecutor(max(1, len(servers))) as pool:
+            offered = list(pool.map(self._try, servers, servers.values()))
+        return [tool for tools in offered for tool in tools]
 
     def close(self) -> None:
         for client in self._clients:
             threading.Thread(target=_disconnect, args=(client,), daemon=True).start()
         self._clients = []
+
+    def _try(self, name: str, server: Server) -> list[ToolDef]:
+        try:
+            return self._start(name, server)
+        except InternError as error:
+            self.journal.emit(e.NoteAdded(text=f"MCP server {name} is left out: {error}"))
+            return []
 
     def _start(self, name: str, server: Server) -> list[ToolDef]:
         client = _within(START_S, lambda: _connect(name, server), f"the MCP server {name} does not start")

@@ -19,6 +19,7 @@ from core.agent.desk import Desk
 from core.agent.patience import abandoned
 from core.compute.confinement import Confinement, Limits, environment, probe
 from core.compute.confinement import command as confine
+from core.compute.priority import step_back
 from core.errors import ToolError
 from core.evaluation.process import end_all
 from core.redact import Redactor, StreamRedactor
@@ -56,6 +57,7 @@ def run_command(desk: Desk, command: str, seconds: float | None = None) -> objec
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ToolError(f"The command cannot be started: {error}", next="Correct it") from error
+    step_back(process.pid)
     reader = threading.Thread(target=_pump, args=(process, log), daemon=True, name="output")
     reader.start()
     ended = _wait(desk, process, log, began + limit)

@@ -11,7 +11,7 @@ import msgspec
 
 from core import events as e
 from core.describe import describe, percent
-from core.errors import DamagedLog, NotFound, UsageError
+from core.errors import DamagedLog, Diverged, NotFound, UsageError
 from core.home import find_run, run_info
 from core.sanitize import one_line as sanitize
 from core.session import follow_events, open_source, state_at
@@ -113,14 +113,14 @@ def verify(a: argparse.Namespace) -> int:
             where=str(folder),
             next=f"{found.events} events are good: intern replay {folder.name} --plain",
         )
-    if loop is not None and loop.divergence:  # no damage: the exit code stays 0, as promised to scripts
-        where = f"The loop, run again on what the log recorded, goes another way from event {loop.divergence.seq} on"
-        look = f"intern replay {folder.name} --to {loop.divergence.seq}"
-        print(
-            f"{folder.name}: {where}. {sanitize(str(loop.divergence))}. The log itself is sound. Look: {look}",
-            file=sys.stderr,
+    if loop is not None and loop.divergence:
+        at = loop.divergence.seq
+        raise Diverged(
+            f"The log of {folder.name} is sound, but its loop, run again on what was recorded, goes another way from event {at} on: "
+            f"{sanitize(str(loop.divergence))}",
+            next=f"Another version of this program may have recorded it, or this is a bug. Look: intern replay {folder.name} "
+            f"--to {at}. The log alone: intern verify {folder.name} --log-only",
         )
-        return 0
     if loop is not None and not a.json:
         what = f"not run again: {loop.skipped}" if loop.skipped else f"{loop.compared} events made again, all the same"
         print(f"{folder.name}: the loop: {what}")

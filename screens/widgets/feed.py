@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.state import FeedLine
 from screens.pane import Pane
 from screens.text import Row, clock, row, wrap
-from screens.view import View
+from screens.view import AWAITED, View
 from screens.widgets.plan import empty
 
 ROLE = {"good": "good", "bad": "bad", "waiting": "waiting"}
@@ -17,6 +17,13 @@ class Feed(Pane):
     NAME = "Events"
     LETTER = "f"
     REST_S = 0.9
+    _answered = 0
+    """The last event drawn of those a person waits for: these do not wait for the pane's rest."""
+
+    def rests(self, view: View) -> bool:
+        last = next((line.seq for line in reversed(view.state.feed) if line.type.startswith(AWAITED)), 0)
+        news, self._answered = last != self._answered, last
+        return super().rests(view) and not news
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         feed = view.state.feed

@@ -17,6 +17,7 @@ from core import home
 from core.errors import UsageError
 from core.fold import Folder
 from core.state import to_bytes
+from intern_tui import app as app_module
 from intern_tui.app import InternApp, farewell, session_for
 from intern_tui.keys import load_keymap
 from store.event import NewEvent, now_us
@@ -105,6 +106,19 @@ async def test_a_live_run_is_followed_and_commands_reach_its_host(host: Host) ->
         await pilot.press("enter")
         await settled(pilot, lambda: '"type": "plan_updated"' in text_of(app))
     assert farewell(app) == f"Run {host.folder.name} goes on. Come back with: intern attach {host.folder.name}"
+
+
+async def test_what_a_person_waits_for_is_shown_as_it_comes_and_not_at_the_next_tick(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "TICK_S", 3600.0)
+    app = InternApp(session_for(host.folder, replay=False))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "LIVE" in text_of(app))
+        asked = host.say(e.CommandRequested(command="steer", text="from another screen"))
+        await settled(pilot, lambda: "from another screen" in text_of(app))
+        host.append([e.new(e.CommandRejected(command="steer", reason="not now, thanks"), actor="host", cause=asked)])
+        await settled(pilot, lambda: "not now, thanks" in text_of(app))
 
 
 async def test_a_host_that_dies_is_said_so_and_one_that_comes_back_is_found(host: Host) -> None:

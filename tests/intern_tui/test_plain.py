@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core import events as e
+from intern_tui import plain
 from intern_tui.plain import Lines, follow_plain, replay_plain
 from store.log import EventLog
 from tests.intern_tui.test_app import Host, folder, host  # noqa: F401  (fixtures)
@@ -75,6 +76,23 @@ def test_a_live_run_is_followed_to_its_end(host: Host) -> None:  # noqa: F811
     lines = out.getvalue().splitlines()
     assert "created" in lines[0]
     assert "run finished" in lines[-1]
+
+
+def test_a_line_is_printed_when_its_event_comes_and_not_at_the_next_look(
+    host: Host,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from core import home
+
+    class Ends(io.StringIO):
+        def write(self, text: str) -> int:
+            if "at once" in text:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    monkeypatch.setattr(plain, "WAIT_S", 3600.0)
+    threading.Timer(0.5, lambda: host.say(e.NoteAdded(text="at once"))).start()
+    assert follow_plain(host.folder, home.socket_path(host.folder), Ends()) == 130
 
 
 def test_a_host_that_dies_ends_the_display_with_a_reason(host: Host) -> None:  # noqa: F811

@@ -14,7 +14,10 @@ import pytest
 from core import events as e
 from core.agent.control import Control
 from core.agent.desk import Desk, Settings
+from core.agent.patience import Deferred
+from core.agent.spend import Cost, admit_cost
 from core.clock import Clock
+from core.errors import ToolError
 from core.journal import Journal
 from core.redact import Redactor
 from core.state import RunState
@@ -36,6 +39,15 @@ class Stand:
     @property
     def state(self) -> RunState:
         return self.journal.state
+
+    call = "1.0"
+
+    def asked(self, approval: str) -> bool:
+        return Desk.asked(cast(Desk, self), approval)
+
+    def decided(self, approval: str, call: str) -> bool:
+        """As the desk does it, for somebody who is away."""
+        return bool(self.state.approvals[approval].decision)
 
     def emit(self, payload: e.Payload, *, cause: int | None = None, id: str | None = None) -> int:
         return self.journal.emit(payload, actor="agent", cause=cause, id=id).seq
@@ -131,6 +143,40 @@ def test_an_edit_records_the_arguments_of_both_sides(control: Control, stand: St
         msgspec.json.decode(x.payload).get("arguments") for x in stand.log.events() if x.type.startswith("approval")
     ]
     assert types == [{"x": 1}, {"x": 2}]
+
+
+def test_a_budget_set_in_mid_run_holds_for_what_a_job_may_cost(control: Control, stand: Stand) -> None:
+    stand.settings = Settings(run="r", goal="g", model="m", autonomy="spend", usd=50.0)
+    cost = Cost("approval-x", "rent", "a machine", 20.0, {}, "")
+    desk = cast(Desk, stand)
+    admit_cost(desk, cost)
+    assert say(control, "budget", "usd=5")["ok"]
+    with pytest.raises(ToolError, match=r"of \$5.00 are left"):
+        admit_cost(desk, cost)
+
+
+@pytest.mark.parametrize("decision", ["denied", "edited"])
+def test_money_is_spent_on_a_plain_yes_only(control: Control, stand: Stand, decision: str) -> None:
+    cost = Cost("approval-x", "rent", "a machine", 20.0, {"usd": 20.0}, "")
+    desk = cast(Desk, stand)
+    with pytest.raises(Deferred):
+        admit_cost(desk, cost)
+    stand.emit(e.ApprovalDecided(approval="approval-x", decision=decision))
+    with pytest.raises(ToolError, match="A person denied a machine"):
+        admit_cost(desk, cost)
+
+
+def test_a_question_whose_call_is_over_is_asked_again_and_only_a_new_yes_counts(control: Control, stand: Stand) -> None:
+    cost = Cost("approval-x", "rent", "a machine", 20.0, {"usd": 20.0}, "")
+    desk = cast(Desk, stand)
+    with pytest.raises(Deferred):
+        admit_cost(desk, cost)
+    stand.emit(e.ApprovalDecided(approval="approval-x", decision="expired"))
+    assert not say(control, "approve", approval="approval-x")["ok"], "nothing waits any more"
+    with pytest.raises(Deferred):
+        admit_cost(desk, cost)
+    assert say(control, "approve", approval="approval-x")["ok"]
+    admit_cost(desk, cost)
 
 
 def test_after_the_end_nothing_is_taken(control: Control, stand: Stand) -> None:

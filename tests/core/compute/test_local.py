@@ -13,9 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.compute import priority
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec
 from core.errors import JobError, NotFound
+from core.evaluation import process
+from intern_tui import supervisor
 
 
 @pytest.fixture
@@ -45,6 +48,23 @@ def test_the_job_sees_its_threads_and_no_pythonpath_of_the_user(compute: LocalCo
     compute.submit(python(compute, code, slots=3, env={"MORE": "yes"}))
     compute.wait("a", 20)
     assert compute.logs("a").text.split() == ["None", "3", "yes"]
+
+
+def test_jobs_evaluations_and_commands_step_back_behind_the_host(compute: LocalCompute, tmp_path: Path) -> None:
+    own = psutil.Process().nice()
+    wanted = max(priority.NICE, own)
+    assert priority.NICE == supervisor.NICE
+    say = "import os; print(os.getpriority(os.PRIO_PROCESS, 0), open('/proc/self/autogroup').read() if os.path.exists('/proc/self/autogroup') else '')"
+    compute.submit(python(compute, say))
+    compute.wait("a", 20)
+    nice, *group = compute.logs("a").text.split()
+    assert int(nice) == wanted
+    assert not group or group[-1] == str(priority.NICE), "Linux weighs the session as well"
+    log = tmp_path / "log.txt"
+    asleep = f"import time; time.sleep(0.3); {say}"  # the priority is set from outside, just after the start
+    process.run([sys.executable, "-c", asleep], cwd=tmp_path, log=log, timeout_s=20)
+    assert int(log.read_text().split()[0]) == wanted
+    assert psutil.Process().nice() == own, "the host does not"
 
 
 def test_one_effect_is_one_job_also_for_another_host(compute: LocalCompute) -> None:

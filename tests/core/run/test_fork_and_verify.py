@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core.agent.verify import verify_loop
 from core.errors import UsageError
 from core.fork import ForkRequest, fork
 from core.session import open_source, state_at
+from intern_tui.cli import main
 from tests.core.run.quick import Quick, wait_for
 from tests.servers.llm import LLMServer
 from tests.servers.researchers import Capable, call, final, steered
@@ -69,6 +71,24 @@ def test_a_loop_that_changed_is_found_with_both_sides(made: Made, monkeypatch: p
     assert found.divergence.recorded != found.divergence.again
     first = next(x for x in events(made.run) if x.type == "model_requested")
     assert found.divergence.seq == first.seq
+
+
+def test_verify_tells_a_loop_that_goes_another_way_from_damage_and_from_health(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INTERN_HOME", made.quick.env["INTERN_HOME"])
+    assert main(["verify", made.run.name]) == 0
+    monkeypatch.setattr(loop, "task_message", lambda state: "another first message")
+    capsys.readouterr()
+    assert main(["verify", made.run.name]) == 1
+    said = capsys.readouterr()
+    assert "is sound, but its loop" in said.err
+    assert "--log-only" in said.err
+    assert main(["verify", made.run.name, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"] == []
+    assert told["loop"]["divergence"]["type"] == "model_requested"
+    assert main(["verify", made.run.name, "--log-only"]) == 0
 
 
 def test_a_fork_has_the_parents_past_its_own_future_and_a_budget_of_its_own(
