@@ -209,11 +209,12 @@ def _grpo(plan: Plan, model: Any, tok: Any, rng: random.Random, folder: str) -> 
 
 def _troubled(reward: Reward, plan: Plan) -> Reward:
     """The reward with what goes wrong in real ones: it raises, takes long, or stops recognising what is right."""
-    calls = 0
+    calls, began = 0, time.time()
 
     def given(**columns: Any) -> list[float]:
-        nonlocal calls
+        nonlocal calls, began
         calls += 1
+        began = time.time() if calls == 2 else began  # the first step pays for start-up
         if plan.trouble == "raise" and calls > plan.steps // 5:
             raise KeyError("answer")
         if plan.trouble == "memory" and calls > plan.steps // 5:
@@ -221,9 +222,11 @@ def _troubled(reward: Reward, plan: Plan) -> Reward:
         if plan.trouble == "sleep" and calls > plan.steps // 2:
             time.sleep(plan.sleep_s)
         if plan.trouble in ("hang", "pause") and calls == plan.steps // 5:
-            time.sleep(plan.sleep_s)  # a download, a lock, a judge that does not answer
+            # a download, a lock, a judge that does not answer; long for this training, on a slow machine too
+            silence = max(plan.sleep_s, 30 * (time.time() - began) / max(calls - 2, 1))
+            time.sleep(silence)
             if plan.trouble == "hang":
-                raise Hung(plan.sleep_s)
+                raise Hung(silence)
         scores = reward(**columns)
         # the verifier stops recognising most right answers, as after a change of format
         return (

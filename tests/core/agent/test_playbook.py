@@ -358,21 +358,23 @@ def test_hill_climbing_changes_one_setting_of_the_best() -> None:
 def test_a_training_that_cannot_fit_the_memory_is_made_smaller_and_stays_so() -> None:
     """The pre-flight's words are all the playbook knows of it."""
 
-    class Narrow(World):
-        def _train(self, method: str, settings: dict[str, Any], model: str, **more: Any) -> object:
-            if method == "sft" and settings["batch_size"] > 4:
-                return (
-                    "ERROR: The settings do not fit: it needs about 96.00 GB (logits 95.10, activations 0.80, weights 0.10), "
-                    "20.0 GB are free (memory). Use batch_size 4, grad_accum 4, max_length 1024: about 6.00 GB. A train step "
-                    "takes as many rows.. Known: lr, batch_size 64"
-                )
-            return super()._train(method, settings, model, **more)
+    world = World()
+    refused: list[int] = []
 
-    world = Narrow()
-    play(world)
-    trained = [c.arguments["settings"] for c in world.calls if c.tool == "train" and c.arguments["method"] == "sft"]
-    refused = [s for s in trained if s["batch_size"] > 4]
-    assert refused
-    assert len(refused) <= 2, "it learns from the first refusal"
-    assert {(s["batch_size"], s["grad_accum"]) for s in world.jobs.values() if s["method"] == "sft"} >= {(4, 4)}
+    def narrow(call: Call) -> str:
+        batch = call.arguments["settings"]["batch_size"] if call.tool == "train" else 0
+        if call.tool != "train" or call.arguments["method"] != "sft" or batch <= 4:
+            return world(call)
+        refused.append(batch)
+        return (
+            "ERROR: The settings do not fit: it needs about 96.00 GB (logits 95.10, activations 0.80, weights 0.10), 20.0 GB "
+            "are free (memory). Use batch_size 4, grad_accum 4, max_length 1024: about 6.00 GB. A train step takes as many "
+            "rows.. Known: lr, batch_size"
+        )
+
+    play(narrow)
+    assert len(refused) == 1, "it learns from the first refusal"
+    tuned = [s for s in world.jobs.values() if s["method"] == "sft"]
+    assert len(tuned) > 3
+    assert all(s["batch_size"] <= 4 and s["grad_accum"] == 4 for s in tuned)
     assert world.best > 0.6
