@@ -27,7 +27,8 @@ from core.errors import UsageError
 from core.tasks import POCKET
 from core.traps.vocabulary import pad_vocabulary
 
-KINDS = ("nothing", "leaky", "stop", "reward", "large")
+TRAPS = ("leaky", "stop", "reward", "large")
+KINDS = ("nothing", *TRAPS)
 SOURCE = POCKET / "addition"
 RIGHT_DIGITS = 3
 """Of ten: the chance of any answer that ends in a digit, whatever model gives it, is 30 %."""
