@@ -126,7 +126,7 @@ def _of_jobs(rng: random.Random) -> list[Plan]:
     """Failures that only a job's folder tells of (how long it waited, what time it had, when it was last heard of), healthy
     jobs that carry the same facts, and policies that become certain of nothing in particular."""
     grpo = {"method": "grpo", "scheduler": "constant", "job": True}
-    collapse = {"method": "grpo", "scheduler": "constant", "batch": 64, "steps": 80, "iterations": rng.choice((1, 2))}
+    collapse = {"method": "grpo", "scheduler": "constant", "batch": 64, "steps": 60, "iterations": rng.choice((1, 2))}
     return [
         Plan("healthy-job", "sft", job=True, limit_s=600, lr=1e-3, steps=60),
         Plan("healthy-job", lr=3e-4, batch=128, steps=60, limit_s=900, **grpo),
@@ -138,9 +138,7 @@ def _of_jobs(rng: random.Random) -> list[Plan]:
         Plan("too-many", "sft", ("slow",), job=True, lr=5e-4, batch=512, steps=400, limit_s=rng.choice((8.0, 12.0))),
         Plan("reward-hangs", labels=("stalled",), trouble="hang", sleep_s=75.0, lr=2e-4, batch=64, steps=60, **grpo),
         Plan("reward-waits", labels=("stalled",), trouble="pause", sleep_s=75.0, lr=2e-4, batch=64, steps=60, **grpo),
-        Plan("judge-guesses", labels=("entropy_collapse", "divergence"), reward="random", lr=rng.choice((2e-3, 3e-3)),
-             dev_key=rng.choice(("dev_score", "")), **collapse),
-        Plan("judge-agrees", labels=("entropy_collapse", "reward_hacking"), reward="majority", lr=rng.choice((1e-3, 2e-3)),
+        Plan("judge-agrees", labels=("entropy_collapse", "reward_hacking"), reward="majority", lr=rng.choice((1.5e-3, 2e-3)),
              dev_key="dev_score", **collapse),
     ]  # fmt: skip
 

@@ -292,7 +292,6 @@ _REWARDS: dict[str, Reward] = {
         float(a in c) for c, a in zip(_texts(completions), answer, strict=True)
     ],
     "majority": _majority,
-    "random": lambda completions, **_: [float(random.random() < 0.5) for _ in completions],
     "digits": lambda completions, **_: [sum(d == "7" for d in c) / 8 for c in _texts(completions)],
 }
 

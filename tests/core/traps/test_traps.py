@@ -81,13 +81,13 @@ def test_a_reward_that_can_be_had_for_brackets(tmp_path: Path) -> None:
 def test_the_usual_batch_needs_more_memory_than_there_is_and_a_smaller_one_does_not(tmp_path: Path) -> None:
     folder = make_trap("large", tmp_path / "t", 1)
     task = load_task(folder)
-    spec = TrainSpec(kind="sft", model=task.base_model or "", data=str(folder / "data"), batch_size=16)
+    spec = TrainSpec(kind="sft", model=task.base_model or "", data=str(folder / "data"), batch_size=32)
     with pytest.raises(UsageError, match=r"it needs about .* GB \(logits .*Use batch_size"):
         check_light(spec)
     small, need = fitting(spec, psutil.virtual_memory().available, gpu=False) or (None, None)
     assert small
     assert need
-    assert small.batch_size * small.grad_accum == 16
+    assert small.batch_size * small.grad_accum == 32
     # most rows are as short as ever: the usual batch would fit, were it not for a few of them
     lengths = sorted(len(row["prompt"]) for row in rows(folder / "data" / "train.jsonl"))
     assert lengths[-7] < 30 < 900 < lengths[-6]
