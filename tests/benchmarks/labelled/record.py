@@ -1,6 +1,7 @@
 """Record the labelled runs: `python -m tests.benchmarks.labelled.record SEED...` (about five minutes a seed on one core).
 
-Writes `logs/<seed>.jsonl.xz`, one run a line; with LABELLED_ONLY=name,name,... only those are recorded again, the others stay. The detectors' benchmark reads these files, so that it takes seconds.
+Writes `logs/<seed>.jsonl.xz`, one run a line; with LABELLED_ONLY=name,name,... (and
+LABELLED_SIZE=small) only those are recorded again, the others stay. The detectors' benchmark reads these files, so that it takes seconds.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     bases = Path(os.environ.get("LABELLED_BASES", "/tmp/labelled-bases"))
     only = [name for name in os.environ.get("LABELLED_ONLY", "").split(",") if name]
+    size = os.environ.get("LABELLED_SIZE", "")
     LOGS.mkdir(exist_ok=True)
     for seed in map(int, sys.argv[1:]):
         path = LOGS / f"{seed}.jsonl.xz"
-        wanted = [p for p in plans(seed) if not only or p.name in only]
+        wanted = [p for p in plans(seed) if (not only or p.name in only) and size in ("", p.size)]
         again = {(p.method, p.name) for p in wanted}
         records = [r for r in read(path) if (r["method"], r["name"]) not in again]
         for plan in wanted:
