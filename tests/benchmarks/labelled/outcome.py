@@ -27,6 +27,10 @@ def doubt(record: dict[str, Any]) -> str | None:
             return f"it became better, {before} -> {after}"
     if labels[0] == "slow" and record["steps"] >= record["max_steps"]:
         return "it came to its end within the limit"
+    if labels[0] == "slow" and record["steps"] < 5:
+        return (
+            f"its time was over after {record['steps']} steps: the first ones are start-up and tell nothing of the pace"
+        )
     if labels[0] == "data_starvation" and _waited(record) < 0.3:
         return f"it waited for {_waited(record):.0%} of its last third: the machine was slower than the loader"
     return None
