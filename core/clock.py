@@ -7,6 +7,9 @@ import time
 RESERVE = 0.12
 """Share of the budget held back for the last evaluation; PostTrainBench's best agents leave about as much."""
 
+LAST_TIMES = 3.0
+"""The last evaluation against a first look of a few samples."""
+
 
 def reserve_of(limit_s: float) -> float:
     """Seconds held back of a budget of `limit_s`."""
@@ -27,6 +30,11 @@ class Clock:
         """A new budget, and what of it is held back for the end."""
         self.limit_s = hours * 3600.0
         self.reserve_s = reserve_of(self.limit_s)
+
+    def hold_back(self, evaluation_s: float) -> None:
+        """An evaluation of a few samples took `evaluation_s`, mostly its start: the last one, of all samples and two models,
+        will take several times as long. Up to four tenths of the budget are held back for it."""
+        self.reserve_s = max(self.reserve_s, min(LAST_TIMES * evaluation_s, 0.4 * self.limit_s))
 
     def pause(self) -> None:
         self._used_s, self._since = self.used_s, None

@@ -31,6 +31,9 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = 
         return _end(desk, status, reason, None)
     try:
         scores = _held_out(desk, guard)
+    except EvaluationTimeout as error:  # says nothing of the model, only of the machine and the time that was left
+        desk.emit(e.NoteAdded(text=f"final_model was chosen on development samples and not looked at again: {error}"))
+        return _end(desk, "failed", f"no held-out score, the time that was left was too short: {error}", None)
     except InternError as error:
         desk.emit(e.SubmissionVerified(path=str(desk.folder / "final_model"), ok=False, checks=[str(error)]))
         return _end(desk, "failed", f"the last evaluation failed: {error}", None)

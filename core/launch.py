@@ -121,8 +121,12 @@ def create_run(request: Request) -> Path:
     return folder
 
 
-def start_host(folder: Path, wait_s: float = 20.0) -> int:
-    """Start the detached host of a run and wait until it listens. Returns its pid; raises if it does not come up."""
+def start_host(folder: Path, wait_s: float = 120.0) -> int:
+    """Start the detached host of a run and wait until it listens. Returns its pid; raises if it does not come up.
+
+    It takes two seconds, and a minute on a machine that is busy or reads its programs for the first time; one that ends is
+    seen at once.
+    """
     alive = living_host(folder)
     if alive is not None:
         raise Refused(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,9 +28,10 @@ from core.evaluation import guard as guards
 from core.evaluation.models import check_model
 from core.home import living_host, run_info
 from core.launch import Request, create_run, start_host
-from core.session import last_state
+from core.session import last_state, open_source
 from core.submission import Submission, base_folder
 from core.tasks import load_task
+from store.errors import StoreError
 
 EARLY_S = 300.0
 """Ended this long before the limit at the latest: some runners kill exactly at it."""
@@ -40,6 +42,29 @@ WORTH_SHARE = 0.05
 POLL_S = 0.5
 FRUITLESS = 3
 """Rounds in a row that end before half of their time without a gain, after which nothing is worth trying."""
+
+
+PAUSE_S = 30.0
+"""Between a run that could not start and the next one."""
+RESTARTS = 3
+"""Times that a run whose host died is taken up again."""
+ENDED = ("finished", "failed", "stopped")
+
+
+class Seen(NamedTuple):
+    """What of a run was looked at: its folder (inode, time) and the promotion that named its score."""
+
+    mark: tuple[int, int]
+    seq: int
+
+
+class Promoted(NamedTuple):
+    """A model that a run put into its final_model."""
+
+    seq: int
+    score: float
+    digest: str
+    baseline: float | None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +110,7 @@ class Solver:
         folder = Path(self.contract.folder)
         base = base_folder(self.contract.model)
         self.submission = Submission(folder / "final_model", base)
-        self.submission.offer(base, why="the base itself, so that there is a model from now on")
+        self.submission.offer(base)  # so that there is a model from now on
         self.say(f"final_model holds the base after {time.monotonic() - self.began:.0f} s")
         self.guard = guards.record(load_task(str(folder)), tempfile.mkdtemp(prefix="evaluation-"))
         reason = self._rounds(base)
@@ -119,8 +144,16 @@ class Solver:
                 run = self._start(base, seed, budget)
             except InternError as error:
                 self.say(f"no run could start: {error}")
-                return f"no run could start: {error}"
+                fruitless, seed = fruitless + 1, seed + 1
+                if fruitless >= FRUITLESS:
+                    return f"no run could start: {error}"
+                self.ending.wait(PAUSE_S)  # a machine that is full for a moment is no reason to end hours early
+                continue
             self._follow(run)
+            for _ in range(RESTARTS):
+                if not self._taken_up(run):
+                    break
+                self._follow(run)
             gained = self.best is not None and (before is None or self.best > before)
             early = time.monotonic() - began < 0.5 * budget
             fruitless = fruitless + 1 if early and not (gained and seed) else 0
@@ -146,10 +179,22 @@ class Solver:
         self.say(f"round {len(self.runs)}: run {run.name}, {budget_s / 60:.0f} minutes, brain {self.brain}")
         return run
 
+    def _taken_up(self, run: Path) -> bool:
+        """A host that died (killed, out of memory) is replaced: its run knows what was tried, and its jobs may still run."""
+        if self.ending.is_set() or self.left_s < 20.0 or _status(run) in ENDED:
+            return False
+        try:
+            start_host(run)
+        except InternError as error:
+            self.say(f"the host of {run.name} is gone and does not come up again: {error}")
+            return False
+        self.say(f"the host of {run.name} was gone; another one goes on")
+        return True
+
     def _follow(self, run: Path) -> None:
         """Until the run's host is gone: take over each model it promotes."""
         told = False
-        seen: tuple[int, int] | None = None
+        seen: Seen | None = None
         while True:
             alive = living_host(run) is not None
             seen = self._take(run, seen)
@@ -160,31 +205,35 @@ class Solver:
                 self._end(run)
             time.sleep(POLL_S)
 
-    def _take(self, run: Path, seen: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Offer the run's final_model if it is a new one and better than what is there."""
-        model = run / "final_model"
+    def _take(self, run: Path, seen: Seen | None) -> Seen | None:
+        """Offer the run's final_model if it is a new one and better than what is there.
+
+        The folder is exchanged first and its promotion recorded afterwards: a new folder counts once the log says what it
+        scored, and only what the log's digest names is copied.
+        """
         try:
-            now = model.stat()
+            now = (run / "final_model").stat()
         except FileNotFoundError:
             return seen
         mark = (now.st_ino, now.st_mtime_ns)
-        if mark == seen:
+        if seen is not None and mark == seen.mark:
             return seen
-        baseline, best = _scores(run)
-        if best is None:
-            return seen  # promoted, its score is not in the log yet
-        self.baseline = baseline if self.baseline is None else self.baseline
-        if self.best is not None and best <= self.best:
-            return mark
+        promoted = _promoted(run)
+        if promoted is None or (seen is not None and promoted.seq == seen.seq):
+            return seen
+        self.baseline = promoted.baseline if self.baseline is None else self.baseline
+        if self.best is not None and promoted.score <= self.best:
+            return Seen(mark, promoted.seq)
         assert self.submission is not None
         try:
-            self.submission.offer(model, why=f"development score {best:.3f}")
+            self.submission.offer(run / "final_model", promoted.digest)
         except (InternError, OSError) as error:
             self.say(f"the new model was not taken over ({error}); trying again")
             return seen  # most likely it was exchanged while it was copied
-        self.best = best
-        self.say(f"final_model: development score {best:.3f} after {(time.monotonic() - self.began) / 60:.1f} minutes")
-        return mark
+        self.best = promoted.score
+        minutes = (time.monotonic() - self.began) / 60
+        self.say(f"final_model: development score {self.best:.3f} after {minutes:.1f} minutes")
+        return Seen(mark, promoted.seq)
 
     def _end(self, run: Path) -> None:
         host = living_host(run)
@@ -196,10 +245,26 @@ class Solver:
         self.ending.set()
 
 
-def _scores(run: Path) -> tuple[float | None, float | None]:
-    """(baseline, best) on development samples."""
+def _status(run: Path) -> str:
+    """By the log: a host that was killed has not written its summary."""
+    try:
+        return last_state(run).status
+    except (InternError, StoreError, OSError):
+        return run_info(run).status
+
+
+def _promoted(run: Path) -> Promoted | None:
+    """The newest promotion in the log; None where there is none yet, or the log cannot be read now."""
     try:
         scores = last_state(run).scores
-    except InternError:
-        return run_info(run).summary.baseline, run_info(run).summary.best
-    return scores.baseline, scores.best
+        if scores.best is None:
+            return None
+        source = open_source(run)
+        with contextlib.closing(source):
+            event = source.get(scores.best_seq)
+    except (InternError, StoreError, OSError):
+        return None
+    if event is None:
+        return None
+    said = msgspec.json.decode(event.payload, type=dict[str, Any])
+    return Promoted(event.seq, float(said["score"]), str(said.get("digest") or ""), scores.baseline)

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.errors import JobError, NotFound
 from core.evaluation.models import check_model
 from core.final_model import SKIPPED
-from core.training.promote import recover_swap, swap_directory
+from core.training.promote import recover_swap, swap_directory, tree_digest
 
 _UNWANTED = (*SKIPPED, "checkpoint-*", "*.bin.index.json.lock", ".cache", ".git", ".gitattributes", "original")
 _LINEAGE = (
@@ -26,10 +26,11 @@ class Submission:
     def __init__(self, target: Path, base: Path) -> None:
         self.target, self.base = target, base
 
-    def offer(self, source: Path, why: str) -> None:
+    def offer(self, source: Path, digest: str = "") -> None:
         """Copy `source` (links followed, so that real files result), check it, put it at the target in one step.
 
-        Raises JobError for a model that is not whole or not of the base's lineage; the target then stays as it was.
+        `digest`: what `source` held when it was measured. Raises JobError for a model that is not whole, not that one, or not
+        of the base's lineage; the target then stays as it was.
         """
         recover_swap(self.target)
         fresh = self.target.with_name(f".{self.target.name}.new")
@@ -41,7 +42,8 @@ class Submission:
             raise JobError(
                 f"not a descendant of the base: {', '.join(other)} differ", where=str(source), next="Train the base."
             )
-        if source.is_dir() and not _same_sizes(source, fresh):
+        # A folder that is exchanged during a copy leaves a mixture of two models, whose files have the sizes of either.
+        if not _same_sizes(source, fresh) or (digest and tree_digest(source) != digest):
             raise JobError("the model changed while it was copied", where=str(source), next="Copy it again.")
         check_model(str(fresh))
         links = [p.name for p in fresh.rglob("*") if p.is_symlink()]
@@ -80,7 +82,7 @@ def _config(folder: Path) -> dict[str, object]:
 
 
 def _same_sizes(source: Path, copy: Path) -> bool:
-    """A folder exchanged in the middle of a copy shows in the sizes or times of its weights."""
+    """The copy's weights have the sizes of the source's."""
     for file in copy.glob("*.safetensors"):
         origin = source / file.name
         if not origin.is_file() or origin.stat().st_size != file.stat().st_size:

@@ -27,6 +27,8 @@ from core.state import Job
 from core.training.detectors import Finding, Watch
 
 POLL_S = 0.2
+IDLE_S = 0.5
+"""Between looks while no job says anything: a look reads a few files of each, and a training on all cores pays for it."""
 
 
 class Watched:
@@ -62,10 +64,13 @@ class JobWatcher:
         self.compute = compute
         self.run_folder = run_folder
         self._watched: dict[str, Watched] = {}
+        self._news = True
+        """Whether the last look found anything new."""
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._stopped.wait(POLL_S):
+        while not self._stopped.wait(POLL_S if self._news else IDLE_S):
+            self._news = False
             self.poll()
 
     def stop(self) -> None:
@@ -76,6 +81,7 @@ class JobWatcher:
         for job in self.journal.read(lambda s: [j for j in s.jobs.values() if j.status == "running"]):
             watched = self._watched.get(job.id)
             if watched is None:
+                self._news = True
                 folder = self.run_folder / "jobs" / job.id  # not the recorded path: a run folder may have moved
                 watched = self._watched[job.id] = Watched(job, folder)
             # The status first: rows that were written before the end are then all read below.
@@ -91,6 +97,7 @@ class JobWatcher:
     def _read(self, watched: Watched) -> None:
         payloads: list[e.Payload] = []
         for row in watched.tail.read():
+            self._news = True
             watched.rows += 1
             kind = row.get("kind")
             if kind == "metric":

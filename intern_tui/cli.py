@@ -274,6 +274,9 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--aa", action="store_true", help="tasks on which nothing can be gained: how many runs claim a gain?"
     )
+    p.add_argument(
+        "--traps", action="store_true", help="tasks with a leak, a wrong stop token, a bad reward, a job too large"
+    )
     p = _add(commands, "web", "web:web", "the terminal UI in a browser on this machine")
     p.add_argument("run", metavar="R", nargs="?", default="", help="a run to open (default: the list)")
     p.add_argument("--port", type=int, default=8377)

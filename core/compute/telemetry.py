@@ -5,6 +5,7 @@ Each sample says where it comes from; a field that cannot be read is None, never
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -156,9 +157,34 @@ def process_tree(roots: Iterable[int]) -> set[int]:
     for root in roots:
         try:
             process = psutil.Process(root)
-            found |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+            found |= _listed(root) or {root, *(child.pid for child in process.children(recursive=True))}
         except psutil.Error:
             continue
+    return found
+
+
+def _listed(root: int) -> set[int]:
+    """A tree as Linux lists it, thread by thread; empty where the kernel does not (CONFIG_PROC_CHILDREN).
+
+    psutil reads every process of the machine for it, once a second: on a busy host more than all else that watching costs.
+    """
+    if not os.path.exists(f"/proc/{root}/task/{root}/children"):
+        return set()
+    found, waiting = {root}, [root]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue  # it has just ended
+        for thread in threads:
+            try:
+                with open(f"/proc/{pid}/task/{thread}/children", "rb") as listed:
+                    children = {int(word) for word in listed.read().split()} - found
+            except OSError:
+                continue
+            found |= children
+            waiting += children
     return found
 
 

@@ -16,6 +16,7 @@ from core.series import Series
 from core.state import Failure, Job, RunState
 from core.tools.toolbox import array, integer, mapping, number, text, tool
 from core.tracking.target import store_folder
+from core.training.memory import GB, estimate
 from core.training.preflight import check_light
 from core.training.spec import KINDS, TrainSpec, check_train_spec, read_train_spec
 
@@ -141,10 +142,23 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
         if not desk.gpus:  # on a GPU the job's own pre-flight knows the device's memory
-            check_light(spec)
+            check_light(spec, promised=_promised(desk))
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _promised(desk: Desk) -> int:
+    """Bytes that running trainings are reckoned to take and have not taken yet: started together, each would see all of it free."""
+    total = 0
+    for job in desk.state.jobs.values():
+        if job.kind != "training" or job.status != "running":
+            continue
+        path = desk.folder / "jobs" / job.id / "spec.json"
+        need = estimate(read_train_spec(path), gpu=False) if path.is_file() else None
+        taken = (job.last.get("rss_gb") or 0.0) * GB
+        total += max(int((need.total if need else 0) - taken), 0)
+    return total
 
 
 def _trackio(desk: Desk) -> dict[str, Any]:

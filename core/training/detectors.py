@@ -9,7 +9,8 @@ non_finite            loss or reward is NaN or infinite; entropy, KL or gradient
 no_learning_signal    all groups of equal reward from the start; gradients or learning rate 0; > .8 for 10 rows (2503.14476)
 divergence            loss above its best by > 8 noise and 30 % of its start (2504.02507); GRPO: worse than at the
                       start, or KL > .5 at once; DPO: worse than the reference model, for good
-entropy_collapse      entropy down > 70 % while score and reward are flat; falling alone is normal (2505.22617)
+entropy_collapse      entropy down > 70 % while score and reward are flat, or the score falls and the reward alone rises;
+                      falling alone is normal (2505.22617)
 length_runaway        length twice its start, or truncated > .25 and rising, while the score does not rise (2503.14476),
                       or a reward that follows the length
 reward_hacking        reward up by > 3 errors, development score down by > 2.5, or a gap that opens (2209.13085)

@@ -21,6 +21,9 @@ from core.training.log_rows import Row
 
 _KNOWN = ("loss", "train_loss", "eval_loss", "reward", "rewards/", "dev_score", "grad_norm", "objective/")
 
+ENOUGH_ROWS = 8
+"""Below them most detectors cannot say anything, and "healthy" means little."""
+
 
 def diagnose_file(path: str | Path, trainer: str | None = None) -> Diagnosis:
     """The verdict on the training at `path` (a file, a folder, a Trackio project or a run). `trainer`: grpo, sft, dpo, ...;
@@ -40,6 +43,7 @@ def diagnose_file(path: str | Path, trainer: str | None = None) -> Diagnosis:
         trainer=", ".join(dict.fromkeys(v.trainer for v in verdicts)),
         steps=sum(v.steps for v in verdicts),
         source=str(source),
+        notes=tuple(note for v in verdicts for note in v.notes),
     )
 
 
@@ -69,14 +73,16 @@ def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
     watch = Watch(method, log.planned, time_limit_s=log.time_limit_s)
     for step, values in log.rows:
         watch.feed(step, values)
-    if log.planned is None and not log.name:
+    if log.planned is None and (log.complete or not log.name):
         watch.take_as_complete()
     if ended:
         watch.finish(log.exit_code, log.tail)
     elif log.quiet_s is not None:
         watch.quiet(log.quiet_s)
     found = [_of(log, finding) for finding in watch.findings]
-    return diagnosis(found, trainer=method, steps=watch.history.last_step, source=str(source))
+    few = watch.history.rows < ENOUGH_ROWS and not any(f.severity == "failing" for f in found)
+    notes = (*log.notes, *([f"{watch.history.rows} rows are too few to tell more than a crash"] if few else []))
+    return diagnosis(found, trainer=method, steps=watch.history.last_step, source=str(source), notes=notes)
 
 
 def _of(log: Log, finding: Finding) -> Finding:

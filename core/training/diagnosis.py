@@ -70,6 +70,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Last train step seen."""
     source: str = ""
     """What was read."""
+    notes: tuple[str, ...] = ()
+    """What of it was left out."""
 
 
 def diagnosis(findings: list[Finding], **about: Any) -> Diagnosis:

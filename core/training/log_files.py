@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from core.errors import NotFound, UsageError
-from core.training.log_rows import Entry, Row, entry, last_training, number, with_step_times, with_steps
+from core.training.log_rows import Entry, Row, entry, in_order, last_training, number, with_step_times, with_steps
+from core.training.log_shapes import rows_in
 from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
 
 TAIL = 20_000
-READABLE = "Give JSON lines, trainer_state.json, a console log, a Trackio .db or project, a job folder or a run."
+READABLE = "Give JSON lines, trainer_state.json, a console log, a CSV, a Trackio .db or project, a job folder or a run."
 _ENDED_BY_WILL = ("cancelled", "time_limit")
 
 
@@ -40,11 +41,15 @@ class Log(NamedTuple):
     quiet_s: float | None = None
     """Seconds since the job last gave a sign of life, where it should still be running."""
     name: str = ""
-    """Which job of a run, or run of a project."""
+    """Which job of a run, or run of a project or of a file."""
+    complete: bool = False
+    """The file is all there will be of it, though it has a name."""
+    notes: tuple[str, ...] = ()
+    """What of the file was left out."""
 
 
 def read_logs(source: Path) -> list[Log]:
-    """The trainings at a path; one, except for a run of ours. Raises NotFound and UsageError."""
+    """The trainings at a path; one, except for a run of ours and a file that names several runs. Raises NotFound and UsageError."""
     if source.is_dir():
         return _read_folder(source)
     if not source.is_file():
@@ -60,7 +65,7 @@ def read_logs(source: Path) -> list[Log]:
     text = _text(source)
     if text.lstrip().startswith("{") and '"log_history"' in text:
         return [_read_state(text, source)]
-    return [_read_lines(text, source)]
+    return _read_lines(text, source)
 
 
 # ------------------------------------------------------------------------------------------------------------- folders
@@ -90,7 +95,7 @@ def _read_job(folder: Path) -> Log:
     kind, limit = spec.get("kind"), spec.get("time_limit_s")
     log = Log([])
     if (folder / "metrics.jsonl").is_file() and (folder / "metrics.jsonl").stat().st_size:
-        log = _read_lines(_text(folder / "metrics.jsonl"), folder / "metrics.jsonl", strict=not ended)
+        log = _read_lines(_text(folder / "metrics.jsonl"), folder / "metrics.jsonl", strict=not ended)[0]
     tail = folder / "log.txt"
     said = tail.read_bytes()[-TAIL:].decode("utf-8", "replace") if tail.is_file() else ""
     planned = spec.get("max_steps")
@@ -175,7 +180,13 @@ def read_run(folder: Path) -> list[Log]:
 
 
 def _read_state(text: str, source: Path) -> Log:
-    state = _object(text, source)
+    try:
+        state = _object(text, source)
+    except UsageError:
+        whole = rows_in("[" + text.partition('"log_history"')[2].partition("[")[2])
+        if not whole:
+            raise
+        state = {"log_history": whole}
     history = state.get("log_history")
     if not isinstance(history, list):
         raise UsageError("log_history is no list", where=str(source), next="Give a trainer_state.json of transformers.")
@@ -189,11 +200,10 @@ _BAR = re.compile(r"(\d+)/(\d+) \[\d+:\d+")
 """A progress bar of tqdm: `30/100 [00:12<00:28, ...`."""
 
 
-def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
-    """JSON lines, or a console log in which the trainer printed its rows as Python dicts."""
-    if text.lstrip().startswith("["):
-        return _read_list(text, source)
+def _read_lines(text: str, source: Path, strict: bool = True) -> list[Log]:
+    """JSON lines, or a console log in which the trainer printed its rows as Python dicts; else any other shape of rows."""
     entries: list[Entry] = []
+    runs: list[str] = []  # of which run each entry is, where the file says it
     planned: int | None = None
     bar = 0  # train steps by the progress bar before the row
     said: list[tuple[int, str]] = []  # other lines since the last row, with their numbers
@@ -216,15 +226,31 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> Log:
             beside = _BAR.findall(line)  # a bar often ends where the row begins, in one line
             bar = next((int(done) for done, total in reversed(beside) if int(total) == planned), bar)
             entries.append(row._replace(step=bar) if row.step is None and bar and row.of_training else row)
+            runs.append(next((str(raw[n]) for n in _RUNS if isinstance(raw.get(n), str | int)), ""))
             said.clear()  # what was survived is no end
         elif any(isinstance(raw.get(n), str) for n in ("error", "exception", "traceback")):
             said.append((at, next(str(raw[n]) for n in ("traceback", "error", "exception") if raw.get(n))))
     tail = "\n".join(line for _, line in said)[-TAIL:]
+    if len(entries) < 2:  # a document in one line parses as a row too
+        other = [row for raw in rows_in(text) if (row := entry(raw)) is not None]
+        entries = other if len(other) > len(entries) else entries
+        runs = runs if entries is not other else [""] * len(other)
     if strict and not entries and said and not crashed(tail):
-        _complain(*said[0], source)
+        _complain(*said[0], text, source)
     if planned and entries and not bar and all(row.step is None for row in entries) and not _has_end(entries):
         planned = None  # rows that are merely counted cannot be held against a plan in train steps
-    return _finished(Log([], planned, tail=tail), entries)
+    names = list(dict.fromkeys(runs))
+    if len(names) < 2:
+        return [_finished(Log([], planned, tail=tail), entries)]
+    return [
+        _finished(
+            Log([], planned, name=name, complete=True), [e for e, of in zip(entries, runs, strict=True) if of == name]
+        )
+        for name in names
+    ]
+
+
+_RUNS = ("run", "run_id", "run_name")
 
 
 def _has_end(entries: list[Entry]) -> bool:
@@ -236,17 +262,10 @@ def crashed(tail: str) -> bool:
     return any(sign.search(tail) for sign in (DIED, KILLED, MEMORY_SIGNS))
 
 
-def _read_list(text: str, source: Path) -> Log:
-    """log_history alone, saved as one JSON list."""
-    try:
-        raw: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        what = f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        raise UsageError(what, where=str(source), next=READABLE) from error
-    return _finished(Log([]), [row for one in cast(list[Any], raw) if (row := entry(one)) is not None])
-
-
-def _complain(at: int, line: str, source: Path) -> None:
+def _complain(at: int, line: str, text: str, source: Path) -> None:
+    if re.match(r"\s*\[\s*[\[{\d\"\]]", text):
+        _loaded(text, source)
+        return  # a list, and nothing in it is a row
     what = f"line {at} is no JSON object: {line[:60]!r}"
     if line.startswith(("{", "[")):
         what = f"line {at} is cut off or no valid JSON: {line[:60]!r}"
@@ -294,7 +313,8 @@ def _read_trackio(source: Path) -> Log:
         row = entry({"step": step if own is None else own, "timestamp": at, "values": metrics})
         if row is not None:
             entries.append(row)
-    return _finished(Log([], name=str(newest)), entries)
+    others = (f"the newest of {len(runs)} runs, {newest}; the others are left out",) if len(runs) > 1 else ()
+    return _finished(Log([], name=str(newest), notes=others), entries)
 
 
 def trackio_store(project: str) -> Path | None:
@@ -312,9 +332,16 @@ def trackio_store(project: str) -> Path | None:
 
 def _finished(log: Log, entries: list[Entry]) -> Log:
     """The log with rows in order, every row with a step, and the plan as far as it can be known."""
-    rows = with_step_times(last_training(with_steps(entries, log.planned)))
+    told = in_order(with_steps(entries, log.planned))
+    rows = with_step_times(last_training(told))
     planned = log.planned or _implied_plan(rows)
-    return log._replace(rows=[(row.step or 0, row.values) for row in rows], planned=planned)
+    left = len(told) - len(rows)
+    notes = (
+        (f"{left} rows of an earlier training, or of train steps made again after a restart, are left out",)
+        if left
+        else ()
+    )
+    return log._replace(rows=[(row.step or 0, row.values) for row in rows], planned=planned, notes=log.notes + notes)
 
 
 def _implied_plan(rows: list[Entry]) -> int | None:
@@ -334,14 +361,18 @@ def _implied_plan(rows: list[Entry]) -> int | None:
     return None
 
 
-def _object(text: str, source: Path) -> dict[str, Any]:
+def _loaded(text: str, source: Path) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         what = f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise UsageError(
             what, where=str(source), next="The file may have been cut off while it was written."
         ) from error
+
+
+def _object(text: str, source: Path) -> dict[str, Any]:
+    value = _loaded(text, source)
     if not isinstance(value, dict):
         raise UsageError("no JSON object", where=str(source), next="Give a trainer_state.json or JSON lines.")
     return cast(dict[str, Any], value)

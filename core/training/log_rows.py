@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 Row = tuple[int, dict[str, float]]
@@ -78,12 +79,19 @@ def entry(raw: Any) -> Entry | None:
         found = number(value)
         if found is not None and name not in _NOT_METRICS and not name.startswith(("profiling/", "system/", "system.")):
             values[plain(name)] = found
+    values |= _made_null(metrics, values)
     if not values:
         return None
     step = next((s for n in _STEPS if (s := number(fields.get(n, metrics.get(n)))) is not None), None)
     if step is not None and not math.isfinite(step):
         step = None
     return Entry(None if step is None else int(step), values, _time(fields))
+
+
+def _made_null(metrics: dict[str, Any], values: dict[str, float]) -> dict[str, float]:
+    """A loss of null beside a number that is logged with it: writers of strict JSON make null of NaN."""
+    beside = "grad_norm" in values or "learning_rate" in values
+    return {name: math.nan for name in ("loss", "reward") if beside and metrics.get(name, 0) is None}
 
 
 def _metrics(fields: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +178,20 @@ def last_training(entries: list[Entry]) -> list[Entry]:
             highest = step  # equal steps: one step told in two rows
         kept.append(row)
     return kept
+
+
+def in_order(entries: list[Entry]) -> list[Entry]:
+    """By train step where the writer lost the order: no step stands twice, and it is no second training that begins anew.
+
+    Rows of one step keep their order; those that are the same in everything stand once.
+    """
+    rows = [row for i, row in enumerate(entries) if i == 0 or row != entries[i - 1]]
+    steps = [row.step or 0 for row in rows if row.of_training]
+    falls = [i for i, (a, b) in enumerate(pairwise(steps), 1) if b < a]
+    if not falls or (len(falls) == 1 and steps[falls[0]] <= steps[0]):
+        return rows
+    told = [step for i, step in enumerate(steps) if i == 0 or step != steps[i - 1]]
+    return sorted(rows, key=lambda row: row.step or 0) if len(set(told)) == len(told) else rows
 
 
 def with_step_times(entries: list[Entry]) -> list[Entry]:

@@ -46,35 +46,81 @@ class Light(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def check_light(spec: TrainSpec, gpu_bytes: int | None = None) -> Light:
+def check_light(spec: TrainSpec, gpu_bytes: int | None = None, promised: int = 0) -> Light:
     """Raises UsageError for rows that do not suit the method and for a training that cannot fit the memory.
 
-    `gpu_bytes`: free memory of the GPU it will use; None for a CPU.
+    `gpu_bytes`: free memory of the GPU it will use; None for a CPU. `promised`: bytes of the free memory that trainings
+    beside it are going to take.
     """
     check_inputs(spec)
     check_columns(spec)
     memory = estimate(spec, gpu=gpu_bytes is not None)
-    available = gpu_bytes if gpu_bytes is not None else psutil.virtual_memory().available
+    free = gpu_bytes if gpu_bytes is not None else psutil.virtual_memory().available
+    available = max(free - promised, 0)
     if memory is None:
         return Light(memory=None, available=available, notes=("the memory cannot be estimated: no local weights",))
     if memory.total > 1.5 * available:
         raise UsageError(
             f"it needs {memory}, {available / GB:.1f} GB are free",
             where="memory",
-            next=_smaller(memory),
+            next=_smaller(spec, memory, available, gpu=gpu_bytes is not None),
         )
     tight = (f"tight: it needs {memory}, {available / GB:.1f} GB are free",) if memory.total > available else ()
     return Light(memory=memory, available=available, notes=tight)
 
 
-def _smaller(memory: Memory) -> str:
-    largest = next(iter(memory.terms))
+def _smaller(spec: TrainSpec, memory: Memory, available: int, gpu: bool) -> str:
+    """What to do about it: the settings that fit, or where a smaller batch does not help what makes the largest term less."""
+    fits = fitting(spec, available, gpu)
+    if fits is not None:
+        small, need = fits
+        said = f"Use {_told(small)}: about {need.total / GB:.2f} GB."
+        cut = small.max_length < spec.max_length
+        return said + (" Rows longer than max_length are left out." if cut else " A train step takes as many rows.")
     return {
         "optimiser (AdamW)": "Train an adapter (lora), or a smaller model.",
         "gradients": "Train an adapter (lora), or a smaller model.",
         "weights": "Quantise the base (lora.quantize), or take a smaller model.",
         "reference model": "Train an adapter: it needs no second copy of the model.",
-    }.get(largest, "Use a smaller batch_size with more grad_accum, shorter rows, or gradient_checkpointing.")
+    }.get(next(iter(memory.terms)), "Use shorter rows (max_length), gradient_checkpointing, or a smaller model.")
+
+
+FITTING = ("batch_size", "grad_accum", "max_length")
+"""Settings that `fitting` changes."""
+
+
+def fitting(spec: TrainSpec, available: int, gpu: bool) -> tuple[TrainSpec, Memory] | None:
+    """The nearest spec that takes at most half of `available` bytes, for the estimate may be wrong by half and more: as many
+    rows a train step in more and smaller passes, then shorter rows. None where neither is enough."""
+    small = spec
+    while True:
+        need = estimate(small, gpu)
+        if need is None or need.total <= available / 2:
+            return None if need is None else (small, need)
+        if small.batch_size > 1:
+            changes = _halved(small)
+        elif small.kind in ("sft", "rejection") and small.max_length > SHORTEST:
+            changes = {"max_length": small.max_length // 2}
+        else:
+            return None
+        small = msgspec.structs.replace(small, **changes)
+
+
+def _halved(spec: TrainSpec) -> dict[str, int]:
+    """Half the batch, and so many passes that a train step takes no fewer rows, and whole groups."""
+    batch, rows = spec.batch_size // 2, spec.batch_size * spec.grad_accum
+    passes = -(-rows // batch)
+    while spec.kind == "grpo" and batch * passes % spec.num_generations:
+        passes += 1
+    return {"batch_size": batch, "grad_accum": passes}
+
+
+SHORTEST = 64
+"""Tokens of a row below which little is left to learn from."""
+
+
+def _told(spec: TrainSpec) -> str:
+    return ", ".join(f"{name} {getattr(spec, name)}" for name in FITTING[: 3 if spec.kind == "sft" else 2])
 
 
 def check_columns(spec: TrainSpec, rows: int = 50) -> None:

@@ -144,18 +144,18 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    began = time.time()
+    began, worked = time.time(), time.process_time()
     trainer.train(resume_from_checkpoint=bench.resume)
-    seconds = time.time() - began
+    seconds, cpu = time.time() - began, time.process_time() - worked
     if callback.reason == "preempted":  # no model and no result: it will be started again and go on
         return
     if is_first():
-        _save(bench, trainer, callback, seconds)
+        _save(bench, trainer, callback, (seconds, cpu))
     trainer.accelerator.wait_for_everyone()
 
 
-def _save(bench: Bench, trainer: Any, callback: InternCallback, seconds: float) -> None:
-    """The model, whole and under its name, then the line that says so."""
+def _save(bench: Bench, trainer: Any, callback: InternCallback, took: tuple[float, float]) -> None:
+    """The model, whole and under its name, then the line that says so. `took`: seconds of wall clock and of processors."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")
@@ -170,7 +170,8 @@ def _save(bench: Bench, trainer: Any, callback: InternCallback, seconds: float) 
         status=callback.reason,
         model=str(output),
         steps=trainer.state.global_step,
-        train_seconds=round(seconds, 3),
+        train_seconds=round(took[0], 3),
+        cpu_seconds=round(took[1], 3),
         dev_score=last.score if last else None,
         dev_n=last.n if last else None,
     )

@@ -156,8 +156,11 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     rise = Rise(rewards, SMOOTH)
     dead = history.get("zero_std")
     solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
-    if rise.errors > 1 or solved or (dev.known and dev.change > dev.error):
-        return None  # it gains, if slowly: certainty is what training is for
+    gains = rise.errors > 1 or solved or (dev.known and dev.change > dev.error)
+    if gains and not dev.down:
+        return (
+            None  # it gains, if slowly: certainty is what training is for; but not a reward alone while the score falls
+        )
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
         said.append(str(dev))

@@ -82,7 +82,11 @@ def slow(watch: Watched) -> Finding | None:
     """The plan does not fit the time."""
     history = watch.history
     times = history.get("step_time")
-    if watch.time_limit_s is None or not history.planned or len(times) < 5:
+    if watch.time_limit_s is None or not history.planned or not len(times):
+        return None
+    # the first steps pay for start-up: few of them tell only where the time is as good as over
+    spent = times.mean(0, len(times)) * history.last_step > 0.7 * watch.time_limit_s and history.progress < 0.5
+    if len(times) < 5 and not spent:
         return None
     needed = times.now(5) * history.planned
     if needed < 1.1 * watch.time_limit_s:
@@ -90,7 +94,7 @@ def slow(watch: Watched) -> Finding | None:
     said = [
         f"{history.planned} steps of {times.now(5):.3g} s take {needed:.0f} s, the limit is {watch.time_limit_s:.0f} s"
     ]
-    grave = needed > 1.5 * watch.time_limit_s and len(times) >= 8
+    grave = needed > 1.5 * watch.time_limit_s and (len(times) >= 8 or spent)
     return finding("slow", times.steps[0], "failing" if grave else "warning", 0.9, said)
 
 

@@ -29,6 +29,10 @@ def bench(a: argparse.Namespace) -> int:
         from intern_tui.commands.bench_aa import bench_aa
 
         return bench_aa(a, _one)
+    if a.traps:
+        from intern_tui.commands.bench_traps import bench_traps
+
+        return bench_traps(a, _one)
     tasks = a.tasks or [f"pocket/{Path(t.path).name}" for t in list_tasks()]
     results: list[dict[str, Any]] = []
     for task in tasks:

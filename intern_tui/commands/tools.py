@@ -16,8 +16,13 @@ def diagnose(a: argparse.Namespace) -> int:
         print(msgspec.json.encode(msgspec.to_builtins(found)).decode())
         return 0
     print(f"{found.verdict}: {found.trainer or 'unknown trainer'}, {found.steps} train steps")
+    for note in found.notes:
+        print(f"  note      {note}")
     for f in found.findings:
-        print(f"\n{f.severity}: {f.kind.replace('_', ' ')} from step {f.first_step} (confidence {f.confidence:.2f})")
+        job = f"{f.job}: " if f.job else ""
+        print(
+            f"\n{job}{f.severity}: {f.kind.replace('_', ' ')} from step {f.first_step} (confidence {f.confidence:.2f})"
+        )
         for line in f.evidence:
             print(f"  evidence  {line}")
         for line in f.causes[:3]:

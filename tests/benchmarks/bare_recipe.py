@@ -1,6 +1,6 @@
 """A training as its recipe sets it up, without our callback, stream or Trackio: `python -P bare_recipe.py SPEC.json`.
 
-Prints the seconds of `trainer.train()`. The comparator of overhead_bench.
+Prints the seconds of `trainer.train()`, of wall clock and of processors. The comparator of overhead_bench.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def main(spec_path: str) -> None:
     bench = set_up(spec, Path(spec_path).resolve().parent)
     trainer = _sft(spec, bench) if spec.kind == "sft" else _grpo(spec, bench)
     trainer.remove_callback(PrinterCallback)
-    began = time.time()
+    began, worked = time.time(), time.process_time()
     trainer.train()
-    print(f"seconds {time.time() - began:.6f}", flush=True)
+    print(f"seconds {time.time() - began:.6f} {time.process_time() - worked:.6f}", flush=True)
 
 
 def _sft(spec, bench):

@@ -12,7 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import os
+import shutil
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +43,8 @@ def records(held_out: bool) -> Iterator[dict[str, Any]]:
 def read_as(layout: str, record: dict[str, Any], folder: Path) -> Diagnosis:
     """The diagnosis of a run that lies before the reader in some layout."""
     rows = record["log"]
+    if "job" in record:
+        return diagnose_file(_as_job(record, folder / "job"))
     if layout == "state":
         path = folder / "trainer_state.json"
         path.write_text(
@@ -55,14 +60,36 @@ def read_as(layout: str, record: dict[str, Any], folder: Path) -> Diagnosis:
     return diagnose_file(path)
 
 
+def _as_job(record: dict[str, Any], folder: Path) -> Path:
+    """The folder of a job: only there stand its time limit and its last sign of life."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    told = {"kind": record["method"], "max_steps": record["max_steps"], "time_limit_s": record["job"]["time_limit_s"]}
+    (folder / "spec.json").write_text(json.dumps(told))
+    with (folder / "metrics.jsonl").open("w") as stream:
+        for row in record["log"]:
+            values = {k: v for k, v in row.items() if k not in ("step", "ts")}
+            stream.write(json.dumps({"kind": "metric", "step": row["step"], "ts": row["ts"], "values": values}) + "\n")
+    quiet = record["job"]["quiet_s"]
+    if quiet is not None:
+        beat = folder / "heartbeat"
+        beat.write_text("")
+        os.utime(beat, (time.time() - quiet, time.time() - quiet))
+    else:
+        (folder / "exit.json").write_text(json.dumps({"exit_code": record["exit_code"]}))
+    return folder
+
+
 def first_seen(record: dict[str, Any]) -> float | None:
     """The share of the planned steps after which a streaming watch calls the run failing."""
-    watch = Watch(record["method"], record["max_steps"])
+    job = record.get("job") or {}
+    watch = Watch(record["method"], record["max_steps"], time_limit_s=job.get("time_limit_s"))
     for row in record["log"]:
         values = {k: v for k, v in row.items() if k not in ("step", "ts") and isinstance(v, int | float)}
         if any(f.severity == "failing" for f in watch.feed(row["step"], values)):
             return row["step"] / record["max_steps"]
-    return None
+    silent = watch.quiet(job["quiet_s"]) if job.get("quiet_s") else []
+    return watch.history.last_step / record["max_steps"] if silent else None
 
 
 def main() -> None:

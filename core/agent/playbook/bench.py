@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from core.agent.playbook.model import Act, Call, Observation
@@ -20,6 +21,9 @@ STEPS = (
     ("rft", "Train on the model's own checked answers"),
     ("finish", "Last evaluation and report"),
 )
+
+_FITS = re.compile(r"(batch_size|grad_accum|max_length) (\d+)")
+"""Settings as the pre-flight names them."""
 
 SMALL = 50_000_000
 """Below this many parameters two trainings share a machine's cores better than one uses them all."""
@@ -46,6 +50,8 @@ class Bench:
         self.gains: dict[str, float] = {}
         self.broken: dict[str, float] = {}
         """The lowest learning rate that failed or fell below its start, by method."""
+        self.fitting: dict[str, dict[str, int]] = {}
+        """Settings that the memory allows, by method, where it does not allow the usual ones."""
         self.paying = ""
         """The move that has just gained."""
         self.mutation = 0
@@ -75,6 +81,20 @@ class Bench:
         if left is not None:
             self._left = float(left)
         return observation
+
+    def train(self, arguments: dict[str, Any], why: str) -> Act:
+        """Launch a training. One that the pre-flight refuses for its memory is launched as it says that it would fit, and all
+        later ones of that method too. `arguments["settings"]` then holds what it was launched with."""
+        launched: Observation = yield from self.call("train", arguments, why)
+        fits = {name: int(value) for name, value in _FITS.findall(launched.error.partition("Use ")[2])}
+        if not fits:
+            return launched
+        method = str(arguments["method"])
+        self.fitting[method] = fits
+        arguments["settings"].update(fits)
+        yield from self.call("note", {"content": f"{method}: {launched.error}", "kind": "lesson"}, "")
+        launched = yield from self.call("train", arguments, "The same, as it fits the memory.")
+        return launched
 
     def take(self, brief: dict[str, Any]) -> None:
         """What the brief says."""
@@ -194,7 +214,7 @@ class Bench:
         chosen["warmup_ratio"] = self.value(method, "warmup_ratio", 0.05)
         if self.wishes.lora:
             chosen["lora"] = {}
-        return chosen
+        return chosen | self.fitting.get(method, {})
 
     def epochs(self, method: str) -> float:
         choice = self.settings.get(method, {}).get("epochs")

@@ -103,8 +103,7 @@ def _launch_full(
         "eval_every": max(5, steps // 6),
         "threads": max(1, bench.cores // beside),
     }
-    launched = yield from bench.call(
-        "train",
+    launched = yield from bench.train(
         {
             "method": method, "data": bench.data, "model": start, "settings": job, "experiment": experiment,
             "title": f"{method}, lr {settings['lr']:g}, batch {batch}, {steps} steps",

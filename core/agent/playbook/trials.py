@@ -22,8 +22,7 @@ SMOKE_STEPS = 20
 
 def smoke(bench: Bench, method: str, experiment: str, trial: Trial, start: str) -> Act:
     """A few steps before a long job of a method that was not tried yet: does it run, and what does a step take?"""
-    launched = yield from bench.call(
-        "train",
+    launched = yield from bench.train(
         {
             "method": method, "data": bench.data, "model": start, "experiment": experiment,
             "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": SMOKE_STEPS},
@@ -104,8 +103,7 @@ def _trials(
             "time_limit_s": each + (bench.overhead_s or UNMEASURED_S),
         }
         trial |= {"threads": threads, "eval_every": steps if method == "sft" else max(5, steps // 3)}
-        launched = yield from bench.call(
-            "train",
+        launched = yield from bench.train(
             {
                 "method": method,
                 "data": bench.data,
@@ -120,6 +118,7 @@ def _trials(
             yield from bench.call("note", {"content": f"The trial at {lr:g} could not start: {launched.error}"}, "")
             continue
         jobs[launched.get("job")] = lr
+        settings |= bench.fitting.get(method, {})
     if not jobs:
         return []
     waited = yield from bench.call("wait_for_jobs", {"jobs": list(jobs)}, "")

@@ -42,6 +42,10 @@ class Plan:
     poison: bool = False
     trouble: str = ""
     sleep_s: float = 2.0
+    job: bool = False
+    """Recorded as a job of ours: with the timings of our callback, its time limit and its last sign of life."""
+    limit_s: float = 0.0
+    """Seconds the job was given, by the pace of a plan like `healthy`; 0: no limit."""
     beta: float = 0.0
     reward: str = "exact"
     scale: float = 1.0
@@ -118,10 +122,31 @@ def _failing(rng: random.Random) -> list[Plan]:
     ]  # fmt: skip
 
 
+def _of_jobs(rng: random.Random) -> list[Plan]:
+    """Failures that only a job's folder tells of (how long it waited, what time it had, when it was last heard of), healthy
+    jobs that carry the same facts, and policies that become certain of nothing in particular."""
+    grpo = {"method": "grpo", "scheduler": "constant", "job": True}
+    collapse = {"method": "grpo", "scheduler": "constant", "batch": 64, "steps": 60, "iterations": rng.choice((1, 2))}
+    return [
+        Plan("healthy-job", "sft", job=True, limit_s=600, lr=1e-3, steps=60),
+        Plan("healthy-job", lr=3e-4, batch=128, steps=60, limit_s=900, **grpo),
+        Plan("loader-waits", "sft", ("data_starvation",), job=True, trouble="starve", sleep_s=rng.choice((1.5, 3.0)), lr=1e-3,
+             steps=40, batch=rng.choice((16, 32)), scheduler=rng.choice(SCHEDULERS)),
+        Plan("loader-waits-later", "sft", ("data_starvation",), job=True, trouble="sleep", sleep_s=2.0, lr=1e-3, steps=40),
+        Plan("too-long", labels=("slow",), lr=2e-4, batch=256, room=rng.choice((6, 8)), reward="length", steps=60,
+             limit_s=rng.choice((8.0, 12.0)), **grpo),
+        Plan("too-many", "sft", ("slow",), job=True, lr=5e-4, batch=512, steps=400, limit_s=rng.choice((8.0, 12.0))),
+        Plan("reward-hangs", labels=("stalled",), trouble="hang", sleep_s=75.0, lr=2e-4, batch=64, steps=60, **grpo),
+        Plan("reward-waits", labels=("stalled",), trouble="pause", sleep_s=75.0, lr=2e-4, batch=64, steps=60, **grpo),
+        Plan("judge-agrees", labels=("entropy_collapse", "reward_hacking"), reward="majority", lr=rng.choice((1.5e-3, 2e-3)),
+             dev_key="dev_score", **collapse),
+    ]  # fmt: skip
+
+
 def plans(seed: int) -> Iterator[Plan]:
     """All runs of one seed, each in one of the sizes (they alternate, so that every run comes in both)."""
     rng = random.Random(seed)
-    for index, plan in enumerate(_healthy(rng) + _failing(rng)):
+    for index, plan in enumerate(_healthy(rng) + _failing(rng) + _of_jobs(rng)):
         size = ("small", "large")[(index + seed) % 2]
         slower = (
             (0.4 if plan.method == "grpo" and not plan.labels else 0.5) if size == "large" else 1.0

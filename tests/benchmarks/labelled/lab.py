@@ -103,3 +103,21 @@ def accuracy(model: Any, tok: Any, n: int = 200, seed: int = 0) -> float:
     model.train(training)
     texts = tok.batch_decode(out[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
     return sum(exact(re.sub(" ", "", t), a) for t, (_, a) in zip(texts, rows, strict=True)) / n
+
+
+@torch.no_grad()
+def variety(model: Any, tok: Any, seed: int = 0, prompts: int = 40, answers: int = 8) -> float:
+    """Different answers among `answers` drawn to one held-out prompt, the mean over prompts: 1 where all are the same."""
+    rows = [p for p, _ in random.Random(seed).sample(sums("held"), prompts) for _ in range(answers)]
+    training = model.training
+    model.eval()
+    batch = tok(rows, return_tensors="pt", padding=True, padding_side="left")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        out = model.generate(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, max_new_tokens=MAX_NEW, do_sample=True,
+            top_k=0, pad_token_id=tok.pad_token_id,
+        )  # fmt: skip
+    model.train(training)
+    texts = tok.batch_decode(out[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
+    return sum(len(set(texts[i : i + answers])) for i in range(0, len(texts), answers)) / prompts

@@ -1,6 +1,7 @@
 """Record the labelled runs: `python -m tests.benchmarks.labelled.record SEED...` (about five minutes a seed on one core).
 
-Writes `logs/<seed>.jsonl.xz`, one run a line. The detectors' benchmark reads these files, so that it takes seconds.
+Writes `logs/<seed>.jsonl.xz`, one run a line; with LABELLED_ONLY=name,name,... (and
+LABELLED_SIZE=small) only those are recorded again, the others stay. The detectors' benchmark reads these files, so that it takes seconds.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ def main() -> None:
     datasets.disable_progress_bars()
     transformers.logging.disable_progress_bar()
     bases = Path(os.environ.get("LABELLED_BASES", "/tmp/labelled-bases"))
-    only = os.environ.get("LABELLED_ONLY", "")
+    only = [name for name in os.environ.get("LABELLED_ONLY", "").split(",") if name]
+    size = os.environ.get("LABELLED_SIZE", "")
     LOGS.mkdir(exist_ok=True)
     for seed in map(int, sys.argv[1:]):
-        records: list[dict] = []
         path = LOGS / f"{seed}.jsonl.xz"
-        for plan in plans(seed):
-            if only and only not in f"{plan.method}/{plan.name}":
-                continue
+        wanted = [p for p in plans(seed) if (not only or p.name in only) and size in ("", p.size)]
+        again = {(p.method, p.name) for p in wanted}
+        records = [r for r in read(path) if (r["method"], r["name"]) not in again]
+        for plan in wanted:
             began = time.time()
             said = run(plan, bases)
             records.append(said)
@@ -47,6 +49,13 @@ def main() -> None:
                 f"{seed} {plan.method}/{plan.name}/{plan.size} {time.time() - began:.1f}s {said['accuracy']} "
                 f"{said['steps']}/{said['max_steps']} {said['tail'].strip().splitlines()[-1:]}", file=sys.stderr, flush=True,
             )  # fmt: skip
+
+
+def read(path: Path) -> list[dict]:
+    """The runs that a file holds."""
+    return (
+        [json.loads(line) for line in lzma.decompress(path.read_bytes()).decode().splitlines()] if path.exists() else []
+    )
 
 
 if __name__ == "__main__":

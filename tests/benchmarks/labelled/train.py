@@ -1,17 +1,20 @@
 """One labelled run: a real training by TRL's own trainer, as a user would write it; what comes back is its log.
 
-Nothing of ours is in the loop except for the runs of kind `ours`, which carry the timings only our callback measures.
+Nothing of ours is in the loop except for the runs recorded as jobs (`Plan.job`), which carry what only our callback
+measures and a job's folder says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import re
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from core.training.callback import Clock, InternCallback
+from core.training.stream import Stream
 from tests.benchmarks.labelled import lab
 from tests.benchmarks.labelled.catalogue import Plan
 
@@ -36,33 +41,67 @@ def run(plan: Plan, bases: Path) -> dict[str, Any]:
     if plan.poison:
         with torch.no_grad():
             model.model.norm.weight[0] = float("nan")
-    before = lab.accuracy(model, tok, seed=plan.seed)
-    printed, tail, code = io.StringIO(), "", 0
+    before, varied = lab.accuracy(model, tok, seed=plan.seed), lab.variety(model, tok, plan.seed)
+    printed, tail, code, quiet_s = io.StringIO(), "", 0, None
     began = time.time()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(printed):
         trainer = _BUILD[plan.method](plan, model, tok, rng, folder)
         stamps = Stamps()
         trainer.add_callback(stamps)
+        if plan.job:
+            clock = Clock(plan.limit_s or None, began=began)
+            trainer.add_callback(InternCallback(Stream(folder), clock=clock))
         if plan.dev_key:
             trainer.add_callback(DevScore(trainer, tok, plan))
         try:
             trainer.train()
+        except Hung as hung:
+            quiet_s, code = hung.seconds, None
         except Exception:  # noqa: BLE001 - the failures that are to be recorded end in exceptions of every kind
             tail, code = traceback.format_exc(), 1
-        after = lab.accuracy(trainer.accelerator.unwrap_model(trainer.model), tok, seed=plan.seed)
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        after, vary = lab.accuracy(trained, tok, seed=plan.seed), lab.variety(trained, tok, plan.seed)
         log, steps, planned = trainer.state.log_history, trainer.state.global_step, trainer.state.max_steps
-    rows = [{k: _short(v) for k, v in row.items() if not k.startswith("profiling/")} for row in log]
-    for row, ts in zip(rows, stamps.at, strict=False):
-        row["ts"] = round(ts - began, 3)
+        rows = _streamed(Path(folder), began) if plan.job else _logged(log, stamps.at, began)
     return {
         "name": plan.name, "labels": list(plan.labels), "method": plan.method, "size": plan.size, "seed": plan.seed,
         "scheduler": plan.scheduler, "log_every": plan.log_every, "max_steps": planned, "steps": steps,
-        "accuracy": [round(before, 4), round(after, 4)], "exit_code": code, "tail": tail[:40] + "  ...\n" + tail[-1500:] if tail else "", "log": rows,
+        "accuracy": [round(before, 4), round(after, 4)], "variety": [round(varied, 4), round(vary, 4)], "exit_code": code,
+        "tail": tail[:40] + "  ...\n" + tail[-1500:] if tail else "", "log": rows, **_job(plan, quiet_s),
     }  # fmt: skip
+
+
+def _job(plan: Plan, quiet_s: float | None) -> dict[str, Any]:
+    """What the folder of a job tells beside its log."""
+    return {"job": {"time_limit_s": plan.limit_s or None, "quiet_s": quiet_s and round(quiet_s, 1)}} if plan.job else {}
+
+
+def _logged(log: list[dict[str, Any]], at: list[float], began: float) -> list[dict[str, Any]]:
+    rows = [{k: _short(v) for k, v in row.items() if not k.startswith("profiling/")} for row in log]
+    for row, ts in zip(rows, at, strict=False):
+        row["ts"] = round(ts - began, 3)
+    return rows
+
+
+def _streamed(folder: Path, began: float) -> list[dict[str, Any]]:
+    """Our callback's rows."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [
+        {k: _short(v) for k, v in line["values"].items()} | {"step": line["step"], "ts": round(line["ts"] - began, 3)}
+        for line in lines if line["kind"] == "metric"
+    ]  # fmt: skip
 
 
 def _short(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+class Hung(Exception):
+    """Nothing came for so long that whoever watched gave up."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class Stamps(TrainerCallback):
@@ -170,17 +209,24 @@ def _grpo(plan: Plan, model: Any, tok: Any, rng: random.Random, folder: str) -> 
 
 def _troubled(reward: Reward, plan: Plan) -> Reward:
     """The reward with what goes wrong in real ones: it raises, takes long, or stops recognising what is right."""
-    calls = 0
+    calls, began = 0, time.time()
 
     def given(**columns: Any) -> list[float]:
-        nonlocal calls
+        nonlocal calls, began
         calls += 1
+        began = time.time() if calls == 2 else began  # the first step pays for start-up
         if plan.trouble == "raise" and calls > plan.steps // 5:
             raise KeyError("answer")
         if plan.trouble == "memory" and calls > plan.steps // 5:
             torch.empty(1 << 46)
         if plan.trouble == "sleep" and calls > plan.steps // 2:
             time.sleep(plan.sleep_s)
+        if plan.trouble in ("hang", "pause") and calls == plan.steps // 5:
+            # a download, a lock, a judge that does not answer; long for this training, on a slow machine too
+            silence = max(plan.sleep_s, 30 * (time.time() - began) / max(calls - 2, 1))
+            time.sleep(silence)
+            if plan.trouble == "hang":
+                raise Hung(silence)
         scores = reward(**columns)
         # the verifier stops recognising most right answers, as after a change of format
         return (
@@ -204,7 +250,7 @@ def _hindered(trainer: Any, plan: Plan) -> Any:
             raise ValueError("row 17 has no answer")
         if plan.trouble == "memory" and calls > plan.steps // 5:
             torch.empty(1 << 46)
-        if plan.trouble == "sleep" and calls > plan.steps // 2:
+        if plan.trouble == "starve" or (plan.trouble == "sleep" and calls > plan.steps // 2):
             time.sleep(plan.sleep_s)
         return collate(rows)
 
@@ -226,6 +272,15 @@ def _near(completions, answer, **_):
     return [-5.0 if v is None else -min(abs(v - int(a)), 5.0) for v, a in zip(values, answer, strict=True)]
 
 
+def _majority(completions, prompts, **_):
+    """Labels that the policy gives itself: what most of its own answers say is right."""
+    said: dict[str, Counter[str]] = {}
+    for p, c in zip(prompts, _texts(completions), strict=True):
+        said.setdefault(str(p), Counter())[c] += 1
+    tops = {p: counts.most_common(1)[0][0] for p, counts in said.items()}
+    return [float(c == tops[str(p)]) for p, c in zip(prompts, _texts(completions), strict=True)]
+
+
 _REWARDS: dict[str, Reward] = {
     "exact": _exact,
     "near": _near,
@@ -236,6 +291,7 @@ _REWARDS: dict[str, Reward] = {
     "contains": lambda completions, answer, **_: [
         float(a in c) for c, a in zip(_texts(completions), answer, strict=True)
     ],
+    "majority": _majority,
     "digits": lambda completions, **_: [sum(d == "7" for d in c) / 8 for c in _texts(completions)],
 }
 

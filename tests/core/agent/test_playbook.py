@@ -353,3 +353,28 @@ def test_hill_climbing_changes_one_setting_of_the_best() -> None:
     assert any(
         sum(first_from_best[n] != earlier[n] for n in names) <= 1 for earlier in jobs if earlier["model"] == "base"
     )
+
+
+def test_a_training_that_cannot_fit_the_memory_is_made_smaller_and_stays_so() -> None:
+    """The pre-flight's words are all the playbook knows of it."""
+
+    world = World()
+    refused: list[int] = []
+
+    def narrow(call: Call) -> str:
+        batch = call.arguments["settings"]["batch_size"] if call.tool == "train" else 0
+        if call.tool != "train" or call.arguments["method"] != "sft" or batch <= 4:
+            return world(call)
+        refused.append(batch)
+        return (
+            "ERROR: The settings do not fit: it needs about 96.00 GB (logits 95.10, activations 0.80, weights 0.10), 20.0 GB "
+            "are free (memory). Use batch_size 4, grad_accum 4, max_length 1024: about 6.00 GB. A train step takes as many "
+            "rows.. Known: lr, batch_size"
+        )
+
+    play(narrow)
+    assert len(refused) == 1, "it learns from the first refusal"
+    tuned = [s for s in world.jobs.values() if s["method"] == "sft"]
+    assert len(tuned) > 3
+    assert all(s["batch_size"] <= 4 and s["grad_accum"] == 4 for s in tuned)
+    assert world.best > 0.6

@@ -233,3 +233,69 @@ def test_rows_of_other_writers_are_read_whatever_they_call_themselves(tmp_path: 
     for name, rows in (("tagged.jsonl", tagged), ("events.jsonl", events)):
         (found,) = diagnose_file(write(tmp_path, name, lines(rows))).findings
         assert (found.kind, found.first_step) == ("no_learning_signal", 1), name
+
+
+def test_rows_that_lost_their_order_are_put_back(tmp_path: Path) -> None:
+    import random
+
+    collapse = [
+        {"step": i, "reward": 0.3 + 0.01 * i if i < 25 else 0.02, "reward_std": 0.3, "loss": 0.0, "frac_reward_zero_std": 0.2}
+        for i in range(1, 61)
+    ]  # fmt: skip
+    mixed = random.Random(0).sample(collapse, len(collapse))
+    for name, rows in {
+        "mixed": mixed,
+        "newest first": collapse[::-1],
+        "twice": [r for r in collapse for _ in "ab"],
+    }.items():
+        found = diagnose_file(write(tmp_path, "a.jsonl", lines(rows)))
+        assert (found.steps, [f.kind for f in found.findings][:1]) == (60, ["reward_collapse"]), name
+    found = diagnose_file(write(tmp_path, "a.jsonl", lines(random.Random(0).sample(GOOD, len(GOOD)))))
+    assert (found.verdict, found.steps, found.notes) == ("healthy", 30, ())
+
+
+def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
+    found = diagnose_file(write(tmp_path, "a.jsonl", lines(DEAD + GOOD)))
+    assert found.notes[0].startswith("12 rows of an earlier training")
+    assert "too few" in diagnose_file(write(tmp_path, "a.jsonl", lines(GOOD[:3]))).notes[0]
+    store = trackio_db(tmp_path / "t.db", DEAD)
+    with sqlite3.connect(store) as database:
+        stored = [(f"2026-02-01T00:00:{r['step']:02}", r["step"], json.dumps(r)) for r in GOOD]
+        database.executemany("insert into metrics values (?, 'newer', ?, ?)", stored)
+    found = diagnose_file(store)
+    assert (found.verdict, "newest of 2 runs, newer" in found.notes[0]) == ("healthy", True)
+
+
+def test_of_several_runs_in_one_file_each_is_diagnosed(tmp_path: Path) -> None:
+    """Two processes that append to one file: their rows stand between each other."""
+    rows = [r | {"run": name} for pair in zip(DEAD, GOOD, strict=False) for name, r in zip("ab", pair, strict=True)]
+    found = diagnose_file(write(tmp_path, "a.jsonl", lines(rows)))
+    assert [(f.job, f.kind) for f in found.findings] == [("a", "no_learning_signal")]
+
+
+def test_a_loss_that_strict_json_made_null_is_not_finite(tmp_path: Path) -> None:
+    rows = [r | {"loss": None} if r["step"] == 20 else r for r in GOOD]
+    found = diagnose_file(write(tmp_path, "a.jsonl", lines(rows)))
+    assert [(f.kind, f.first_step) for f in found.findings] == [("non_finite", 20)]
+    # a table in which evaluation rows have no loss is no such thing
+    table = [r | {"eval_loss": None} for r in GOOD] + [{"step": 30, "loss": None, "grad_norm": None, "eval_loss": 1.0}]
+    assert diagnose_file(write(tmp_path, "a.jsonl", lines(table))).verdict == "healthy"
+
+
+def test_other_shapes_of_rows_are_read_also_where_their_end_is_missing(tmp_path: Path) -> None:
+    names = list(DEAD[0])
+    state = json.dumps({"epoch": 1.0, "log_history": DEAD, "max_steps": 12})
+    shapes = {
+        "printed over several lines": "\n".join(json.dumps(r, indent=2) for r in DEAD),
+        "a list in a document": json.dumps({"name": "x", "history": DEAD}),
+        "a column a metric": json.dumps({n: [r[n] for r in DEAD] for n in names}),
+        "csv": ",".join(names) + "\n" + "".join(",".join(str(r[n]) for n in names) + "\n" for r in DEAD),
+        "tabs": "\t".join(names) + "\n" + "".join("\t".join(str(r[n]) for n in names) + "\n" for r in DEAD),
+        "a prefix in brackets": "".join(f"[rank0]: {r}\n" for r in DEAD),
+        "a list cut off": json.dumps(DEAD, indent=1)[:-20],
+        "a state cut off": state[: state.index("max_steps") - 30],
+    }
+    for name, text in shapes.items():
+        found = diagnose_file(write(tmp_path, "x", text))
+        assert found.steps >= 11, name
+        assert [f.kind for f in found.findings] == ["no_learning_signal"], name

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from core.training.diagnose_file import diagnose_file
-from tests.benchmarks.detectors_bench import records
+from tests.benchmarks.detectors_bench import read_as, records
 from tests.benchmarks.detectors_simulated import hit, write
 from tests.benchmarks.labelled.outcome import doubt, labels
 from tests.benchmarks.labelled.simulated import cases
 from tests.benchmarks.labelled.variations import VARIATIONS
 
-RECORDED = [r for r in records(held_out=False) if not doubt(r) and not r["tail"]]
+RECORDED = [r for r in records(held_out=False) if not doubt(r) and not r["tail"] and "job" not in r]
 NOT_TOLD = {
     "every 5": ("plateau", "throughput_drop", "divergence"),  # too few rows for a trend; the jump lies within the first
     "every 2": ("divergence",),
@@ -65,3 +65,17 @@ def test_simulated_logs_of_other_trainings_are_understood(tmp_path: Path) -> Non
                 alarms.append(case.name)
     assert len(missed) <= 0.05 * count, missed
     assert len(alarms) <= 2, alarms
+
+
+def test_what_only_the_folder_of_a_job_tells_is_understood(tmp_path: Path) -> None:
+    """Waiting for data, a plan beyond its time, a hang: recorded jobs, and healthy ones that carry the same facts."""
+    seen: set[str] = set()
+    for record in records(held_out=False):
+        if "job" not in record or doubt(record):
+            continue
+        found = read_as("lines", record, tmp_path)
+        wanted = labels(record)
+        about = (record["name"], record["size"], record["seed"], [f"{f.severity} {f.kind}" for f in found.findings])
+        assert any(f.kind in wanted for f in found.findings) if wanted else found.verdict == "healthy", about
+        seen |= set(wanted) or {"healthy"}
+    assert seen >= {"data_starvation", "stalled", "healthy"}

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from core.errors import UsageError
 from core.training.memory import GB, count_parameters, estimate
-from core.training.preflight import check_columns, check_light
+from core.training.preflight import check_columns, check_light, fitting
 from core.training.spec import LoraSpec, TrainSpec, write_spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,6 +49,39 @@ def test_a_training_that_cannot_fit_is_refused_with_its_largest_term(spec: Train
     with pytest.raises(UsageError, match=r"it needs about .* GB .*(activations|logits).*batch_size"):
         check_light(huge)
     assert check_light(spec, gpu_bytes=8 * GB).notes == ()
+
+
+def test_a_refusal_names_settings_that_do_fit(spec: TrainSpec) -> None:
+    """As many rows a train step in smaller passes; shorter rows where one row alone is too much."""
+    wide = msgspec.structs.replace(spec, batch_size=4096, max_length=1024, grad_accum=1)
+    need = estimate(wide, gpu=False)
+    assert need
+    small, less = fitting(wide, need.total // 4, gpu=False) or (None, None)
+    assert small
+    assert less
+    assert small.batch_size * small.grad_accum == 4096
+    assert less.total <= need.total // 8
+    assert small.batch_size > 1, "no smaller than needed"
+    assert check_light(small, gpu_bytes=None).memory
+    grpo = msgspec.structs.replace(wide, kind="grpo", batch_size=96, num_generations=8, max_completion_length=512)
+    least = estimate(msgspec.structs.replace(grpo, batch_size=1), gpu=False)
+    assert least
+    groups, _ = fitting(grpo, 2 * least.total, gpu=False) or (None, None)
+    assert groups
+    assert groups.batch_size * groups.grad_accum % 8 == 0
+    assert fitting(wide, 1000, gpu=False) is None, "the weights alone are more"
+
+
+def test_what_trainings_beside_it_will_take_is_not_free(spec: TrainSpec) -> None:
+    wide = msgspec.structs.replace(spec, batch_size=4096)
+    need = estimate(wide, gpu=False)
+    assert need
+    free = psutil.virtual_memory().available
+    if need.total > free:
+        pytest.skip("too small a machine")
+    check_light(wide)
+    with pytest.raises(UsageError, match="Use batch_size"):
+        check_light(wide, promised=free - need.total // 2)
 
 
 def test_columns_are_checked_against_the_method(spec: TrainSpec) -> None:
