@@ -47,6 +47,7 @@ class Watched:
         self.result: dict[str, Any] = {}
         self.sandbox = "" if (folder / "held.json").exists() else "none needed"
         self.kinds: set[str] = set()
+        self.noted = ""
         self.stop_reason = ""
 
 
@@ -85,6 +86,8 @@ class JobWatcher:
             self._see_sandbox(watched)
             if status.pid is not None and job.pid is None:  # its turn in the queue has come
                 self.journal.emit(e.JobAttached(job=job.id, pid=status.pid))
+            if status.note:
+                self._note(watched, status.note)
             if status.state not in OPEN:
                 self._end(watched, status)
 
@@ -123,6 +126,14 @@ class JobWatcher:
         """Record what a row says; a host after this one reads the row again and records nothing."""
         key = f"{watched.id}:{watched.rows}:{payload.type}".encode()
         self.journal.emit(payload, id=stable_id(watched.started_ts, str(self.run_folder.name).encode() + key))
+
+    def _note(self, watched: Watched, text: str) -> None:
+        """What its place says of a job, once: a host after this one hears the same words."""
+        if text == watched.noted:
+            return
+        watched.noted = text
+        name = f"{self.run_folder.name}:{watched.id}:note:{text}".encode()
+        self.journal.emit(e.NoteAdded(text=f"{watched.id}: {text}"), id=stable_id(watched.started_ts, name))
 
     def _see_sandbox(self, watched: Watched) -> None:
         """How a job with code of a brain is held, once it said so."""
