@@ -82,6 +82,13 @@ def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any
     return {"trust_remote_code": True} if "remote_code" in trusted else {}
 
 
+def unapproved(model: str | Path, trusted: tuple[Risk, ...]) -> str:
+    """What of a model (a path, or a Hub id in the cache) nobody said yes to, in words; empty where nothing is."""
+    folder = local_folder(str(model))
+    missing = [r for r in risks(folder) if r not in trusted] if folder is not None else []
+    return f"{model} {' and '.join(SAYS[r] for r in missing)}" if missing else ""
+
+
 def local_folder(model: str) -> Path | None:
     """The folder of a model that is here: a path, or the newest snapshot of a Hub id in the cache."""
     path = Path(model).expanduser()
