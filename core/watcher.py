@@ -195,7 +195,7 @@ class JobWatcher:
         seconds = status.exit.seconds if status.exit else 0.0
         usd, what = charge(watched.folder, seconds)
         if usd:
-            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
+            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}", job=watched.id))
         if (watched.folder / "paused").exists() and status.state != "done":
             self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
             del self._watched[watched.id]
