@@ -15,9 +15,9 @@ import psutil
 
 from core.compute.confinement import Confinement, Limits, command, environment, probe
 from core.evaluation.guard import guarded_files
+from core.hub.cache import hub_cache
 from core.redact import secret_names
 from core.tasks import Task
-from core.training.trust import hub_cache
 
 HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 """Passed on: gated benchmarks (GPQA) are fetched with it, and scripts never name it. Use one that can only read."""
