@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from core import install
 from core.compute.choice import Choice
 from core.compute.clustered import ClusterCompute, Engine
 from core.compute.confinement import probe
@@ -63,7 +64,7 @@ def _cuda() -> Check:
             name="cuda",
             ok=False,
             found="torch is not installed",
-            fix="pip install 'ml-intern-tui[train]'",
+            fix=install.command("train"),
             needed=False,
         )
     built = version.partition("+")[2] or next((d.partition("-cu")[2] for d in _torch_needs() if "-cu" in d), "")
