@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from core import install
 from core.compute.check import Check, check_compute, check_machine
 from core.compute.choice import parse_choice
 from core.errors import InternError
@@ -85,7 +86,7 @@ def _training() -> Check:
         name="training",
         ok=not missing,
         found=found,
-        fix=f"missing {', '.join(missing)}: pip install 'ml-intern-tui[train]'",
+        fix=f"missing {', '.join(missing)}: {install.command('train')}",
     )
 
 

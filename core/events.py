@@ -532,6 +532,8 @@ class JobLaunched(Payload, frozen=True, kw_only=True):
     started: float | None = None
     boot_id: str = ""
     planned_steps: int | None = None
+    gpus: int = 0
+    """GPUs that it holds while it runs."""
     backend: str = "local"
 
 
@@ -770,6 +772,7 @@ class BudgetCharged(Payload, frozen=True, kw_only=True):
     """usd, tokens or disk; wall clock is read from the envelopes."""
     amount: float
     what: str = ""
+    job: str = ""
 
 
 @event("budget_warned")

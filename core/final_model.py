@@ -15,13 +15,18 @@ from core.errors import JobError
 from core.evaluation.models import check_model
 from core.evaluation.prompting import Decoding, Prompting
 from core.training.promote import recover_swap, swap_directory, tree_digest
+from core.training.trust import Risk, unapproved
 
 SKIPPED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json")
 """What a checkpoint holds besides the model."""
 
 
-def promote_folder(source: str, target: Path, decoding: Decoding, stop_ids: list[int], prompting: Prompting) -> str:
-    """Copy `source` to `target` atomically and return the new folder's digest. Raises JobError for a model that is not whole."""
+def promote_folder(
+    source: str, target: Path, decoding: Decoding, stop_ids: list[int], prompting: Prompting,
+    trusted: tuple[Risk, ...] | None = None,
+) -> str:  # fmt: skip
+    """Copy `source` to `target` atomically and return the new folder's digest. Raises JobError for a model that is not whole,
+    and for one with code or pickles of its own beyond `trusted` (None: not looked at)."""
     recover_swap(target)
     folder = Path(source)
     if not folder.is_dir():
@@ -36,6 +41,11 @@ def promote_folder(source: str, target: Path, decoding: Decoding, stop_ids: list
     _write_generation_config(fresh, decoding, stop_ids)
     if prompting.format == "chat" and prompting.template_path:
         shutil.copyfile(prompting.template_path, fresh / "chat_template.jinja")
+    if trusted is not None and (
+        what := unapproved(fresh, trusted)
+    ):  # the copy: the source may change after a look at it
+        shutil.rmtree(fresh)
+        raise JobError(f"not promoted: {what}", where=source, next="Train and save it without code of its own")
     check_model(str(fresh))
     digest = tree_digest(fresh)
     swap_directory(fresh, target)

@@ -9,6 +9,7 @@ import msgspec
 
 from core import events as e
 from core.agent.desk import Desk
+from core.agent.trust import approved_risks
 from core.errors import EvaluationTimeout, InternError
 from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, read_samples
 from core.evaluation.guard import Guard
@@ -97,6 +98,7 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
         request = Request(
             model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
             split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
+            trusted=approved_risks(desk.state),
         )  # fmt: skip
         desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
         try:

@@ -469,6 +469,7 @@ def _job_launched(state: RunState, event: Record, p: e.JobLaunched) -> None:
     state.jobs[p.job] = Job(
         p.job, event.seq, p.kind, p.method, p.title, p.experiment, pid=p.pid, backend=p.backend,
         effect_id=p.effect_id, folder=p.folder, config=p.config, started_ts=event.ts, planned_steps=p.planned_steps,
+        gpus=p.gpus,
     )  # fmt: skip
     if p.experiment in state.experiments:
         state.experiments[p.experiment].jobs.append(p.job)
@@ -649,6 +650,9 @@ def _checkpoint_promoted(state: RunState, event: Record, p: e.CheckpointPromoted
 # -------------------------------------------------------------------------------------------------------- resources
 
 
+TROUBLES = 8
+
+
 @on(e.GpuSampled)
 def _gpu_sampled(state: RunState, event: Record, p: e.GpuSampled) -> None:
     device = state.devices.get(p.index)
@@ -663,6 +667,8 @@ def show_device(device: Device, seq: int, p: e.GpuSampled) -> None:
     device.memory_used, device.memory_total = p.memory_used, p.memory_total
     device.power_w, device.temperature_c = p.power_w, p.temperature_c
     device.own_memory, device.others, device.note = p.own_memory, p.others, p.note
+    if p.note and p.source != "psutil" and p.note not in device.troubles and len(device.troubles) < TROUBLES:
+        device.troubles.append(p.note)
     device.history.append(p.util if p.util is not None else 0.0)
     if len(device.history) > HISTORY_LENGTH:
         del device.history[:HISTORY_CUT]
@@ -672,6 +678,8 @@ def show_device(device: Device, seq: int, p: e.GpuSampled) -> None:
 def _budget_charged(state: RunState, event: Record, p: e.BudgetCharged) -> None:
     if p.kind == "usd":
         state.budget.usd_used += p.amount
+        if p.job in state.jobs:
+            state.jobs[p.job].usd += p.amount
     elif p.kind == "tokens":
         state.budget.tokens_used += int(p.amount)
     elif p.kind == "disk":

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,7 +208,7 @@ def socket_path(folder: Path) -> Path:
 
 def write_json(path: Path, value: object) -> None:
     """Atomic: readers see the old file or the new one."""
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    temporary = path.with_name(path.name + f".{os.getpid()}.{threading.get_ident()}.tmp")
     temporary.write_bytes(msgspec.json.encode(value))
     os.replace(temporary, path)
 

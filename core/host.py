@@ -25,12 +25,13 @@ from core.agent.control import Control
 from core.agent.desk import Desk, Settings
 from core.agent.jobcontrol import take_up
 from core.agent.loop import research
+from core.agent.trust import admit_model, approved_risks
 from core.clock import Clock, reserve_of
 from core.compute.choice import open_compute
 from core.compute.confinement import probe
 from core.compute.protocol import Warm
 from core.compute.telemetry import GpuSample, Telemetry
-from core.errors import InternError, NotFound, Refused
+from core.errors import InternError, NotFound, Refused, ToolError
 from core.evaluation import guard as guards
 from core.evaluation.benchmark import Request, measure_guarded
 from core.evaluation.models import check_model
@@ -218,7 +219,14 @@ class _Host:
         )
         found = state.evaluations[promoted.evaluation]
         source = self.desk.model_path(promoted.source)
-        promote_folder(source, final, decoding_of(self.desk, found), stop_ids_of(self.desk, found), self.desk.prompting)
+        promote_folder(
+            source,
+            final,
+            decoding_of(self.desk, found),
+            stop_ids_of(self.desk, found),
+            self.desk.prompting,
+            approved_risks(self.desk.state),
+        )
 
     def _lost(self, job: str) -> bool:
         try:
@@ -244,10 +252,16 @@ class _Host:
             ]
             desk.clock.hold_back(max((look.seconds for look in looks), default=0.0))
             return
+        try:
+            # evaluate.py loads the model as it likes: a person's yes to code that comes with it is needed before that
+            trusted = admit_model(desk, desk.settings.model, deferrable=False)
+        except ToolError as error:
+            self._give_up(str(error))
+            return
         request = Request(
             model_path=desk.settings.model, output_folder=str(self.folder / "evaluations" / "contract"),
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
-            timeout_s=max(20.0, min(900.0, 0.3 * desk.clock.limit_s)), threads=1,
+            timeout_s=max(20.0, min(900.0, 0.3 * desk.clock.limit_s)), threads=1, trusted=trusted,
         )  # fmt: skip
         desk.emit(
             e.EvaluationStarted(
@@ -259,11 +273,10 @@ class _Host:
                 desk.task, request, self.guard, lambda text: desk.emit(e.NoteAdded(text=text)), desk.stopping
             )
         except InternError as error:
-            if not desk.stopping.is_set():
-                self.failure = str(error)
-                desk.stopping.set()
-                self.journal.wake()
+            self._give_up(str(error))
             return
+        if result.sandbox:
+            desk.emit(e.NoteAdded(text=f"evaluate.py is held by {result.sandbox}, without network (task.toml)"))
         n = result.n or CONTRACT_SAMPLES
         desk.clock.hold_back(result.seconds)
         desk.emit(
@@ -273,6 +286,13 @@ class _Host:
                 seconds=result.seconds,
             )
         )  # fmt: skip
+
+    def _give_up(self, why: str) -> None:
+        """End the run in order; nothing of it can come to a score."""
+        if not self.desk.stopping.is_set():
+            self.failure = why
+            self.desk.stopping.set()
+            self.journal.wake()
 
     # -------------------------------------------------------------------------------------------------------- threads
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from core import events as e
+from core import install
 from core.agent import scope
 from core.agent.brain import check_brain, parse_brain
 from core.agent.gate import TIERS
@@ -180,7 +181,7 @@ def _check_training_installed() -> None:
         raise NotFound(
             f"Training needs {', '.join(missing)}",
             where=sys.prefix,
-            next="Install it: pip install 'ml-intern-tui[train]'",
+            next=f"Install it: {install.command('train')}",
         )
 
 

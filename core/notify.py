@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 
 from core import events as e
+from core import install
 from core.describe import describe
 from core.home import home
 from core.journal import Journal
@@ -75,7 +76,7 @@ class Notifier:
             except ImportError:
                 journal.emit(
                     e.NoteAdded(
-                        text="notify.txt names targets, but Apprise is not installed: pip install 'ml-intern-tui[notify]'"
+                        text=f"notify.txt names targets, but Apprise is not installed: {install.command('notify')}"
                     )
                 )
         self._send = send

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -15,12 +16,17 @@ _SHAPES = re.compile(
 _MASK = b"[redacted]"
 
 
+def secret_names(environment: Mapping[str, str]) -> set[str]:
+    """Variables that hold a secret, by their names: not paths of key files, not flags (TOKENIZERS_PARALLELISM=false)."""
+    return {k for k, v in environment.items() if _NAMES.search(k) and len(v) >= 8 and not v.startswith("/")}
+
+
 class Redactor:
     """Masks secrets in encoded payloads. Values are read once, when the host starts."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         env = dict(os.environ) if environment is None else environment
-        values = {v for k, v in env.items() if _NAMES.search(k) and len(v) >= 8 and not v.startswith("/")}
+        values = {env[name] for name in secret_names(env)}
         # longest first: a secret that contains another must not leave its tail behind
         plain = [v.encode() for v in sorted(values, key=len, reverse=True)]
         # payloads are JSON: a value with quotes, backslashes or line breaks stands there escaped

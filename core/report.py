@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.agent.clean_data import approval_of
+from core.compute.usage import gpu_hours
 from core.describe import percent, points
 from core.evaluation.comparisons import adjusted, corrected
 from core.evaluation.stats import verdict as verdict_of
@@ -28,6 +29,7 @@ def render_report(state: RunState) -> str:
         _base(state),
         _experiments(state),
         _failures(state),
+        _machine(state),
     ]
     return "\n\n".join(part for part in [*parts, _lessons(state), _reproduce(state)] if part) + "\n"
 
@@ -87,6 +89,28 @@ def _published(s: RunState) -> list[str]:
         return []
     quoted = f"`{s.scores.published_model}`, the official instruct model, {percent(s.scores.published)}"
     return [f"Published, not measured here: {quoted} ({s.scores.published_source}) [{s.scores.published_seq}].", ""]
+
+
+def _machine(s: RunState) -> str:
+    """What it ran on and what that used; a GPU that a stand-in library made up is called that."""
+    lines: list[str] = []
+    for d in sorted(s.devices.values(), key=lambda d: d.index):
+        fake = " **FAKE: a stand-in library, not a GPU**" if d.source == "fake" else ""
+        name = d.name if d.source == "psutil" else f"GPU {d.index}, {d.name}"
+        trouble = f"; at times {'; '.join(d.troubles)}" if d.troubles else ""
+        lines.append(f"- {name}, measured by {d.source}{fake}{trouble} [{d.seq}].")
+    used = [j for j in s.jobs.values() if j.gpus or j.usd]
+    if used:
+        hours = sum(gpu_hours(j.gpus, j.seconds) for j in used)
+        lines.append(
+            f"- {len(used)} jobs held GPUs for {hours:.2f} GPU-hours and cost ${sum(j.usd for j in used):.2f}."
+        )
+        lines += ["", "| job | GPUs | hours | GPU-hours | dollars |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {j.id} {j.method or j.kind} | {j.gpus} | {j.seconds / 3600:.2f} | {gpu_hours(j.gpus, j.seconds):.2f} | {j.usd:.2f} |"
+            for j in used
+        ]
+    return "\n".join(["## Machine", "", *lines]) if lines else ""
 
 
 def _read(s: RunState) -> str:

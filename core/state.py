@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FEED_LENGTH, FEED_CUT = 200, 50
@@ -73,6 +73,8 @@ class Job(msgspec.Struct):
     """Alerts raised by its own script, as `level title: text`; the last twenty."""
     sandbox: str = ""
     """Level at which code of a brain in it is held; empty: it runs only our own code."""
+    gpus: int = 0
+    usd: float = 0.0
 
 
 class Experiment(msgspec.Struct):
@@ -237,6 +239,8 @@ class Device(msgspec.Struct):
     note: str = ""
     history: list[float] = []
     """Last 120 utilisations, in [0, 1]."""
+    troubles: list[str] = []
+    """What was wrong with a GPU at some time (throttled, memory errors), in the order in which it came up; at most eight."""
 
 
 class Mark(msgspec.Struct, frozen=True):

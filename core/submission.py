@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from core.errors import JobError, NotFound
 from core.evaluation.models import check_model
 from core.final_model import SKIPPED
+from core.hub.cache import hub_cache
 from core.training.promote import recover_swap, swap_directory, tree_digest
 
 _UNWANTED = (*SKIPPED, "checkpoint-*", "*.bin.index.json.lock", ".cache", ".git", ".gitattributes", "original")
@@ -108,5 +108,5 @@ def base_folder(model: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise NotFound(
             f"the base model cannot be had: {error}", where=model,
-            next=f"Put it into the Hub's cache ({os.environ.get('HF_HOME', '~/.cache/huggingface')}), or name a folder",
+            next=f"Put it into the Hub's cache ({hub_cache()}), or name a folder",
         ) from error  # fmt: skip

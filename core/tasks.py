@@ -61,6 +61,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     templates: tuple[str, ...] = ()
     evaluate_flags: tuple[str, ...] = ()
     """Flags that evaluate.py accepts, `--` included."""
+    evaluate_held: bool = False
+    """evaluate.py runs in the sandbox, without network (core/evaluation/holding.py)."""
+    evaluate_env: tuple[str, ...] = ()
+    """Secrets of the environment that evaluate.py needs, by name."""
     has_dev_split: bool = False
     dev_file: str | None = None
     """Development samples (prompt, answer) that may be read and chosen on, but not trained on."""
@@ -88,6 +92,8 @@ class _Toml(msgspec.Struct, frozen=True, kw_only=True):
     hours: float | None = None
     max_new_tokens: int | None = None
     evaluate_flags: tuple[str, ...] | None = None
+    evaluate_held: bool = False
+    evaluate_env: tuple[str, ...] = ()
     has_dev_split: bool | None = None
     dev_file: str | None = None
     eval_files: tuple[str, ...] | None = None
@@ -129,6 +135,8 @@ def load_task(name_or_path: str | Path) -> Task:
         data_files=tuple(_data_file(p) for p in _files(folder / "data", DATA_FORMATS)),
         templates=tuple(str(p) for p in _files(folder / "templates", ("jinja", "jinja2", "j2"))),
         evaluate_flags=tuple(flags),
+        evaluate_held=toml.evaluate_held,
+        evaluate_env=toml.evaluate_env,
         has_dev_split=toml.has_dev_split if toml.has_dev_split is not None else _splits(evaluate, flags),
         dev_file=dev_file,
         eval_text_files=_eval_files(folder, toml.eval_files),

@@ -49,6 +49,7 @@ class Watched:
         self.result: dict[str, Any] = {}
         self.sandbox = "" if (folder / "held.json").exists() else "none needed"
         self.kinds: set[str] = set()
+        self.noted = ""
         self.stop_reason = ""
 
 
@@ -91,6 +92,8 @@ class JobWatcher:
             self._see_sandbox(watched)
             if status.pid is not None and job.pid is None:  # its turn in the queue has come
                 self.journal.emit(e.JobAttached(job=job.id, pid=status.pid))
+            if status.note:
+                self._note(watched, status.note)
             if status.state not in OPEN:
                 self._end(watched, status)
 
@@ -130,6 +133,14 @@ class JobWatcher:
         """Record what a row says; a host after this one reads the row again and records nothing."""
         key = f"{watched.id}:{watched.rows}:{payload.type}".encode()
         self.journal.emit(payload, id=stable_id(watched.started_ts, str(self.run_folder.name).encode() + key))
+
+    def _note(self, watched: Watched, text: str) -> None:
+        """What its place says of a job, once: a host after this one hears the same words."""
+        if text == watched.noted:
+            return
+        watched.noted = text
+        name = f"{self.run_folder.name}:{watched.id}:note:{text}".encode()
+        self.journal.emit(e.NoteAdded(text=f"{watched.id}: {text}"), id=stable_id(watched.started_ts, name))
 
     def _see_sandbox(self, watched: Watched) -> None:
         """How a job with code of a brain is held, once it said so."""
@@ -191,7 +202,7 @@ class JobWatcher:
         seconds = status.exit.seconds if status.exit else 0.0
         usd, what = charge(watched.folder, seconds)
         if usd:
-            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}"))
+            self.journal.emit(e.BudgetCharged(kind="usd", amount=usd, what=f"{watched.id}: {what}", job=watched.id))
         if (watched.folder / "paused").exists() and status.state != "done":
             self.journal.emit(e.JobPaused(job=watched.id, checkpoint=watched.checkpoint, seconds=seconds))
             del self._watched[watched.id]

@@ -375,6 +375,7 @@ class Desk:
                 boot_id=boot_id(),
                 planned_steps=planned_steps,
                 backend=status.backend,
+                gpus=job_spec.gpus,
             )
         )
         return job

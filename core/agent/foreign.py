@@ -18,7 +18,7 @@ from core.compute.confinement import Limits
 from core.compute.held import INSIDE, Held, held_argv
 from core.compute.launcher import job_argv
 from core.compute.spec import JobSpec
-from core.training.trust import hub_cache
+from core.hub.cache import hub_cache
 
 SPARE_S = 120.0
 """Beyond a job's own time limit, until the sandbox ends it: it should save by itself first."""

@@ -80,7 +80,7 @@ NETWORK = (
     _a("reached", "TCP over IPv6 with a mapped address", "socket.create_connection(('::ffff:127.0.0.1', s['tcp']), 2).sendall(s['mark'].encode())"),
     _a("reached", "the Unix socket of a run's host", "c = socket.socket(socket.AF_UNIX); c.connect(s['unix']); c.sendall(s['mark'].encode())"),
     _a("reached", "an abstract Unix socket", "c = socket.socket(socket.AF_UNIX); c.connect('\\0' + s['mark']); c.sendall(s['mark'].encode())"),
-    _a("reached", "listen for the outside", "l = socket.create_server(('0.0.0.0', 0)); open('port', 'w').write(str(l.getsockname()[1])); l.settimeout(3); l.accept()"),
+    _a("reached", "listen for the outside", "l = socket.create_server(('0.0.0.0', 0)); open('port', 'w').write(str(l.getsockname()[1])); l.settimeout(s['seconds'] - 3); l.accept()"),
 )  # fmt: skip
 
 PROCESSES = (

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from core import install
 from core.compute.choice import Choice
 from core.compute.clustered import ClusterCompute, Engine
 from core.compute.confinement import probe
@@ -63,7 +64,7 @@ def _cuda() -> Check:
             name="cuda",
             ok=False,
             found="torch is not installed",
-            fix="pip install 'ml-intern-tui[train]'",
+            fix=install.command("train"),
             needed=False,
         )
     built = version.partition("+")[2] or next((d.partition("-cu")[2] for d in _torch_needs() if "-cu" in d), "")
@@ -125,15 +126,16 @@ def check_compute(choice: Choice) -> list[Check]:
         if choice.kind == "hf-jobs":
             return _hub(choice)
     except InternError as error:
-        return [
-            Check(
-                name=choice.kind,
-                ok=False,
-                found=f"{error.what} {error.where}".strip(),
-                fix=error.next or "see the message",
-            )
-        ]
+        found = f"{error.what} ({error.where})" if error.where else error.what
+        return [Check(name=choice.kind, ok=False, found=found, fix=_fix(choice, error))]
     return check_machine()
+
+
+def _fix(choice: Choice, error: InternError) -> str:
+    """The next step an error names; who reads this has just taken the one that leads here."""
+    if choice.kind == "ray" and error.next.startswith("intern doctor"):
+        return "give the address of the dashboard, not of the client server (10001); on the head node: ray status"
+    return error.next or "see the message"
 
 
 def _slurm(choice: Choice) -> list[Check]:
@@ -147,7 +149,14 @@ def _slurm(choice: Choice) -> list[Check]:
     )
     answered = nodes.returncode == 0
     shown = "; ".join(nodes.stdout.split("\n")[:4]).strip("; ") if answered else " ".join(nodes.stderr.split())[:200]
-    checks = [Check(name="slurm", ok=answered, found=shown, fix="is slurmctld up? scontrol ping")]
+    checks = [
+        Check(
+            name="slurm",
+            ok=answered,
+            found=shown,
+            fix="is slurmctld up? scontrol ping; elsewhere than in /etc/slurm: set SLURM_CONF",
+        )
+    ]
     return [*checks, _trial(SlurmEngine(profile, python=sys.executable))] if answered else checks
 
 

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from core.compute.begun import BEGIN_S, Requeues, not_begun
 from core.compute.launcher import job_argv, job_env
 from core.compute.local import Launch
 from core.compute.logs import read_chunk
@@ -49,6 +50,12 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """In its own words: PENDING (Resources), FAILED, NODE_FAIL."""
     exit: JobExit | None = None
     """How it ended, where the scheduler's word is enough to know (out of memory, its time limit)."""
+    start: str = ""
+    """Names this start of the job as the job itself writes it to `reached` when it begins; empty where nothing can be told."""
+    seconds: float = 0.0
+    """How long this start has been running by the scheduler's clock."""
+    where: str = ""
+    """The node."""
 
 
 class Engine(Protocol):
@@ -225,6 +232,11 @@ class ClusterCompute:
     def _judge(self, launch: Launch, folder: Path, handle: Handle, word: Word) -> JobStatus:
         if word.state in ("queued", "running"):
             (folder / "over").unlink(missing_ok=True)
+            if word.start and word.seconds > BEGIN_S and isinstance(self.engine, Requeues):
+                with locked(folder):
+                    silence = not_begun(self.engine, handle.name, folder, word.start, word.where)
+                if silence:
+                    return self._status(launch, folder, "running", handle, reason=silence, note=silence)
             return self._status(launch, folder, word.state, handle, reason=word.says)
         end = read(folder / "exit.json", JobExit)  # it may have come while we asked
         if end is not None:
@@ -261,12 +273,12 @@ class ClusterCompute:
         self._silence = str(error)
 
     def _status(
-        self, launch: Launch, folder: Path, state: State, handle: Handle | None, *, reason: str = "",
+        self, launch: Launch, folder: Path, state: State, handle: Handle | None, *, reason: str = "", note: str = "",
         end: JobExit | None = None,
     ) -> JobStatus:  # fmt: skip
         return JobStatus(
             job=launch.job, state=state, folder=str(folder), effect_id=launch.effect_id, argv=launch.argv, exit=end,
-            backend=self.engine.name, handle=handle.name if handle else "", reason=reason,
+            backend=self.engine.name, handle=handle.name if handle else "", reason=reason, note=note,
         )  # fmt: skip
 
 

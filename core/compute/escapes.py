@@ -114,7 +114,7 @@ def _attempt(a: Attempt, level: Level, canary: str) -> Result:
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         if "listen" in a.name:
-            scene.knock()
+            scene.knock(process)
         output = _output(process)
         out = scene.got_out(a, output, before)
     return Result(attempt=a.name, stopped=not out, output=output[-400:])
@@ -188,10 +188,9 @@ class _Scene:
             return self._lives_on()
         return "HELD" in output
 
-    def knock(self) -> None:
-        """Connect from outside to the port that the attempt opened, if it did."""
-        until = time.monotonic() + 2.0
-        while time.monotonic() < until and not self.heard.is_set():
+    def knock(self, process: subprocess.Popen[bytes]) -> None:
+        """Connect from outside to the port that the attempt opened, if it does before its process is over."""
+        while process.poll() is None and not self.heard.is_set():
             with contextlib.suppress(OSError, ValueError):
                 port = int((self.workspace / "port").read_text())
                 socket.create_connection(("127.0.0.1", port), 0.5).close()

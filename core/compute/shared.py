@@ -16,7 +16,19 @@ from core.compute.spec import OPEN, JobSpec, JobStatus
 from core.errors import JobError
 from core.home import write_json
 
-OF_ONE_START = ("exit.json", "handle.json", "claim", "over", "beat", "cancel", "control", "stopping", "paused")
+OF_ONE_START = (
+    "exit.json",
+    "handle.json",
+    "claim",
+    "over",
+    "beat",
+    "cancel",
+    "control",
+    "stopping",
+    "paused",
+    "reached",
+    "requeued.json",
+)
 """Files of a job's folder that belong to one start of it."""
 
 

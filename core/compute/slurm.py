@@ -162,7 +162,11 @@ class SlurmEngine:
             if reason == "launch_failed_requeued_held":  # a node refused it once; Slurm then holds it for ever
                 self._run("scontrol", "release", handle, allow=("Job is pending", "already"))
             return Word(state="queued", says=says)
-        if state in _RUNNING:
+        if state == "RUNNING":
+            start = f"{handle}:{fields.get('Restarts', '0')}"
+            ran_s, node = _seconds(fields.get("RunTime", "")), fields.get("NodeList", "")
+            return Word(state="running", says=says, start=start, seconds=ran_s, where=node)
+        if state in _RUNNING:  # rightly silent: suspended, or its node is being made ready
             return Word(state="running", says=says)
         ends = {"OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "time_limit", "DEADLINE": "time_limit"}
         end = JobExit(reason=ends[state]) if state in ends else None
@@ -174,6 +178,10 @@ class SlurmEngine:
         """scancel; the supervisor saves on SIGTERM within Slurm's KillWait."""
         self._run("scancel", handle, allow=("Invalid job id", "already completing"))
 
+    def requeue(self, handle: str) -> None:
+        """Back into the queue under the same id, as after a preemption."""
+        self._run("scontrol", "requeue", handle)
+
     def ask(self, handle: str, folder: Path, wish: str) -> None:
         """The control file on the shared file system is enough."""
 
@@ -184,8 +192,10 @@ class SlurmEngine:
     def _script(self, folder: str, claim: str) -> str:
         requeue = "export INTERN_REQUEUE=1\n" if self.profile.requeue else ""
         setup = f"{self.profile.setup.strip()}\n" if self.profile.setup.strip() else ""
+        # Before anything that may take long or fail: who waits for a sign of this start sees it (begun.py).
+        reached = f"echo {claim}:${{SLURM_RESTART_COUNT:-0}} >{folder}/reached\n"
         command = f"exec {shlex.quote(self.python)} -P {shlex.quote(str(SUPERVISOR))} {folder} {claim}"
-        return f"#!/bin/bash\n{setup}{requeue}unset PYTHONPATH\n{command}\n"
+        return f"#!/bin/bash\n{reached}{setup}{requeue}unset PYTHONPATH\n{command}\n"
 
     def _sbatch(self, arguments: list[str], spec: JobSpec) -> str:
         return self._run("sbatch", "--parsable", *arguments, env=spec.secrets).strip().partition(";")[0]
@@ -211,3 +221,13 @@ class SlurmEngine:
         raise JobError(
             f"Slurm refused: {text[:500]}", where=shlex.join(command)[:200], next="See sinfo and the profile"
         )
+
+
+def _seconds(text: str) -> float:
+    """Of Slurm's [DAYS-]HH:MM:SS; 0 where it is none of that (UNKNOWN, INVALID)."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if len(parts) != 3 or not all(p.isdigit() for p in [*parts, days or "0"]):
+        return 0.0
+    hours, minutes, seconds = map(int, parts)
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -75,6 +75,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The scheduler's own name of it: a Slurm job id, a Ray submission id, a Hub job id."""
     reason: str = ""
     """Why it waits or is unknown, in words; what a scheduler said of its end."""
+    note: str = ""
+    """What was done about it or should be, in words that stay the same: a watcher records them once."""
 
 
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,12 @@ import msgspec
 from core.compute.protocol import Quote
 
 
+def in_words(gpus: int, seconds: float, usd: float) -> str:
+    """`0.42 GPU-hours, $1.20`; empty where a job held no GPU and cost nothing."""
+    used = [f"{gpu_hours(gpus, seconds):.2f} GPU-hours"] if gpus else []
+    return ", ".join([*used, *([f"${usd:.2f}"] if usd else [])])
+
+
 def gpu_hours(gpus: int, seconds: float) -> float:
     """GPUs held x hours held, used or not: that is what is paid for."""
     return gpus * seconds / 3600

@@ -22,9 +22,11 @@ import msgspec
 from core.errors import EvaluationAltered, EvaluationError, EvaluationTimeout
 from core.evaluation import guard as guards
 from core.evaluation.analysis import Sample
+from core.evaluation.holding import held, plain_environment
 from core.evaluation.process import Ended, run, tail
 from core.evaluation.prompting import FAMILIES
 from core.tasks import Task
+from core.training.trust import Risk, unapproved
 
 _NOT_A_SCORE = re.compile(
     r"std|err|^se$|^ci|interval|^n$|^n_|num|count|total|limit|sample|correct$|time|second|token|seed|version", re.I
@@ -48,6 +50,8 @@ class BenchmarkResult(msgspec.Struct, frozen=True, kw_only=True):
     """Of everything that measured: equal digests make two scores comparable."""
     raw: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+    sandbox: str = ""
+    """The level at which evaluate.py was held; empty where the task does not ask for that."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     extra_flags: tuple[str, ...] = ()
     """For example --max-tokens 4000."""
     python: str = sys.executable
+    trusted: tuple[Risk, ...] | None = None
+    """What a person approved of the model's own code and pickles; evaluate.py may load them as it likes, so without the yes
+    it is not started. None: a person runs this evaluation by hand."""
 
 
 def run_benchmark(
@@ -73,8 +80,13 @@ def run_benchmark(
     """Blocks until the evaluation ended, at most `timeout_s` and a few seconds.
 
     `guard`: the record made at the start of the run; without one, the state at the start of this call counts.
-    Raises EvaluationError for everything that leaves no usable score.
+    Raises EvaluationError for everything that leaves no usable score, and for a model with code that nobody approved.
     """
+    if request.trusted is not None and (what := unapproved(request.model_path, request.trusted)):
+        raise EvaluationError(
+            f"evaluate.py was not started: {what}, and nobody approved that", where=request.model_path,
+            next="Have a person approve it (intern approve R ID), or take a model with safetensors and no code of its own",
+        )  # fmt: skip
     folder = Path(request.output_folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     guard = guard or guards.record(task, folder / "guard")
@@ -82,16 +94,14 @@ def run_benchmark(
     output, samples, log = folder / "score.json", folder / "samples.jsonl", folder / "log.txt"
     for stale in (output, samples):
         stale.unlink(missing_ok=True)
-    command = build_command(task, request, output, samples)
-    try:
-        ended = run(
-            command,
-            cwd=Path(task.path),
-            log=log,
-            timeout_s=request.timeout_s,
-            env=_threads(request.threads),
-            stop=stop,
+    command, level = build_command(task, request, output, samples), ""
+    env = plain_environment(task) | _threads(request.threads)
+    if task.evaluate_held:
+        command, env, level = held(
+            command, task, request.model_path, folder, request.timeout_s, _threads(request.threads)
         )
+    try:
+        ended = run(command, cwd=Path(task.path), log=log, timeout_s=request.timeout_s, env=env, stop=stop)
     except OSError as error:
         raise EvaluationError(
             f"evaluate.py could not be started: {error}", where=task.evaluate_path, next="Check the Python of this run."
@@ -113,6 +123,7 @@ def run_benchmark(
         digest=guard.digest,
         raw=raw,
         notes=_notes(task, request),
+        sandbox=level,
     )
 
 

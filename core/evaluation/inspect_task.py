@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from core import install
 from core.errors import TaskInvalid
 from core.home import home
 
@@ -28,7 +29,7 @@ def inspect_folder(name: str) -> Path:
     """
     if importlib.util.find_spec("inspect_ai") is None:
         raise TaskInvalid(
-            "inspect-ai is not installed", where=sys.prefix, next="Install it: pip install 'ml-intern-tui[eval]'"
+            "inspect-ai is not installed", where=sys.prefix, next=f"Install it: {install.command('eval')}"
         )
     asked = _asked(name)
     body = msgspec.json.encode(asked, order="sorted")

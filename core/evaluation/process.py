@@ -42,10 +42,10 @@ def run(
     cwd: Path,
     log: Path,
     timeout_s: float,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str],
     stop: threading.Event | None = None,
 ) -> Ended:
-    """Runs `command`, output to `log`. Ends it after `timeout_s`, or soon after `stop` is set; raises OSError if it
+    """Runs `command` in the environment `env`, output to `log`. Ends it after `timeout_s`, or soon after `stop` is set; raises OSError if it
     cannot be started."""
     mark = uuid.uuid4().hex
     started = time.monotonic()
@@ -53,7 +53,7 @@ def run(
         child = subprocess.Popen(
             list(command),
             cwd=cwd,
-            env={**_environment(), **(env or {}), _MARK: mark},
+            env={**env, _MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -81,11 +81,6 @@ def tail(log: Path, lines: int = 15, most: int = 4000) -> str:
         clean = "".join(c for c in text if c == "\n" or c.isprintable())
         return "\n".join([line for line in clean.splitlines() if line.strip()][-lines:])[-most:]
     return ""
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would lead a foreign script to our modules."""
-    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", _MARK)}
 
 
 def _wait(child: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> tuple[bool, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core import events as e
 from core.agent.desk import Desk
+from core.agent.trust import approved_risks
 from core.errors import InternError, ToolError
 from core.evaluation.stats import verdict as verdict_of
 from core.final_model import promote_folder
@@ -87,7 +88,14 @@ def promote(desk: Desk, model: str, evaluation: str) -> object:
         )
     target = desk.folder / "final_model"
     try:
-        digest = promote_folder(source, target, decoding_of(desk, found), stop_ids_of(desk, found), desk.prompting)
+        digest = promote_folder(
+            source,
+            target,
+            decoding_of(desk, found),
+            stop_ids_of(desk, found),
+            desk.prompting,
+            approved_risks(desk.state),
+        )
     except InternError as error:
         raise ToolError(str(error)) from error
     desk.emit(

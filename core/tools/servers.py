@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core import events as e
+from core import install
 from core.errors import InternError, ToolError, UsageError
 from core.home import home
 from core.journal import Journal
@@ -145,7 +146,7 @@ def _connect(name: str, server: Server) -> Any:
         from mcp import StdioServerParameters
         from smolagents import MCPClient
     except ImportError as error:
-        raise UsageError("MCP is not installed", next="pip install 'ml-intern-tui[mcp]'") from error
+        raise UsageError("MCP is not installed", next=install.command("mcp")) from error
     if server.url:
         headers = filled(server.headers, server, name)
         return MCPClient(

@@ -78,8 +78,10 @@ class InternCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.stream.plan(state.max_steps, logging_steps=args.logging_steps)
         self.stream.heartbeat(0)
-        if self.eval_at_start and self.eval_every:
-            self._evaluate(state.global_step)
+        if (
+            self.eval_at_start and self.eval_every and state.global_step == 0
+        ):  # one that goes on has had its first score
+            self._evaluate(0)
         self._idle_since = time.perf_counter()
 
     def on_step_begin(self, args, state, control, **kwargs):

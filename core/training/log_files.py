@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from core.errors import NotFound, UsageError
+from core.hub.cache import hub_home
 from core.training.log_rows import Entry, Row, entry, in_order, last_training, number, with_step_times, with_steps
 from core.training.log_shapes import rows_in
 from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
@@ -323,8 +324,7 @@ def trackio_store(project: str) -> Path | None:
         return None
     named = os.environ.get("TRACKIO_DIR")
     homes = [Path(named)] if named else []
-    cache = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    return next((p for home in [*homes, cache / "trackio"] if (p := home / f"{project}.db").is_file()), None)
+    return next((p for home in [*homes, hub_home() / "trackio"] if (p := home / f"{project}.db").is_file()), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- ends

@@ -6,6 +6,7 @@ Kept apart so that sft.py, dpo.py, grpo.py and reward.py show only what is their
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import warnings
@@ -139,11 +140,22 @@ def make_callback(bench: Bench) -> InternCallback:
     return callback
 
 
+def tokens_seen(checkpoint: Path) -> int:
+    """The last `num_tokens` that was logged before a checkpoint; 0 where none was."""
+    try:
+        history = json.loads((checkpoint / "trainer_state.json").read_bytes())["log_history"]
+    except (OSError, ValueError, KeyError):
+        return 0
+    return int(next((row["num_tokens"] for row in reversed(history) if "num_tokens" in row), 0))
+
+
 def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     """Train, save, write the result line. `trainer.callback_handler` must print nothing: the stream is the log."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    if bench.resume and bench.spec.kind != "grpo":  # TRL's running total of tokens; GRPO's is in the trainer's state
+        trainer._total_train_tokens = tokens_seen(Path(bench.resume))
     began, worked = time.time(), time.process_time()
     trainer.train(resume_from_checkpoint=bench.resume)
     seconds, cpu = time.time() - began, time.process_time() - worked

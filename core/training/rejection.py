@@ -33,6 +33,9 @@ from core.training.recipe import Bench, make_callback, run, set_up
 from core.training.spec import TrainSpec, read_train_spec
 from core.training.stream import is_first
 
+PROMPTS = 128
+"""Prompts that are drawn for at once; between two such chunks a job can be interrupted and go on."""
+
 SAMPLING_SHARE = 0.4
 """Of the job's time, at most, goes into sampling: the fine-tuning needs the rest."""
 
@@ -41,8 +44,11 @@ def main(spec_path: str) -> None:
     """Run the job whose spec is at `spec_path`."""
     spec = read_train_spec(spec_path)
     bench = set_up(spec, Path(spec_path).resolve().parent)
-    accepted = sample(bench) if is_first() else bench.folder / "accepted"
+    sampled = sample(bench) if is_first() else None
     PartialState(cpu=bench.device == "cpu").wait_for_everyone()
+    accepted = sampled or bench.folder / "accepted"
+    if not (accepted / "train.jsonl").is_file():  # preempted while it sampled
+        return
     tuned = bench._replace(spec=msgspec.structs.replace(spec, data=str(accepted)))
     callback = make_callback(bench)
     trainer = SFTTrainer(
@@ -56,8 +62,12 @@ def main(spec_path: str) -> None:
     run(bench, trainer, callback)
 
 
-def sample(bench: Bench) -> Path:
-    """Draw `num_generations` answers to each prompt and keep the accepted ones; returns the folder of the new data."""
+def sample(bench: Bench) -> Path | None:
+    """Draw `num_generations` answers to each prompt and keep the accepted ones; returns the folder of the new data.
+
+    A process that was interrupted here is followed by one that goes on behind the last prompts it drew for. None where a
+    scheduler takes the machine away: it will be started again, and a part of the answers would be another training.
+    """
     spec, began = bench.spec, time.monotonic()
     rows = list(read_rows(Path(spec.data) / "train.jsonl"))
     if not rows:
@@ -66,23 +76,29 @@ def sample(bench: Bench) -> Path:
     folder = bench.folder / "accepted"
     if (
         folder / "train.jsonl"
-    ).is_file():  # a process before this one has sampled; what is fine-tuned on must not change
+    ).is_file():  # sampled by a process before this one: what is fine-tuned on must not change
         return folder
     folder.mkdir(exist_ok=True)
-    counts: Counter[str] = Counter()
-    with (folder / "train.jsonl.partial").open("w", encoding="utf-8") as out:
-        for start in range(0, len(rows), 128):
-            chunk = rows[start : start + 128]
+    known = _drawn(folder)
+    counts = Counter(known.counts)
+    with (folder / "train.jsonl.partial").open("ab") as out:
+        out.truncate(known.size)
+        for start in range(known.prompts, len(rows), PROMPTS):
+            chunk = rows[start : start + PROMPTS]
             answers = _draw(bench, chunk, stop, seed=spec.seed + start)
             for row, texts in zip(chunk, answers, strict=True):
                 for text in _kept(row, texts, spec, counts):
-                    out.write(json.dumps({"prompt": row.prompt, "answer": text, "id": row.id}) + "\n")
-            done = min(start + 128, len(rows))
+                    out.write(json.dumps({"prompt": row.prompt, "answer": text, "id": row.id}).encode() + b"\n")
+            out.flush()
+            done = min(start + PROMPTS, len(rows))
+            _note_drawn(folder, Drawn(prompts=done, size=out.tell(), counts=dict(counts)))
             bench.stream.heartbeat(0)
-            if bench.stream.control() == "stop" or _out_of_time(spec, began):
-                bench.stream.note(
-                    f"sampling stopped after {done} of {len(rows)} prompts: its share of the time is used"
-                )
+            asked = bench.stream.control() == "stop"
+            if asked and bench.stream.why_stop() == "preempted":
+                return None
+            if asked or _out_of_time(spec, began):
+                why = "the job is asked to stop" if asked else "its share of the time is used"
+                bench.stream.note(f"sampling stopped after {done} of {len(rows)} prompts: {why}")
                 break
     drawn = sum(counts.values())
     said = ", ".join(f"{count} {why}" for why, count in counts.most_common())
@@ -95,6 +111,30 @@ def sample(bench: Bench) -> Path:
         )
     (folder / "train.jsonl.partial").replace(folder / "train.jsonl")
     return folder
+
+
+class Drawn(msgspec.Struct, frozen=True, kw_only=True):
+    """drawn.json: how far sampling has come. Written after the rows it speaks of, so what follows `size` bytes is drawn anew."""
+
+    prompts: int = 0
+    size: int = 0
+    """Bytes of train.jsonl.partial."""
+    counts: dict[str, int] = {}
+
+
+def _drawn(folder: Path) -> Drawn:
+    try:
+        known = msgspec.json.decode((folder / "drawn.json").read_bytes(), type=Drawn)
+        whole = (folder / "train.jsonl.partial").stat().st_size >= known.size
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Drawn()
+    return known if whole else Drawn()  # a power cut keeps names and loses contents
+
+
+def _note_drawn(folder: Path, drawn: Drawn) -> None:
+    partial = folder / "drawn.json.partial"
+    partial.write_bytes(msgspec.json.encode(drawn))
+    partial.replace(folder / "drawn.json")
 
 
 def _draw(bench: Bench, rows: list[Row], stop: list[int], seed: int) -> list[list[tuple[str, bool]]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
 from core.errors import Refused
+from core.hub.cache import hub_cache
 
 Risk = Literal["remote_code", "pickle"]
 CONFIGS = ("config.json", "tokenizer_config.json", "processor_config.json", "generation_config.json")
@@ -82,6 +82,13 @@ def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any
     return {"trust_remote_code": True} if "remote_code" in trusted else {}
 
 
+def unapproved(model: str | Path, trusted: tuple[Risk, ...]) -> str:
+    """What of a model (a path, or a Hub id in the cache) nobody said yes to, in words; empty where nothing is."""
+    folder = local_folder(str(model))
+    missing = [r for r in risks(folder) if r not in trusted] if folder is not None else []
+    return f"{model} {' and '.join(SAYS[r] for r in missing)}" if missing else ""
+
+
 def local_folder(model: str) -> Path | None:
     """The folder of a model that is here: a path, or the newest snapshot of a Hub id in the cache."""
     path = Path(model).expanduser()
@@ -94,13 +101,6 @@ def local_folder(model: str) -> Path | None:
         return None
     found = repository / "snapshots" / revision
     return found if found.is_dir() else None
-
-
-def hub_cache() -> Path:
-    """Where huggingface_hub keeps what it fetched (its own rules, without importing it)."""
-    named = os.environ.get("HF_HUB_CACHE")
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
-    return Path(named or os.path.join(home, "hub")).expanduser()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core import install
 from core.errors import NotFound, UsageError
 from core.home import find_run
 from core.tracking.target import installed, store_folder
@@ -34,9 +35,7 @@ def open_run(a: argparse.Namespace) -> int:
         raise UsageError(f"{a.port} is no port", where="--port", next="Give a number from 1024 to 65535")
     project = the_project(folder)
     if not installed():
-        raise NotFound(
-            "Trackio is not installed", where=sys.prefix, next="Install it: pip install 'ml-intern-tui[train]'"
-        )
+        raise NotFound("Trackio is not installed", where=sys.prefix, next=f"Install it: {install.command('train')}")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"TRACKIO_DIR": str(project.parent)}
     if elsewhere := _elsewhere(folder):
         print(f"This run is also at {elsewhere}")

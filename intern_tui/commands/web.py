@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from core import install
 from core.errors import NotFound, Refused, UsageError
 from core.home import find_run
 
@@ -14,7 +15,7 @@ def web(a: argparse.Namespace) -> int:
         from intern_tui.web import HOST, GuardedServer
     except ModuleNotFoundError as error:
         raise NotFound(
-            f"The browser display needs {error.name}", next="Install it: pip install 'ml-intern-tui[web]'"
+            f"The browser display needs {error.name}", next=f"Install it: {install.command('web')}"
         ) from error
     if not 0 < a.port < 65536:
         raise UsageError(f"{a.port} is no port", where="--port", next="Give a number from 1024 to 65535")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.compute.usage import in_words
 from core.state import Device, Job
 from screens.pane import Pane
 from screens.text import Part, Row, bar, cut, fit, gigabytes, number, row, span_of, wrap
@@ -54,7 +55,8 @@ class Devices(Pane):
         if len(d.history) > 4:
             rows.append(row((spark(d.history, width), "band"), seq=d.seq))
         note = d.note or ("no GPU: measured by psutil" if d.source == "psutil" else "")
-        rows += [row((line, "dim"), seq=d.seq) for line in wrap(note, width, 2)]
+        role = "dim" if d.source == "psutil" else "waiting"  # throttled, memory errors: what a measurement suffers from
+        rows += [row((line, role), seq=d.seq) for line in wrap(note, width, 2)]
         return rows
 
     def _called(self, d: Device) -> str:
@@ -78,6 +80,8 @@ class Devices(Pane):
             second = f"{number(pace)} s/step  {left} left"
         else:
             second = f"{span_of(elapsed)} so far"
+        used = in_words(job.gpus, elapsed, job.usd)
+        second += f"  {used}" if used else ""
         return [
             row(*first, seq=job.last_seq or job.seq),
             row((cut(f"  {second}  {job.title}", width), "dim"), seq=job.seq),
@@ -88,6 +92,8 @@ class Devices(Pane):
             job.status, ("–", "waiting")
         )
         text = f"{job.id} {job.method or job.kind} {job.status}, {span_of(job.seconds)}"
+        used = in_words(job.gpus, job.seconds, job.usd)
+        text += f", {used}" if used else ""
         return row((sign + " ", role), (cut(text, width - 2), "dim"), seq=job.seq)
 
 

@@ -21,6 +21,7 @@ int nvmlInitWithFlags(u32 flags) { (void)flags; return OK; }
 int nvmlShutdown(void) { return OK; }
 const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "Error"; }
 int nvmlSystemGetDriverVersion(char *out, u32 length) { snprintf(out, length, "000.00-fake"); return OK; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13000; return OK; }
 int nvmlDeviceGetCount_v2(u32 *count) { *count = 2; return OK; }
 int nvmlDeviceGetHandleByIndex_v2(u32 index, Device **out) {
   if (index > 1) return INVALID;

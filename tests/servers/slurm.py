@@ -29,8 +29,10 @@ def why_not() -> str:
 class Slurm:
     """Started by `with`. `env` is what its commands need; daemons can be killed and started again."""
 
-    def __init__(self, folder: Path, cpus: int = 4) -> None:
+    def __init__(self, folder: Path, cpus: int = 4, prolog: str = "") -> None:
+        """`prolog`: a script that slurmd runs before each job, as many sites have one."""
         self.folder = folder
+        self.prolog = prolog
         self.cpus = cpus
         self.env = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -76,6 +78,14 @@ class Slurm:
     def run(self, *command: str) -> str:
         """The output of one of Slurm's commands."""
         return subprocess.run(command, env=os.environ | self.env, capture_output=True, text=True, timeout=30).stdout
+
+    def _prolog(self) -> str:
+        if not self.prolog:
+            return ""
+        path = self.folder / "prolog"
+        path.write_text(f"#!/bin/bash\n{self.prolog}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return f"Prolog={path}"
 
     def _wait_until_idle(self) -> None:
         _until(
@@ -123,6 +133,7 @@ JobRequeue=1
 KillWait=30
 MessageTimeout=5
 MpiDefault=none
+{self._prolog()}
 SlurmdParameters=config_overrides
 NodeName=localhost NodeAddr=127.0.0.1 CPUs={self.cpus} Sockets={self.cpus} CoresPerSocket=1 ThreadsPerCore=1 State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP

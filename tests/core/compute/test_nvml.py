@@ -11,9 +11,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from core import events as e
 from core.compute.machine import Machine
 from core.compute.telemetry import GpuSample
 from core.compute.usage import charge, gpu_hours
+from core.fold import fold
+from core.host import _gpu
+from core.journal import Journal
+from core.redact import Redactor
+from core.report import render_report
+from core.state import RunState
+from core.tables import TABLES
+from screens.view import View
+from screens.widgets.devices import Devices
+from store.log import EventLog
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -81,3 +92,49 @@ def test_gpu_hours_and_dollars_of_a_job(tmp_path: Path) -> None:
     assert usd == pytest.approx(1.0)
     assert what == "a100-large, 24.0 min at $2.50/h"
     assert charge(tmp_path, 0)[0] == pytest.approx(5.0)  # how long it ran is not known: no less than may be owed
+
+
+def run_on_fake_gpus(library: Path, folder: Path) -> RunState:
+    """A run's state after readings of the stand-in library and two jobs: one on a GPU, one rented."""
+    samples = msgspec.json.decode(run(library, SAMPLE, INTERN_FAKE_PID=str(os.getpid())), type=list[GpuSample])
+    with EventLog.create(folder, TABLES) as log:
+        journal = Journal(log, RunState(), Redactor({}))
+        journal.emit_many([_gpu(s) for s in samples])
+        for job, gpus in (("job-1", 2), ("job-2", 1), ("job-3", 0)):
+            launched = {"kind": "training", "method": "sft", "title": job, "effect_id": job, "folder": "/nowhere"}
+            journal.emit(e.JobLaunched(job=job, gpus=gpus, **launched))  # type: ignore[arg-type]
+            journal.emit(e.JobFinished(job=job, seconds=1800))
+        journal.emit(e.BudgetCharged(kind="usd", amount=1.25, what="job-2: a100-large", job="job-2"))
+        journal.emit_many([_gpu(s) for s in samples])
+        return fold(RunState(), log.events())
+
+
+def drawn(state: RunState) -> str:
+    rows = Devices().rows(View(state, state.ts), 80, 40)
+    return "\n".join("".join(span.text for span in row.spans) for row in rows)
+
+
+def test_screen_and_report_call_a_fake_gpu_fake_and_say_what_is_wrong_with_it(library: Path, tmp_path: Path) -> None:
+    state = run_on_fake_gpus(library, tmp_path)
+    shown = drawn(state)
+    assert "FAKE GPU 0" in shown
+    assert "FAKE GPU 1" in shown
+    assert "3.0 ours" in shown
+    assert "3 other processes" in shown
+    assert "throttled: power cap, heat (hardware)" in shown
+    assert "3 uncorrected memory errors" in shown
+    report = render_report(state)
+    assert report.count("FAKE: a stand-in library, not a GPU") == 2
+    assert "at times throttled: power cap, heat (hardware); 3 uncorrected memory errors" in report
+
+
+def test_each_job_says_its_gpu_hours_and_dollars(library: Path, tmp_path: Path) -> None:
+    state = run_on_fake_gpus(library, tmp_path)
+    shown = drawn(state)
+    assert "1.00 GPU-hours" in shown
+    assert "0.50 GPU-hours, $1.25" in shown
+    report = render_report(state)
+    assert "| job-1 sft | 2 | 0.50 | 1.00 | 0.00 |" in report
+    assert "| job-2 sft | 1 | 0.50 | 0.50 | 1.25 |" in report
+    assert "job-3" not in report, "a job that held no GPU and cost nothing is not in the table"
+    assert "2 jobs held GPUs for 1.50 GPU-hours and cost $1.25" in report

@@ -117,7 +117,7 @@ class Hosts:
                 os.kill(self.pid, signal.SIGKILL)
         assert self._forks.stdin is not None
         self._forks.stdin.close()
-        self._forks.wait(30)
+        self._forks.wait(180)  # its end waits for that of a host; seconds, on a machine that is not busy
 
     def lives(self) -> bool:
         """Whether the host is at work; False once all jobs are over."""

@@ -103,7 +103,7 @@ def lab(tmp_path_factory) -> Lab:
     )  # fmt: skip
     write_spec(job, spec)
     compute = LocalCompute(root / "jobs")
-    compute.submit(JobSpec(job="sft", kind="sft", effect_id="lab", folder=str(job), time_limit_s=200))
-    status = compute.wait("sft", 200)
+    compute.submit(JobSpec(job="sft", kind="sft", effect_id="lab", folder=str(job), time_limit_s=900))
+    status = compute.wait("sft", 900)  # 20 s; on a busy machine the imports alone were seen to take 200
     assert status.state == "done", compute.logs("sft").text[-3000:]
     return Lab(base, job / "model", data, job)

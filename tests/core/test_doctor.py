@@ -1,0 +1,51 @@
+"""`intern doctor` as a newcomer reads it: nothing is called missing without the step that mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.compute.check import check_compute
+from core.compute.choice import parse_choice
+from core.doctor import examine
+
+ASKED = {"python", "training", "disk", "sockets", "gpu", "cuda", "memory", "sandbox", "hub token", "hub", "lingering"}
+
+
+@pytest.fixture(autouse=True)
+def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home without anything, no network, no token."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path / "runs"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_line_that_is_not_well_names_its_fix() -> None:
+    checks = examine()
+    assert {c.name for c in checks} >= ASKED
+    for check in checks:
+        assert check.found, check.name
+        assert check.ok or check.fix, check.name
+
+
+def test_what_a_run_cannot_do_without_is_told_from_what_it_can() -> None:
+    needed = {c.name for c in examine() if c.needed}
+    assert needed == {"python", "training", "disk", "sockets"}
+
+
+def test_a_ray_that_does_not_answer_leads_somewhere_else_than_back_to_the_doctor() -> None:
+    (check,) = check_compute(parse_choice("ray://127.0.0.1:1"))
+    assert not check.ok
+    assert "(http://127.0.0.1:1)" in check.found
+    assert "ray status" in check.fix
+    assert "doctor" not in check.fix
+
+
+def test_a_machine_without_slurm_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = check_compute(parse_choice("slurm"))
+    assert (check.ok, check.found, check.fix) == (False, "sbatch is not here", "run on the cluster's log-in node")
