@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SAMPLE = 200
 """Rows by which the columns' parts are recognised."""
+_PLACE = "place in stage, from 0"
+"""A name that no column of a file has."""
 
 
 def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -> None:
@@ -38,11 +40,12 @@ def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -
         data.roles = own
     values = _values(own, columns)
     told = f"coalesce({values['split']}, {quote(split or '')})"
+    # The place in `stage` is the number, unless lines in between are no rows; numbering by a window sorts all the texts.
+    number = "row_number() OVER (ORDER BY line) - 1" if set(counts) - {"row"} else quoted(_PLACE)
     data.con.execute(
         f"""INSERT INTO rows SELECT n, s, line, nullif(split, ''), prompt, answer, turns, chosen, rejected, system,
         licence,
-        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT row_number() OVER (ORDER BY line) - 1 + {have}
-        AS n,
+        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT {number} + {have} AS n,
         {len(data.files) - 1} AS s, line, {told} AS split, {values["prompt"]} AS prompt, {values["answer"]} AS answer,
         {values["turns"]} AS turns, {values["chosen"]} AS chosen, {values["rejected"]} AS rejected, {values["system"]}
         AS
@@ -63,16 +66,15 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
         return quoted(name) if name in columns else "NULL"
 
     values = {part: column(getattr(roles, part)) for part in ("chosen", "rejected", "system", "split", "licence")}
-    values |= {"turns": "NULL", "from": "stage WHERE kind = 'row'"}
+    stage = f"(SELECT *, rowid AS {quoted(_PLACE)} FROM stage) WHERE kind = 'row'"
+    values |= {"turns": "NULL", "from": stage}
     if roles.messages in columns:
         values["turns"] = "all_turns"
         last = "len(all_turns) > 0 AND all_turns[len(all_turns)].role = 'assistant'"
         values["prompt"] = f"CASE WHEN {last} THEN contents(all_turns[:-2]) ELSE contents(all_turns) END"
         values["answer"] = f"CASE WHEN {last} THEN all_turns[len(all_turns)].content END"
         m = column(roles.messages)
-        values["from"] = (
-            f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM stage WHERE kind = 'row')"
-        )
+        values["from"] = f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM {stage})"
     elif roles.text in columns:
         values |= {"prompt": "NULL", "answer": column(roles.text)}
     else:
@@ -87,13 +89,15 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
 
 def _describe(data: Data, columns: Sequence[str]) -> list[ColumnInfo]:
     found: list[ColumnInfo] = []
-    for c in columns:
+    asked = [
+        f"count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', '{{}}')), "
+        f"approx_count_distinct({name})"
+        for name in map(quoted, columns)
+    ]
+    counts = data.all(f"SELECT {', '.join(asked)} FROM stage WHERE kind = 'row'")[0] if asked else ()
+    for i, c in enumerate(columns):
         name = quoted(c)
-        nulls, empty, distinct = data.all(
-            f"SELECT count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', "
-            f"'{{}}')), "
-            f"approx_count_distinct({name}) FROM stage WHERE kind = 'row'"
-        )[0]
+        nulls, empty, distinct = counts[3 * i : 3 * i + 3]
         kind = " or ".join(sorted(data.mixed[c])).lower() if c in data.mixed else _kind(data, name)
         found.append(ColumnInfo(name=c, type=kind, nulls=int(nulls), empty=int(empty), distinct=int(distinct)))
     return found
