@@ -142,7 +142,8 @@ def lengths(data: Data) -> dict[str, Lengths]:
 
 def _counts(data: Data, part: str, where: str) -> list[tuple[float, int]]:
     """(length, rows) in order of length: a few thousand pairs stand for a million rows."""
-    return data.all(f"SELECT length({part}) AS l, count(*) FROM rows WHERE {where} GROUP BY l ORDER BY l")  # pyright: ignore[reportReturnType]
+    rows = data.all(f"SELECT length({part}) AS l, count(*) FROM rows WHERE {where} GROUP BY l ORDER BY l")
+    return [(int(length), int(count)) for length, count in rows]
 
 
 def _at(counts: Sequence[tuple[float, int]], place: int) -> float:

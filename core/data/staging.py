@@ -87,14 +87,39 @@ def _count_types(data: Data, names: Sequence[str]) -> None:
 
 
 def _stage_csv(data: Data, path: Path, bound: str) -> tuple[str, ...]:
-    relation = f"read_csv({quote(str(path))}, all_varchar=true, header=true, ignore_errors=true, store_rejects=true)"
+    options = "all_varchar=true, ignore_errors=true, store_rejects=true"
+    relation = f"read_csv({quote(str(path))}, header=true, {options})"
     data.con.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
+    names = [str(c[0]) for c in data.all(f"DESCRIBE SELECT * FROM {relation}")]
+    if any(_is_value(name_) for name_ in names):
+        _stage_typed(data, relation.replace("header=true", "header=false"), 1, bound)
+        return ("no header line: columns are named by their place",)
     _stage_typed(data, relation, 2, bound)
+    notes = _repeated_headers(data, names)
     rejected = data.all("SELECT DISTINCT line FROM reject_errors ORDER BY line")
     data.con.executemany(
         "INSERT INTO stage (line, kind) VALUES (?, 'broken')", [[r[0]] for r in rejected]
     ) if rejected else None
-    return ()
+    return notes
+
+
+def _is_value(header: str) -> bool:
+    """Whether a column's supposed name is rather a row's text: a sentence, a number, longer than any name."""
+    text = header.strip()
+    return len(text) > 60 or (text.endswith((".", "?", "!", "=")) and " " in text) or text.replace(".", "", 1).isdigit()
+
+
+def _repeated_headers(data: Data, names: Sequence[str]) -> tuple[str, ...]:
+    """Header lines in the middle (files joined with `cat`) are no rows."""
+    kept = _distinct_names(list(names))
+    if not kept:
+        return ()
+    same = " AND ".join(f"{name(c)} = {quote(c)}" for c in kept)
+    count = int(data.one(f"SELECT count(*) FROM stage WHERE {same}"))
+    if not count:
+        return ()
+    data.con.execute(f"UPDATE stage SET kind = 'blank' WHERE {same}")
+    return (f"{count} repeated header lines left out",)
 
 
 def _stage_typed(data: Data, relation: str, first_line: int, bound: str) -> None:

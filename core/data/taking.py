@@ -19,6 +19,7 @@ _SAMPLE = 200
 """Rows by which the columns' parts are recognised."""
 _PLACE = "place in stage, from 0"
 """A name that no column of a file has."""
+OTHER_KIND = "of another kind than the first file:"
 
 
 def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -> None:
@@ -29,6 +30,9 @@ def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -
     counts = dict(data.all("SELECT kind, count(*) FROM stage GROUP BY kind"))
     broken = data.all("SELECT line FROM stage WHERE kind = 'broken' ORDER BY line LIMIT 5")
     unknown = () if own.kind != "unknown" else ("no column recognised",)
+    if "unknown" not in (own.kind, data.roles.kind) and own.kind != data.roles.kind:
+        unknown = (f"{OTHER_KIND} {own.kind}",)
+    data.kinds.append(own.kind)
     data.files.append(
         msgspec.structs.replace(
             file, rows=int(counts.get("row", 0)), broken_lines=int(counts.get("broken", 0)), notes=file.notes + unknown,
@@ -83,7 +87,7 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
         alone = f"flat({column(roles.prompt[0])})" if parts else f"before_reply({values['chosen']}::VARCHAR)"
         values["prompt"] = joined if len(parts) > 1 else alone
         values |= {part: f"reply({values[part]}::VARCHAR)" for part in ("chosen", "rejected")}
-        values["answer"] = f"reply({column(roles.answer)})" if roles.answer in columns else values["chosen"]
+        values["answer"] = f"reply(found_in({column(roles.answer)}))" if roles.answer in columns else values["chosen"]
     return values
 
 
@@ -94,11 +98,18 @@ def _describe(data: Data, columns: Sequence[str]) -> list[ColumnInfo]:
         f"approx_count_distinct({name})"
         for name in map(quoted, columns)
     ]
+    rows = int(data.one("SELECT count(*) FROM stage WHERE kind = 'row'"))
     counts = data.all(f"SELECT {', '.join(asked)} FROM stage WHERE kind = 'row'")[0] if asked else ()
     for i, c in enumerate(columns):
         name = quoted(c)
         nulls, empty, distinct = counts[3 * i : 3 * i + 3]
         kind = " or ".join(sorted(data.mixed[c])).lower() if c in data.mixed else _kind(data, name)
+        data.held[c] = data.held.get(c, 0) + rows - int(nulls) - int(empty)
+        if 0 < int(distinct) <= 3:
+            data.values[c] = tuple(
+                str(v)
+                for (v,) in data.all(f"SELECT DISTINCT {name} FROM stage WHERE {name} IS NOT NULL ORDER BY 1 LIMIT 3")
+            )
         found.append(ColumnInfo(name=c, type=kind, nulls=int(nulls), empty=int(empty), distinct=int(distinct)))
     return found
 
