@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
 from core.data.files import Data
 from core.data.flags import conclude, flag, flag_rows
@@ -59,7 +61,7 @@ def empty(data: Data) -> Concern | None:
 
 def mojibake(data: Data) -> Concern | None:
     """Texts that were decoded with the wrong encoding."""
-    _by_pattern(data, "mojibake", MOJIBAKE)
+    _by_pattern(data, "mojibake", MOJIBAKE, f"({_NOT_ASCII}) AND ")
     return conclude(data, "mojibake", "{n} rows ({share}) hold text decoded with the wrong encoding")
 
 
@@ -69,15 +71,18 @@ def hidden(data: Data) -> Concern | None:
     return conclude(data, "hidden_characters", "{n} rows ({share}) hold control or invisible characters")
 
 
-def _by_pattern(data: Data, concern: str, pattern: str) -> None:
+def _by_pattern(data: Data, concern: str, pattern: str, sieve: str = "") -> None:
     expression = _re2(pattern)
     whole = "concat_ws(' ', prompt, answer, rejected)"
     flag(
         data,
         concern,
-        f"SELECT n, regexp_extract({whole}, {expression}) AS note FROM rows WHERE regexp_matches({whole}, "
+        f"SELECT n, regexp_extract({whole}, {expression}) AS note FROM rows WHERE {sieve}regexp_matches({whole}, "
         f"{expression})",
     )
+
+
+_NOT_ASCII = " OR ".join(f"strlen({part}) > length({part})" for part in ("prompt", "answer", "rejected"))
 
 
 def _re2(pattern: str) -> str:
@@ -124,27 +129,51 @@ def lengths(data: Data) -> dict[str, Lengths]:
     """Characters of prompts and answers."""
     found: dict[str, Lengths] = {}
     for part in ("prompt", "answer"):
-        row = data.all(
-            f"SELECT count(*), min(l), quantile_disc(l, .5), quantile_disc(l, .95), max(l), avg(l) FROM (SELECT "
-            f"length({part}) "
-            f"AS l FROM rows WHERE {part} IS NOT NULL)"
-        )[0]
-        if row[0]:
-            count, low, middle, high, top, mean = row
+        counts = _counts(data, part, f"{part} IS NOT NULL")
+        if counts:
+            total = sum(c for _, c in counts)
+            mean = sum(size * c for size, c in counts) / total
             found[part] = Lengths(
-                unit="characters", checked=count, min=low, p50=middle, p95=high, max=top, mean=round(mean, 1)
-            )
+                unit="characters", checked=total, min=int(counts[0][0]), p50=int(_at(counts, math.ceil(total * 0.5) - 1)),
+                p95=int(_at(counts, math.ceil(total * 0.95) - 1)), max=int(counts[-1][0]), mean=round(mean, 1),
+            )  # fmt: skip
     return found
+
+
+def _counts(data: Data, part: str, where: str) -> list[tuple[float, int]]:
+    """(length, rows) in order of length: a few thousand pairs stand for a million rows."""
+    rows = data.all(f"SELECT length({part}) AS l, count(*) FROM rows WHERE {where} GROUP BY l ORDER BY l")
+    return [(int(length), int(count)) for length, count in rows]
+
+
+def _at(counts: Sequence[tuple[float, int]], place: int) -> float:
+    """The value at a place (from 0) of the sorted values that the counts stand for."""
+    for value, count in counts:
+        if place < count:
+            return value
+        place -= count
+    return counts[-1][0]
+
+
+def _median(counts: Sequence[tuple[float, int]]) -> float:
+    total = sum(c for _, c in counts)
+    return (_at(counts, (total - 1) // 2) + _at(counts, total // 2)) / 2
 
 
 def length_outliers(data: Data) -> Concern | None:
     """Texts many times longer or shorter than the rest: over 8 robust deviations of the logarithm, and threefold."""
     for part in ("prompt", "answer"):
+        counts = [(math.log1p(size), c) for size, c in _counts(data, part, f"trim({part}) <> ''")]
+        if not counts:
+            continue
+        middle = _median(counts)
+        spread = _median(sorted((abs(value - middle), c) for value, c in counts))
+        bound = max(8 * 1.4826 * max(spread, 0.1), math.log(3))
+        low, high = math.expm1(middle - bound), math.expm1(middle + bound)
         flag(
             data,
             "length_outliers",
-            f"""SELECT n, '{part} of ' || length({part}) || ' characters' AS note FROM rows, (SELECT median(l) AS m,
-            greatest(mad(l), 0.1) AS d FROM (SELECT ln(1 + length({part})) AS l FROM rows WHERE trim({part}) <> ''))
-            WHERE trim({part}) <> '' AND abs(ln(1 + length({part})) - m) > greatest(8 * 1.4826 * d, ln(3))""",
+            f"""SELECT n, '{part} of ' || length({part}) || ' characters' AS note FROM rows
+            WHERE (length({part}) < {low} OR length({part}) > {high}) AND trim({part}) <> ''""",
         )
     return conclude(data, "length_outliers", "{n} rows ({share}) are far longer or shorter than the others")

@@ -25,14 +25,12 @@ __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "e
 
 LISTED = 20
 _RARITY_SAMPLE = 20_000
-_SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N}]+', '',
-'g'));
+_SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(replace(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N} ]+', '',
+'g'), ' ', ''));
 CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN strlen(t) > length(t) AND regexp_matches(t,
 '[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
     regexp_replace(t, '([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])', ' \1 ', 'g') ELSE t END;
-CREATE OR REPLACE MACRO plain_words(t) AS list_transform(list_filter(string_split_regex(lower(spaced(t)),
-'[^\p{L}\p{N}]+'),
-    lambda x: x <> ''), lambda x: hash(x));
+CREATE OR REPLACE MACRO plain_words(t) AS list_transform(bare_words(spaced(t)), lambda x: hash(x));
 CREATE OR REPLACE MACRO triples(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
 CREATE OR REPLACE TABLE samples (i BIGINT, t VARCHAR);"""
 

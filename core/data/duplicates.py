@@ -24,8 +24,8 @@ _TEMPLATE_SAMPLE = 20_000
 
 _CHUNK = 250_000
 """Rows sketched at once: bounds the memory of 32 minima a row."""
-_MACROS = """CREATE OR REPLACE MACRO word_hashes(t) AS list_transform(list_filter(string_split(translate(lower(t),
-    chr(10) || chr(9) || chr(13), '   '), ' '), lambda x: x <> ''), lambda x: hash(x));
+_MACROS = r"""CREATE OR REPLACE MACRO word_hashes(t) AS list_transform(list_filter(string_split(regexp_replace(lower(t),
+    '[\n\t\r]', ' ', 'g'), ' '), lambda x: x <> ''), lambda x: hash(x));
 CREATE OR REPLACE MACRO triples_of(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
 CREATE OR REPLACE MACRO numbers(t) AS list_sort(regexp_extract_all(t, '[0-9]+([.,][0-9]+)*'))"""
 _TEXT = "coalesce(prompt, answer)"

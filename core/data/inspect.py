@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, verifying
+from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, unused, verifying
 from core.data.files import Data, open_data
 from core.data.flags import build
 from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
@@ -59,6 +59,7 @@ def inspect_data(
     """The same on data that is already open; the row-level findings stay in its table `flags`."""
     unchecked: list[str] = []
     found: list[Concern | None] = [_broken_lines(data), _encoding(data), _unknown(data), *_mixed_types(data)]
+    found += [unused.columns(data), unused.kinds(data)]
     found += [check(data) for check in _CHECKS]
     spoken, concern = languages.mixed(data)
     found.append(concern)

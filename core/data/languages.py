@@ -28,7 +28,7 @@ SMALL_WORDS = {
 }
 RULES = 0.7
 """A language rules when it has this share of the rows whose language could be told."""
-_NO_LETTER = r"[^\p{L}]+"
+_NO_LETTER = r"[^\p{L} ]+"
 SAMPLE_ABOVE = 200_000
 """Beyond this many rows every k-th row is looked at."""
 
@@ -88,7 +88,7 @@ def _tell(data: Data, part: str, step: int) -> None:
         top,
         arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) AS c FROM (SELECT
         n, unnest(
-        string_split_regex(lower(t), '{_NO_LETTER}')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
+        string_split(regexp_replace(lower(t), '{_NO_LETTER}', ' ', 'g'), ' ')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
         GROUP BY n) USING (n)"""
     )
     data.con.execute("DROP TABLE heads; DROP TABLE scripts; DROP TABLE small_words")

@@ -10,6 +10,7 @@ import codecs
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, cast
@@ -22,6 +23,9 @@ FORMATS = {
 WRAPPED_LIMIT = 128 * 2**20
 """A JSON file up to this size (bytes) is parsed whole; a larger one must be an array, streamed by DuckDB."""
 _CHUNK = 1 << 22
+WESTERN = "read as Windows-1252 (Latin-1)"
+_MULTIBYTE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+")
+_HIGH = re.compile(rb"[\x80-\xff]")
 
 
 def find_files(path: Path) -> list[Path]:
@@ -56,7 +60,7 @@ def readable_lines(path: Path, scratch: Path) -> tuple[Path, tuple[str, ...]]:
     if not notes:
         return path, ()
     target = scratch / f"clean_{len(list(scratch.iterdir()))}_{path.name.removesuffix('.gz')}"
-    _rewrite(path, target)
+    _rewrite(path, target, "cp1252" if WESTERN in notes else "utf-8-sig")
     return target, tuple(notes)
 
 
@@ -77,21 +81,30 @@ def _flaws(path: Path) -> list[str]:
             try:
                 decoder.decode(head)
             except UnicodeDecodeError:
-                found.add("not UTF-8: bad bytes replaced")
+                found.add(WESTERN if _western(head) else "not UTF-8: bad bytes replaced")
                 decoder.reset()
             head = stream.read(_CHUNK)
     return notes + sorted(found)
+
+
+def _western(piece: bytes) -> bool:
+    """Whether bytes that are not UTF-8 are rather Windows-1252: hardly any of the high ones form UTF-8's sequences.
+
+    A UTF-8 file with a few damaged places is none: its other letters do form them.
+    """
+    in_sequences = sum(len(m.group()) for m in _MULTIBYTE.finditer(piece))
+    return 10 * in_sequences < len(_HIGH.findall(piece))
 
 
 def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _rewrite(path: Path, target: Path) -> None:
+def _rewrite(path: Path, target: Path, encoding: str) -> None:
     with _open(path) as probe:
         utf16 = probe.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     with _open(path) as raw, target.open("w", encoding="utf-8", newline="\n") as out:
-        reader = io.TextIOWrapper(raw, encoding="utf-16" if utf16 else "utf-8-sig", errors="replace", newline="")
+        reader = io.TextIOWrapper(raw, encoding="utf-16" if utf16 else encoding, errors="replace", newline="")
         while text := reader.read(_CHUNK):
             if text.endswith("\r"):
                 text += reader.read(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -18,7 +19,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "answer": (
         "answer", "completion", "response", "output", "outputs", "target", "targets", "solution", "label", "labels",
-        "assistant", "reply", "gold", "reference", "expected", "expected_output", "final_answer", "answers", "tgt",
+        "assistant", "reply", "gold", "reference", "expected", "expected_output", "final_answer", "answers", "answerkey", "tgt",
         "category", "class", "y",
     ),
     "text": ("text", "content", "document", "body", "passage", "review", "article"),
@@ -48,6 +49,10 @@ def recognise(samples: Mapping[str, Sequence[str | None]]) -> Roles:
     return _rest(found, _guess(found, samples))
 
 
+_ABOUT = ("_id", "_type", "_source", "_len", "_length")
+"""Ends of names of columns that say something about a part."""
+
+
 def _canonical(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
@@ -58,9 +63,13 @@ def _by_name(part: str, columns: Mapping[str, Sequence[str | None]]) -> str | No
         if name in canonical:
             return canonical[name]
     for name in (n for n in NAMES[part] if len(n) > 4 and part in ("prompt", "answer")):
-        for column, original in canonical.items():
-            if column.endswith(f"_{name}") or column.startswith(f"{name}_"):
-                return original if not column.endswith(("_id", "_type", "_source", "_len", "_length")) else None
+        fitting = [
+            original
+            for column, original in canonical.items()
+            if (column.endswith(f"_{name}") or column.startswith(f"{name}_")) and not column.endswith(_ABOUT)
+        ]
+        if fitting:  # of response_a and response_b neither is the answer
+            return fitting[0] if len(fitting) == 1 else None
     return None
 
 
@@ -110,7 +119,11 @@ def _question_and_answer(found: dict[str, str | None], samples: Mapping[str, Seq
 def _guess(found: dict[str, str | None], samples: Mapping[str, Sequence[str | None]]) -> Roles:
     """No telling name: one text column is running text, two are question and answer in their order."""
     known = {found[part] for part in ("split", "licence", "system")}
-    free = [c for c in samples if c not in known and any(samples[c]) and not _is_key(c, samples[c])]
+    free = [
+        c
+        for c in samples
+        if c not in known and any(samples[c]) and not _is_key(c, samples[c]) and not _is_media(samples[c])
+    ]
     text = found["text"]
     if (text and len(free) <= 1) or (text and not found["answer"]):
         return Roles(text=text, reason=f"'{text}' is running text; no question and answer columns")
@@ -121,6 +134,12 @@ def _guess(found: dict[str, str | None], samples: Mapping[str, Sequence[str | No
     if len(free) == 1:
         return Roles(text=free[0], sure=False, reason=f"the only column with text is '{free[0]}'")
     return Roles(sure=False, reason=f"no column among {', '.join(list(samples)[:12]) or 'none'} could be recognised")
+
+
+def _is_media(values: Sequence[str | None]) -> bool:
+    """Pictures and sounds: bytes, or a struct that holds some."""
+    present = [v for v in values if v]
+    return bool(present) and all(v.startswith('{"bytes":') or re.fullmatch(r"\(\d+ bytes\)", v) for v in present)
 
 
 def _is_key(name: str, values: Sequence[str | None]) -> bool:

@@ -26,9 +26,8 @@ FILLERS = (
     "please", "now", "kindly", "just", "the", "a", "an", "really", "so", "then", "also", "simply", "hi", "hello", "hey",
     "thanks", "ok", "okay", "well", "question", "q", "bitte", "svp", "por", "favor",
 )  # fmt: skip
-_MACROS = r"""CREATE OR REPLACE MACRO bare_words(t) AS list_filter(string_split_regex(lower(t), '[^\p{L}\p{N}]+'),
-    lambda x: x <> '');
-CREATE OR REPLACE MACRO digits(t) AS list_sort(regexp_extract_all(t, '[0-9]+([.,][0-9]+)*'));
+_MACROS = r"""CREATE OR REPLACE MACRO digits(t) AS list_sort(regexp_extract_all(t, '[0-9]+([.,][0-9]+)*'));
+CREATE OR REPLACE MACRO without(w, i) AS CASE WHEN i = 0 THEN w ELSE list_concat(w[:i - 1], w[i + 1:]) END;
 CREATE OR REPLACE MACRO alike(v, w) AS len(list_intersect(v, w)) / greatest(1, len(list_distinct(list_concat(v, w))))"""
 _NEW = "n NOT IN (SELECT n FROM flags WHERE concern IN ('repeated_row', 'near_duplicates'))"
 
@@ -58,7 +57,11 @@ def _same_other(data: Data, *, same: str, shown: str, differing: str) -> None:
 
 
 def _one_word(data: Data) -> None:
-    """Prompts of 4 to 30 words that become equal when one word of each, or of one, is taken out."""
+    """Prompts of 4 to 30 words that become equal when one word of each, or of one, is taken out.
+
+    Candidates have the same words (by the exclusive or of their hashes, which forgets the order and words said twice) without
+    the one taken out: one operation a place instead of a text. The order is then compared for the candidates alone.
+    """
     listed = ", ".join(f"'{word}'" for word in FILLERS)
     short = f"length(prompt) < 240 AND {_NEW}"
     data.con.execute(
@@ -66,14 +69,15 @@ def _one_word(data: Data) -> None:
         digits(prompt) AS d FROM rows WHERE {short}) WHERE len(w) BETWEEN 4 AND {SHORT_WORDS}"""
     )
     data.con.execute(
-        """CREATE OR REPLACE TABLE holes AS SELECT n, 0 AS hole, hash(w) AS h FROM brief UNION ALL
-        SELECT n, i AS hole, hash(list_concat(w[:i - 1], w[i + 1:])) AS h FROM (SELECT n, w, unnest(range(1, len(w) + 1)) AS i
-        FROM brief)"""
+        """CREATE OR REPLACE TABLE holes AS WITH every AS (SELECT n, w, list_reduce(list_transform(w, lambda x: hash(x)),
+        lambda x, y: xor(x, y)) AS h FROM brief),
+        SELECT n, 0 AS hole, h FROM every UNION ALL SELECT n, i AS hole, xor(h, hash(x)) AS h FROM
+        (SELECT n, h, unnest(w) AS x, unnest(range(1, len(w) + 1)) AS i FROM every)"""
     )
     data.con.execute(
-        f"""CREATE OR REPLACE TABLE pairs AS SELECT a.n AS a, b.n AS b, min(a.hole) AS here, min(b.hole) AS there FROM
+        f"""CREATE OR REPLACE TABLE pairs AS SELECT DISTINCT a.n AS a, b.n AS b, a.hole AS here, b.hole AS there FROM
         (SELECT * FROM holes WHERE h IN (SELECT h FROM holes GROUP BY h HAVING count(*) BETWEEN 2 AND {CROWD})) a
-        JOIN holes b ON a.h = b.h AND a.n < b.n AND a.hole + b.hole > 0 GROUP BY a.n, b.n"""
+        JOIN holes b ON a.h = b.h AND a.n < b.n AND a.hole + b.hole > 0"""
     )
     # Hole 0 is the whole text: then the other has one word more, which must be a filler.
     flag(
@@ -81,8 +85,8 @@ def _one_word(data: Data) -> None:
         "near_duplicates",
         f"""SELECT n, 'as line ' || min(line) AS note FROM (SELECT b AS n, x.line, CASE WHEN here = 0 THEN '' ELSE x.w[here] END
         AS v, CASE WHEN there = 0 THEN '' ELSE y.w[there] END AS w FROM pairs JOIN brief x ON x.n = a JOIN brief y ON y.n = b
-        WHERE x.d = y.d AND x.pkey <> y.pkey) WHERE (v IN ('', {listed}) AND w IN ('', {listed})) OR (length(v) > 3 AND
-        length(w) > 3 AND v[1] = w[1] AND levenshtein(v, w) = 1 AND NOT regexp_matches(v || w, '[0-9]')
+        WHERE x.d = y.d AND x.pkey <> y.pkey AND without(x.w, here) = without(y.w, there))
+        WHERE (v IN ('', {listed}) AND w IN ('', {listed})) OR (length(v) > 3 AND length(w) > 3 AND v[1] = w[1] AND levenshtein(v, w) = 1 AND NOT regexp_matches(v || w, '[0-9]')
         AND v || 's' <> w AND w || 's' <> v) GROUP BY n""",
     )
     for table in ("brief", "holes", "pairs"):

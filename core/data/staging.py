@@ -47,11 +47,14 @@ def _lines(path: Path) -> str:
 
 
 def _stage_json(data: Data, source: str, bound: str) -> None:
-    good = "CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END"
-    objects = f"(SELECT raw FROM {source} {bound}) WHERE {good}"
-    first = [k for (keys,) in data.all(f"SELECT json_keys(raw) FROM {objects} LIMIT 50") for k in keys]
+    # The lines are kept and judged once: a row number made by a window would hold everything after it to one core.
+    data.con.execute(
+        f"CREATE OR REPLACE TABLE lines AS SELECT raw, CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END "
+        f"AS good FROM {source} {bound}"
+    )
+    first = [k for (keys,) in data.all("SELECT json_keys(raw) FROM lines WHERE good LIMIT 50") for k in keys]
     every = data.all(
-        f"SELECT k FROM (SELECT unnest(json_keys(raw)) k FROM {objects}) GROUP BY k ORDER BY count(*) DESC, k"
+        "SELECT k FROM (SELECT unnest(json_keys(raw)) k FROM lines WHERE good) GROUP BY k ORDER BY count(*) DESC, k"
     )
     names = _distinct_names(first + [k for (k,) in every])
     if not names:
@@ -59,21 +62,19 @@ def _stage_json(data: Data, source: str, bound: str) -> None:
     shape = json.dumps(dict.fromkeys(names, "VARCHAR"))
     fields = "".join(f", j.{name(c)} AS {name(c)}" for c in names)
     data.con.execute(
-        f"CREATE OR REPLACE TABLE stage AS SELECT line, kind{fields} FROM (SELECT row_number() OVER () AS line, CASE "
-        f"WHEN {good} "
-        f"THEN 'row' WHEN raw IS NULL OR trim(raw) = '' THEN 'blank' ELSE 'broken' END AS kind, CASE WHEN {good} THEN "
-        f"json_transform(raw, {quote(shape)}) END AS j FROM {source} {bound})"
+        f"CREATE OR REPLACE TABLE stage AS SELECT line, kind{fields} FROM (SELECT rowid + 1 AS line, CASE WHEN good "
+        f"THEN 'row' WHEN raw IS NULL OR trim(raw) = '' THEN 'blank' ELSE 'broken' END AS kind, CASE WHEN good THEN "
+        f"json_transform(raw, {quote(shape)}) END AS j FROM lines)"
     )
-    _count_types(data, source, names, bound)
+    _count_types(data, names)
+    data.con.execute("DROP TABLE lines")
 
 
-def _count_types(data: Data, source: str, names: Sequence[str], bound: str) -> None:
+def _count_types(data: Data, names: Sequence[str]) -> None:
     """JSON types of each column over the first rows; more than one (null aside) is kept in `data.mixed`."""
     pairs = data.all(
-        f"SELECT k, json_type(raw, '$.\"' || k || '\"') t, count(*) FROM (SELECT raw, unnest(json_keys(raw)) k FROM "
-        f"(SELECT raw "
-        f"FROM {source} LIMIT 20000) WHERE CASE WHEN json_valid(raw) THEN json_type(raw) = 'OBJECT' ELSE false END) "
-        "WHERE NOT contains(k, '\"') GROUP BY ALL ORDER BY ALL"
+        "SELECT k, json_type(raw, '$.\"' || k || '\"') t, count(*) FROM (SELECT raw, unnest(json_keys(raw)) k FROM "
+        "(SELECT raw, good FROM lines LIMIT 20000) WHERE good) WHERE NOT contains(k, '\"') GROUP BY ALL ORDER BY ALL"
     )
     for name in names:
         types: dict[str, int] = {}
@@ -86,14 +87,39 @@ def _count_types(data: Data, source: str, names: Sequence[str], bound: str) -> N
 
 
 def _stage_csv(data: Data, path: Path, bound: str) -> tuple[str, ...]:
-    relation = f"read_csv({quote(str(path))}, all_varchar=true, header=true, ignore_errors=true, store_rejects=true)"
+    options = "all_varchar=true, ignore_errors=true, store_rejects=true"
+    relation = f"read_csv({quote(str(path))}, header=true, {options})"
     data.con.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
+    names = [str(c[0]) for c in data.all(f"DESCRIBE SELECT * FROM {relation}")]
+    if any(_is_value(name_) for name_ in names):
+        _stage_typed(data, relation.replace("header=true", "header=false"), 1, bound)
+        return ("no header line: columns are named by their place",)
     _stage_typed(data, relation, 2, bound)
+    notes = _repeated_headers(data, names)
     rejected = data.all("SELECT DISTINCT line FROM reject_errors ORDER BY line")
     data.con.executemany(
         "INSERT INTO stage (line, kind) VALUES (?, 'broken')", [[r[0]] for r in rejected]
     ) if rejected else None
-    return ()
+    return notes
+
+
+def _is_value(header: str) -> bool:
+    """Whether a column's supposed name is rather a row's text: a sentence, a number, longer than any name."""
+    text = header.strip()
+    return len(text) > 60 or (text.endswith((".", "?", "!", "=")) and " " in text) or text.replace(".", "", 1).isdigit()
+
+
+def _repeated_headers(data: Data, names: Sequence[str]) -> tuple[str, ...]:
+    """Header lines in the middle (files joined with `cat`) are no rows."""
+    kept = _distinct_names(list(names))
+    if not kept:
+        return ()
+    same = " AND ".join(f"{name(c)} = {quote(c)}" for c in kept)
+    count = int(data.one(f"SELECT count(*) FROM stage WHERE {same}"))
+    if not count:
+        return ()
+    data.con.execute(f"UPDATE stage SET kind = 'blank' WHERE {same}")
+    return (f"{count} repeated header lines left out",)
 
 
 def _stage_typed(data: Data, relation: str, first_line: int, bound: str) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _SAMPLE = 200
 """Rows by which the columns' parts are recognised."""
+_PLACE = "place in stage, from 0"
+"""A name that no column of a file has."""
+OTHER_KIND = "of another kind than the first file:"
 
 
 def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -> None:
@@ -27,6 +30,9 @@ def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -
     counts = dict(data.all("SELECT kind, count(*) FROM stage GROUP BY kind"))
     broken = data.all("SELECT line FROM stage WHERE kind = 'broken' ORDER BY line LIMIT 5")
     unknown = () if own.kind != "unknown" else ("no column recognised",)
+    if "unknown" not in (own.kind, data.roles.kind) and own.kind != data.roles.kind:
+        unknown = (f"{OTHER_KIND} {own.kind}",)
+    data.kinds.append(own.kind)
     data.files.append(
         msgspec.structs.replace(
             file, rows=int(counts.get("row", 0)), broken_lines=int(counts.get("broken", 0)), notes=file.notes + unknown,
@@ -38,11 +44,12 @@ def take(data: Data, file: SourceFile, roles: Roles | None, split: str | None) -
         data.roles = own
     values = _values(own, columns)
     told = f"coalesce({values['split']}, {quote(split or '')})"
+    # The place in `stage` is the number, unless lines in between are no rows; numbering by a window sorts all the texts.
+    number = "row_number() OVER (ORDER BY line) - 1" if set(counts) - {"row"} else quoted(_PLACE)
     data.con.execute(
         f"""INSERT INTO rows SELECT n, s, line, nullif(split, ''), prompt, answer, turns, chosen, rejected, system,
         licence,
-        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT row_number() OVER (ORDER BY line) - 1 + {have}
-        AS n,
+        hash(same_text(prompt)), hash(same_answer(answer)) FROM (SELECT {number} + {have} AS n,
         {len(data.files) - 1} AS s, line, {told} AS split, {values["prompt"]} AS prompt, {values["answer"]} AS answer,
         {values["turns"]} AS turns, {values["chosen"]} AS chosen, {values["rejected"]} AS rejected, {values["system"]}
         AS
@@ -63,16 +70,15 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
         return quoted(name) if name in columns else "NULL"
 
     values = {part: column(getattr(roles, part)) for part in ("chosen", "rejected", "system", "split", "licence")}
-    values |= {"turns": "NULL", "from": "stage WHERE kind = 'row'"}
+    stage = f"(SELECT *, rowid AS {quoted(_PLACE)} FROM stage) WHERE kind = 'row'"
+    values |= {"turns": "NULL", "from": stage}
     if roles.messages in columns:
         values["turns"] = "all_turns"
         last = "len(all_turns) > 0 AND all_turns[len(all_turns)].role = 'assistant'"
         values["prompt"] = f"CASE WHEN {last} THEN contents(all_turns[:-2]) ELSE contents(all_turns) END"
         values["answer"] = f"CASE WHEN {last} THEN all_turns[len(all_turns)].content END"
         m = column(roles.messages)
-        values["from"] = (
-            f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM stage WHERE kind = 'row')"
-        )
+        values["from"] = f"(SELECT *, CASE WHEN json_valid({m}) THEN turns_of({m}) END AS all_turns FROM {stage})"
     elif roles.text in columns:
         values |= {"prompt": "NULL", "answer": column(roles.text)}
     else:
@@ -81,20 +87,29 @@ def _values(roles: Roles, columns: Sequence[str]) -> dict[str, str]:
         alone = f"flat({column(roles.prompt[0])})" if parts else f"before_reply({values['chosen']}::VARCHAR)"
         values["prompt"] = joined if len(parts) > 1 else alone
         values |= {part: f"reply({values[part]}::VARCHAR)" for part in ("chosen", "rejected")}
-        values["answer"] = f"reply({column(roles.answer)})" if roles.answer in columns else values["chosen"]
+        values["answer"] = f"reply(found_in({column(roles.answer)}))" if roles.answer in columns else values["chosen"]
     return values
 
 
 def _describe(data: Data, columns: Sequence[str]) -> list[ColumnInfo]:
     found: list[ColumnInfo] = []
-    for c in columns:
+    asked = [
+        f"count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', '{{}}')), "
+        f"approx_count_distinct({name})"
+        for name in map(quoted, columns)
+    ]
+    rows = int(data.one("SELECT count(*) FROM stage WHERE kind = 'row'"))
+    counts = data.all(f"SELECT {', '.join(asked)} FROM stage WHERE kind = 'row'")[0] if asked else ()
+    for i, c in enumerate(columns):
         name = quoted(c)
-        nulls, empty, distinct = data.all(
-            f"SELECT count(*) FILTER (WHERE {name} IS NULL), count(*) FILTER (WHERE trim({name}) IN ('', '[]', "
-            f"'{{}}')), "
-            f"approx_count_distinct({name}) FROM stage WHERE kind = 'row'"
-        )[0]
+        nulls, empty, distinct = counts[3 * i : 3 * i + 3]
         kind = " or ".join(sorted(data.mixed[c])).lower() if c in data.mixed else _kind(data, name)
+        data.held[c] = data.held.get(c, 0) + rows - int(nulls) - int(empty)
+        if 0 < int(distinct) <= 3:
+            data.values[c] = tuple(
+                str(v)
+                for (v,) in data.all(f"SELECT DISTINCT {name} FROM stage WHERE {name} IS NOT NULL ORDER BY 1 LIMIT 3")
+            )
         found.append(ColumnInfo(name=c, type=kind, nulls=int(nulls), empty=int(empty), distinct=int(distinct)))
     return found
 

@@ -11,7 +11,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipytho
 
 def broken(data: Data) -> Concern | None:
     """Chats that are no list, have no user or no final answer, repeat a speaker, know no speaker or say nothing."""
-    if data.roles.kind != "messages":
+    chats = [str(i) for i, kind in enumerate(data.kinds) if kind == "messages"]
+    if not chats:
         return None
     known = ", ".join(f"'{r}'" for r in ROLES)
     talk = "list_filter(turns, lambda m: m.role NOT IN ('system', 'developer'))"
@@ -33,7 +34,8 @@ def broken(data: Data) -> Concern | None:
     flag(
         data,
         "broken_turns",
-        f"SELECT n, note FROM (SELECT n, CASE {cases} END AS note FROM (SELECT n, turns, {talk} AS t FROM rows)) "
+        f"SELECT n, note FROM (SELECT n, CASE {cases} END AS note FROM (SELECT n, turns, {talk} AS t FROM rows "
+        f"WHERE source IN ({', '.join(chats)}))) "
         f"WHERE note IS NOT NULL",
     )
     kinds = data.all(

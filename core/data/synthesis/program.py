@@ -34,14 +34,19 @@ def tell(value):
     out.write(json.dumps(value) + "\\n"); out.flush()
 def gym(name):
     import reasoning_gym
+    scorer = reasoning_gym.create_dataset(name, size=1, seed=0)
+    entries = {}  # a scorer needs the entry itself: what it made lately, by the prompt
     class Gym:
         def generate(self, seed, scenario):
             entry = reasoning_gym.create_dataset(name, size=1, seed=seed)[0]
-            self.entry = entry
+            if entry["answer"] is None:
+                return None  # judged by its scorer alone: there is nothing to learn from
+            while len(entries) > 1000:
+                entries.pop(next(iter(entries)))
+            entries[entry["question"]] = entry
             return {"prompt": entry["question"], "answer": str(entry["answer"])}
         def verify(self, prompt, answer):
-            return reasoning_gym.create_dataset(name, size=1, seed=0).score_answer(answer, self.entry)
-    reasoning_gym.create_dataset(name, size=1, seed=0)
+            return scorer.score_answer(answer, entries[prompt]) if prompt in entries else None
     return Gym()
 def load(path):
     spec = importlib.util.spec_from_file_location("generator", path)
@@ -109,7 +114,7 @@ class Program:
             raise NotFound(
                 "reasoning-gym is not installed",
                 where=program,
-                next="pip install reasoning-gym, or use a generator program",
+                next="pip install 'ml-intern-tui[gym]', or use a generator program",
             )
         raise UsageError(f"The generator cannot be used: {why}", where=program, next="Correct the program")
 

@@ -88,7 +88,7 @@ def test_a_missing_path_is_not_found(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_not_utf8_and_a_csv_with_too_many_fields_lose_one_row_at_most(tmp_path: Path) -> None:
-    assert _read(tmp_path / "b.jsonl", b'{"prompt":"\xfcber","answer":"a"}\n') == [(1, "\ufffdber", "a")]
+    assert _read(tmp_path / "b.jsonl", b'{"prompt":"\xfcber","answer":"a"}\n') == [(1, "über", "a")]
     path = tmp_path / "c.csv"
     path.write_text('question,label\n"a, ""b""",1\nfoo,2,3,4\n"multi\nline",3\n')
     with open_data(path) as data:

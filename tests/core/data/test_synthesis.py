@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -69,6 +70,28 @@ def test_quotas_are_met_by_right_different_rows_and_edge_cases_are_upsampled(tmp
     assert made.attempts == made.kept + sum(made.dropped.values())
     assert from_program(tmp_path, "b").digest == made.digest, "deterministic"
     assert from_program(tmp_path, "a").attempts == made.attempts, "what is finished is not made again"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is an extra")
+def test_reasoning_gym_makes_the_same_verified_rows_twice_and_judges_by_its_own_scorer(tmp_path: Path) -> None:
+    spec = SynthesisSpec(scenarios=(Scenario(name="any", quota=8),), seed=5)
+    digests: list[str] = []
+    for out in ("a", "b"):
+        source = Program("gym:countdown", spec.seed)
+        try:
+            made = synthesize(spec, source, tmp_path / out)
+            first, second = rows_of(tmp_path / out)[:2]
+            # The scorer takes any right way to the number, and holds each answer against its own puzzle.
+            assert source.check(first["prompt"], f"({first['answer']})") is True
+            assert source.check(first["prompt"], second["answer"]) is False
+            assert source.check("a puzzle it never made", "1") is None
+        finally:
+            source.close()
+        digests.append(made.digest)
+        assert (made.kept, made.source) == (8, "gym:countdown")
+    assert digests[0] == digests[1]
+    with pytest.raises(UsageError, match="nosuchpuzzle"):
+        Program("gym:nosuchpuzzle")
 
 
 def test_rows_that_are_evaluation_samples_are_left_out_and_made_anew(tmp_path: Path) -> None:
