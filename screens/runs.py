@@ -9,8 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from core.describe import percent, points, shorten
-from core.home import RunInfo, list_runs
+from core.home import RunInfo
 from core.remove import delete_run
+from core.summary import summarised_runs
 from screens.base import RunScreen
 from screens.keys import bindings
 from screens.pane import Pane
@@ -43,6 +44,7 @@ class RunList(Pane):
 
     NAME = "Runs"
     LETTER = "r"
+    OF_A_RUN = False
 
     def __init__(self) -> None:
         super().__init__(id="runlist")
@@ -136,7 +138,7 @@ def delete_words(info: RunInfo) -> str:
 
 
 class Runs(RunScreen):
-    """The list, read again every two seconds without opening any log."""
+    """The list, read again every two seconds; a log is opened only where a run came without its summary."""
 
     NAME = "runs"
     BINDINGS: ClassVar[list[BindingType]] = list(bindings("runs"))
@@ -151,7 +153,7 @@ class Runs(RunScreen):
 
     def _read(self) -> None:
         if self.is_current:
-            self.desk.in_background(list_runs, self._came)
+            self.desk.in_background(summarised_runs, self._came)
 
     def on_screen_resume(self) -> None:
         self._read()

@@ -19,9 +19,10 @@ def curve_jobs(state: RunState) -> list[Job]:
 
 
 def metrics_of(job: Job) -> list[str]:
-    """Metrics with a history, the telling ones first."""
+    """Metrics with a history, the telling ones first; a single point is no curve and comes last."""
     rest = sorted(m for m in job.series if m not in PREFERRED)
-    return [m for m in PREFERRED if m in job.series] + rest
+    names = [m for m in PREFERRED if m in job.series] + rest
+    return sorted(names, key=lambda m: sum(job.series[m].count) < 2)
 
 
 def steps_shown(job: Job) -> int | None:

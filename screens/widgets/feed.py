@@ -16,6 +16,7 @@ class Feed(Pane):
 
     NAME = "Events"
     LETTER = "f"
+    COUNTED = False
     REST_S = 0.9
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:

@@ -111,8 +111,9 @@ class Tap:
 
 
 def ours(rate: float, screen: str) -> None:
-    from intern_tui.app import InternApp, quiet_animations
+    from intern_tui.app import InternApp
     from intern_tui.feed import Update
+    from intern_tui.opening import quiet_animations
     from intern_tui.session import Session
     from screens.view import Link
 

@@ -9,7 +9,8 @@ import pytest
 
 from core import events as e
 from core.tables import TABLES
-from intern_tui.app import InternApp, session_for
+from intern_tui.app import InternApp
+from intern_tui.session import session_for
 from screens.answers import baselines, find_file, pair
 from screens.braille import axis_of, draw
 from screens.events import condition, matching
