@@ -53,6 +53,9 @@ HEADLINE = frozenset(
 )
 """Metrics whose history the state keeps; all others have their latest value here and their history in the log."""
 
+NOTES = 200
+"""Notes the state keeps, the newest; all of them are in the log."""
+
 Handler = Callable[[RunState, Event, Any], None]
 P = TypeVar("P", bound=e.Payload)
 _HANDLERS: dict[str, Handler] = {}
@@ -216,6 +219,7 @@ def _note_added(state: RunState, event: Event, p: e.NoteAdded) -> None:
         state.lessons.append(p.text)
     else:
         state.notes.append(p.text)
+        del state.notes[:-NOTES]
 
 
 # -------------------------------------------------------------------------------------------------- brain and tools

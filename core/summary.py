@@ -7,7 +7,8 @@ from pathlib import Path
 
 from core.errors import InternError
 from core.home import LOG_NAME, NO_SUMMARY, RunInfo, Summary, list_runs, write_json
-from core.session import last_state
+from core.replay_index import preview
+from core.session import open_source
 from core.state import STATE_VERSION, RunState
 from store.errors import StoreError
 
@@ -31,15 +32,23 @@ def _iso(ts: int) -> str:
 
 def summarised_runs() -> list[RunInfo]:
     """All runs, newest first. One that came without its summary (only the log was copied) is read once, and keeps it."""
-    return [_with_summary(info) if info.summary.title == NO_SUMMARY and not info.host else info for info in list_runs()]
+    return [with_summary(info) for info in list_runs()]
 
 
-def _with_summary(info: RunInfo) -> RunInfo:
+def lacks_summary(info: RunInfo) -> bool:
+    """Its folder came with the log alone, and nobody has looked into that yet."""
+    return info.summary.title == NO_SUMMARY and info.host is None
+
+
+def with_summary(info: RunInfo) -> RunInfo:
+    """`info` with the summary that is missing, from the log's rare events; what it has stays."""
+    if not lacks_summary(info):
+        return info
     folder = Path(info.folder)
     key = (info.folder, _changed(folder / LOG_NAME))
     try:
         if key not in _read:
-            _read[key] = summarise(last_state(folder))
+            _read[key] = _from_log(folder)
             write_json(folder / "summary.json", _read[key])
     except InternError:
         return info  # a host is just starting: it writes the summary itself
@@ -53,6 +62,15 @@ def _with_summary(info: RunInfo) -> RunInfo:
 
 _read: dict[tuple[str, float], Summary] = {}
 """By folder and time of the log: no log is read twice by a list that looks every two seconds."""
+
+
+def _from_log(folder: Path) -> Summary:
+    """Scores, status and approvals are rare events: a log of a million is not folded for its line in a list."""
+    source = open_source(folder)
+    try:
+        return summarise(preview(source))
+    finally:
+        source.close()
 
 
 def _changed(path: Path) -> float:

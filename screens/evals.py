@@ -147,7 +147,7 @@ class Detail(Pane):
     def _answer(self, a: Answer, sign: str, role: str, width: int, seq: int) -> list[Row]:
         """The question, then what was said; on one line where that fits."""
         head = sign.ljust(4)
-        short = f"{a.before} → {a.said}" if a.before else a.said
+        short = f"{a.said} (as before)" if a.before == a.said else f"{a.before} → {a.said}" if a.before else a.said
         line = f"{a.prompt}   {short}   want {a.want}"
         if "\n" not in line and cell_len(clean(line)) <= width - 4:
             return [row((head, role), (a.prompt + "   ", ""), (short, role), (f"   want {a.want}", "dim"), seq=seq)]
@@ -218,8 +218,8 @@ class Evals(RunScreen):
             )
 
     def _came(self, evaluation: Evaluation, found: Answers | str) -> None:
-        pane = self.query_one(Detail)
-        if pane.evaluation is evaluation and self.desk.view is not None:
+        pane = next(iter(self.query(Detail)), None)
+        if pane is not None and pane.evaluation is evaluation and self.desk.view is not None:
             if isinstance(found, str):
                 pane.missing = found
             else:

@@ -237,7 +237,8 @@ class Research(RunScreen):
             self.desk.in_background(lambda: cited_titles(self.desk.source()), self._came)
 
     def _came(self, titles: dict[str, str]) -> None:
-        self.query_one(Citations).titles = titles
+        for pane in self.query(Citations):
+            pane.titles = titles
         self.refresh_view()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -60,6 +60,7 @@ class Deltas(Pane):
 
     NAME = "Eval deltas"
     LETTER = "e"
+    REST_S = 0.9
 
     def title(self, view: View) -> str:
         done = [e for e in view.state.evaluations.values() if e.done and e.split == "dev"]
@@ -77,12 +78,12 @@ class Deltas(Pane):
         if done:
             rows.extend(self._table(done, state, width))
         for e in open_:
-            rows += self._running(e, view, width)
+            rows += self._at_work(e, view, width)
         if not rows:
             rows = empty(width, "No score yet.", "The first is the base model's, before any training.")
         return rows + self._heldout(state, width)
 
-    def _running(self, e: Evaluation, view: View, width: int) -> list[Row]:
+    def _at_work(self, e: Evaluation, view: View, width: int) -> list[Row]:
         of = f", n {e.samples}" if e.samples else ""
         since = f", {span_of((view.now_us - e.ts) / 1e6)} so far" if e.ts and not view.state.finished_ts else ""
         ended = ", never finished" if view.state.finished_ts else ""

@@ -14,6 +14,7 @@ class Diagnosis(Pane):
 
     NAME = "Diagnosis"
     LETTER = "x"
+    REST_S = 0.9
 
     def title(self, view: View) -> str:
         count, waiting = len(view.state.failures), count_open(view.state)
