@@ -95,7 +95,8 @@ class EventList(Pane):
     def title(self, view: View) -> str:
         if self.filter:
             found = len(self.matches) if self.matches is not None else 0
-            return f"Events with {self.filter!r}: {found}{'+' if found >= MATCHES else ''} of {self._last}"
+            what = "without samples" if self.filter == TELLING else f"with {self.filter!r}"
+            return f"Events {what}: {found}{'+' if found >= MATCHES else ''} of {self._last}"
         return f"Events: {self._last}"
 
     def subtitle(self, view: View) -> str:
