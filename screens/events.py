@@ -31,7 +31,7 @@ ROLE = {"good": "good", "bad": "bad", "waiting": "waiting"}
 FIELDS = {"type": "type", "actor": "actor"}
 HOW = "words, type:job_*, actor:user, cause:412, seq:100-200; -type:gpu_* leaves out"
 TELLING = "is:telling"
-"""The filter word that leaves out samples, metrics and bookkeeping, as the feed on Mission does."""
+"""The filter word that leaves out samples, metrics and the marks of steps."""
 
 
 def condition(text: str) -> str:
