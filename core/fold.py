@@ -63,6 +63,8 @@ HEADLINE = frozenset(
 
 HISTORY_LENGTH, HISTORY_CUT = 120, 40
 """Utilisations a device keeps, and how many are dropped at once when there are more."""
+NOTES = 200
+"""Notes the state keeps, the newest; all of them are in the log."""
 
 Handler = Callable[[RunState, Record, Any], None]
 P = TypeVar("P", bound=e.Payload)
@@ -289,6 +291,7 @@ def _note_added(state: RunState, event: Record, p: e.NoteAdded) -> None:
         state.lessons.append(p.text)
     else:
         state.notes.append(p.text)
+        del state.notes[:-NOTES]
 
 
 # -------------------------------------------------------------------------------------------------- brain and tools

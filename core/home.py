@@ -20,6 +20,8 @@ import msgspec
 from core.errors import NotFound, Refused, UsageError
 
 LOG_NAME = "log.duckdb"
+NO_SUMMARY = "(not read yet)"
+"""Title of a run whose summary is missing: its folder was copied with the log alone (`core/summary.py` makes one)."""
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -228,7 +230,7 @@ def run_info(folder: Path) -> RunInfo:
     try:
         summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
     except (OSError, msgspec.MsgspecError):
-        summary = Summary(run=folder.name, title="(no summary; see intern state)")
+        summary = Summary(run=folder.name, title=NO_SUMMARY)
     return RunInfo(run=folder.name, folder=str(folder), summary=summary, host=living_host(folder))
 
 

@@ -24,9 +24,9 @@ from store.event import Event
 from store.source import EventSource, Span
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100)
-SNAPSHOTS = 256
+SNAPSHOTS = 512
 """Most snapshots kept; beyond that every second one is dropped and the distance doubles. At a million events they lie
-4,000 apart: a seek folds that many at most."""
+2,000 apart: a seek reads and folds that many at most. One has about 10 kB."""
 KEEP = 50_000
 """Events that stay in memory (about 600 bytes each)."""
 

@@ -11,13 +11,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import home
 from core.fold import Folder
 from core.player import Index, Player
 from core.sanitize import one_line
 from core.state import Command, RunState
 from intern_tui import bookmarks
-from intern_tui.feed import Feed
+from intern_tui.feed import Feed, FileFeed, LiveFeed
 from screens.view import Link, View
+from store.errors import LogBusy
 from store.source import EventSource
 
 FOLD_BUDGET_S = 0.06
@@ -125,7 +127,16 @@ class Session:
             live_behind=self.live and self.player is not None,
             indexing=self.preview is not None,
             bookmarks=self.bookmarks,
+            unread="" if state.seq else self._unread(),
         )
+
+    def _unread(self) -> str:
+        """Why there is nothing to draw; empty for a run whose log is really empty."""
+        if self.error or self.link.kind == "gone":
+            return "the run could not be read"
+        if self.player is not None or self.link.kind == "live":
+            return ""
+        return "reading the run …" if not self.live else "looking for the run's host …"
 
     def _reading(self) -> str:
         if self.preview is None:
@@ -177,3 +188,21 @@ def progress(sent: Sent, command: Command | None) -> tuple[str, str, bool]:
     if command.command in ("steer", "queue"):
         return f"requested → applied{result}, reaches the intern before its next decision", "waiting", False
     return f"requested → applied{result}", "good", True
+
+
+def session_for(folder: Path, *, replay: bool) -> Session:
+    """Live where a host is working on the run (or it is unfinished), a replay otherwise."""
+    socket = home.socket_path(folder)
+    if replay:
+        return Session(folder, FileFeed(folder, socket), "replay")
+    return Session(folder, LiveFeed(folder, socket), "live")
+
+
+def patient_source(session: Session) -> EventSource:
+    """The run's log. A host that is just starting holds the file before it answers: wait for it a little."""
+    for _ in range(10):
+        try:
+            return session.feed.source()
+        except LogBusy:
+            time.sleep(0.3)
+    return session.feed.source()

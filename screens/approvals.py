@@ -81,7 +81,8 @@ class Approvals(Dialog[None]):
         border: round $warning; padding: 0 1; background: $surface;
     }
     Approvals VerticalScroll { height: auto; max-height: 24; }
-    Approvals Input, Approvals TextArea { display: none; border: round $primary; }
+    Approvals Input, Approvals TextArea { display: none; }
+    Approvals Input, Approvals TextArea, Approvals Input:focus, Approvals TextArea:focus { border: round $primary; }
     Approvals TextArea { height: auto; min-height: 5; max-height: 16; }
     """
 

@@ -324,4 +324,4 @@ class RunScreen(Screen[None]):
     def action_help(self) -> None:
         from screens.help import Help
 
-        self.app.push_screen(Help())
+        self.app.push_screen(Help(self.NAME))

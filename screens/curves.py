@@ -16,7 +16,7 @@ from screens.keys import bindings
 from screens.pane import Pane
 from screens.text import BLANK, Part, Row, Span, cut, number, row
 from screens.view import View
-from screens.widgets.curve import curve_jobs, framed, gutter_of, metrics_of, steps_shown
+from screens.widgets.curve import by_interest, curve_jobs, framed, gutter_of, metrics_of, steps_shown
 from screens.widgets.plan import empty
 
 CELL_WIDTH, CELL_HEIGHT = 38, 9
@@ -62,8 +62,8 @@ class Grid(Pane):
     # ------------------------------------------------------------------------------------------------- what is shown
 
     def chosen(self, view: View) -> Job | None:
-        jobs = curve_jobs(view.state)
-        return jobs[-1 - self.back % len(jobs)] if jobs else None
+        jobs = by_interest(view.state)
+        return jobs[self.back % len(jobs)] if jobs else None
 
     def names(self, job: Job) -> list[str]:
         """Headline metrics first, then all others the job logged."""

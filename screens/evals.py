@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -12,7 +13,7 @@ from textual.containers import Horizontal
 from core.describe import percent, points
 from core.sanitize import clean
 from core.state import Evaluation
-from screens.answers import KINDS, Answer, Answers, baselines, read
+from screens.answers import KINDS, Answer, Answers, baselines, find_file, read
 from screens.base import RunScreen
 from screens.keys import bindings
 from screens.pane import Pane
@@ -35,28 +36,39 @@ class Table(Pane):
         if not done:
             return empty(width, "No score yet.", "The first is the base model's, before any training.")
         with_n = width >= 66
-        label = max(10, min(26, width - (45 if with_n else 39)))
-        head = fit("", label) + "  score" + ("     n" if with_n else "") + "  split    delta [95 %]"
+        label = max(10, min(26, width - (47 if with_n else 41)))
+        head = fit("", label + 2) + "  score" + ("     n" if with_n else "") + "  split    delta [95 %]"
         rows = [row((head, "dim"))]
-        plot = width - 2 - label - 7
+        plot = width - 4 - label - 7
+        chosen = self.chosen(view)
         for e in done:
             star = "*" if significant(e) else " "
             delta = "" if e.delta is None else points(e.delta)
             if e.delta is not None and e.delta_interval is not None:
                 delta += f" [{points(e.delta_interval[0])}, {points(e.delta_interval[1])}]{star}"
             best = "★ " if e.id == view.state.scores.best_evaluation else ""
+            if e is chosen:
+                self._keep_in_sight(len(rows), height)
             role = "good" if significant(e) and (e.delta or 0) > 0 else "bad" if significant(e) else ""
             count = f" {e.samples:>5}" if with_n else ""
             text = f"{100 * e.score:6.1f}{count}  {fit(e.split, 8)}"
-            rows.append(row((fit(best + e.label, label), "strong" if best else ""), text, (delta, role), seq=e.seq))
+            mark = ("▸ ", "accent") if e is chosen else ("  ", "")
+            rows.append(
+                row(mark, (fit(best + e.label, label), "strong" if best else ""), text, (delta, role), seq=e.seq)
+            )
         dev = [e for e in done if e.split == "dev"]
         if dev and plot >= 16:
             scale = scale_for(dev, plot)
             rows += [row(), row(("development scores on one axis", "title"))]
             for e in dev:
                 line = whisker(e, scale, view.state.scores.baseline)
-                rows.append(row(fit(e.label, label), f"{100 * e.score:6.1f} ", (line, "line"), seq=e.seq))
+                rows.append(row(fit("  " + e.label, label + 2), f"{100 * e.score:6.1f} ", (line, "line"), seq=e.seq))
         return rows
+
+    def _keep_in_sight(self, at: int, height: int) -> None:
+        """Without a cursor the table stands where the row is that the other pane speaks of."""
+        if self.cursor < 0:
+            self._top = max(0, at + 1 - height)
 
     def chosen(self, view: View) -> Evaluation | None:
         """The evaluation under the cursor, else the last one."""
@@ -79,6 +91,8 @@ class Detail(Pane):
         super().__init__(id="answers")
         self.evaluation: Evaluation | None = None
         self.answers: Answers | None = None
+        self.missing = ""
+        """Why the answers cannot be shown."""
         self.only = 0
         """Which answers: 0 all, else one of KINDS."""
 
@@ -116,8 +130,8 @@ class Detail(Pane):
 
     def _answers(self, e: Evaluation, width: int) -> list[Row]:
         if self.answers is None:
-            why = "reading …" if e.samples_path else "This evaluation kept no single answers."
-            return [row(), row((why, "dim"))]
+            why = self.missing or ("reading …" if e.samples_path else "This evaluation kept no single answers.")
+            return [row(), *(row((line, "dim"), seq=e.seq) for line in wrap(why, width))]
         found = self.answers
         names = KINDS if found.paired else ("still wrong", "right")
         counts = ", ".join(f"{found.counts.get(k, 0)} {k if found.paired or k == 'right' else 'wrong'}" for k in names)
@@ -133,7 +147,7 @@ class Detail(Pane):
     def _answer(self, a: Answer, sign: str, role: str, width: int, seq: int) -> list[Row]:
         """The question, then what was said; on one line where that fits."""
         head = sign.ljust(4)
-        short = f"{a.before} → {a.said}" if a.before else a.said
+        short = f"{a.said} (as before)" if a.before == a.said else f"{a.before} → {a.said}" if a.before else a.said
         line = f"{a.prompt}   {short}   want {a.want}"
         if "\n" not in line and cell_len(clean(line)) <= width - 4:
             return [row((head, role), (a.prompt + "   ", ""), (short, role), (f"   want {a.want}", "dim"), seq=seq)]
@@ -193,16 +207,36 @@ class Evals(RunScreen):
         chosen = self.query_one(Table).chosen(view)
         if chosen is None or (pane.evaluation is not None and pane.evaluation.seq == chosen.seq):
             return
-        pane.evaluation, pane.answers = chosen, None
+        pane.evaluation, pane.answers, pane.missing = chosen, None, ""
         pane.show(view)
         if chosen.samples_path:
             bases = baselines(view.state, chosen)
             against = view.state.evaluations.get(chosen.against)
             folder = self.desk.folder
-            self.desk.in_background(lambda: read(chosen, against, bases, folder), lambda a: self._came(chosen, a))
+            self.desk.in_background(
+                lambda: _read_or_say(chosen, against, bases, folder), lambda found: self._came(chosen, found)
+            )
 
-    def _came(self, evaluation: Evaluation, answers: Answers) -> None:
-        pane = self.query_one(Detail)
-        if pane.evaluation is evaluation and self.desk.view is not None:
-            pane.answers = answers
+    def _came(self, evaluation: Evaluation, found: Answers | str) -> None:
+        pane = next(iter(self.query(Detail)), None)
+        if pane is not None and pane.evaluation is evaluation and self.desk.view is not None:
+            if isinstance(found, str):
+                pane.missing = found
+            else:
+                pane.answers = found
             pane.show(self.desk.view)
+
+
+def _read_or_say(
+    chosen: Evaluation, against: Evaluation | None, bases: list[Evaluation], folder: Path
+) -> Answers | str:
+    """The answers, or why there are none: a run is often copied without its files."""
+    try:
+        return read(chosen, against, bases, folder)
+    except FileNotFoundError:
+        return (
+            f"The single answers are not in this folder ({find_file(chosen.samples_path, folder)}): the run was copied "
+            "without them, or they were deleted. The scores come from the log."
+        )
+    except OSError as error:
+        return f"The single answers cannot be read: {error.strerror or error} ({error.filename})"

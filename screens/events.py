@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.widgets import Input
 
-from core.describe import describe
+from core.describe import QUIET, describe
 from core.events import payload_of
 from screens.base import RunScreen
+from screens.keys import bindings
 from screens.pane import Pane
 from screens.text import Row, clock, cut, fit, row
 from screens.view import View
@@ -27,26 +29,36 @@ ROLE = {"good": "good", "bad": "bad", "waiting": "waiting"}
 
 
 FIELDS = {"type": "type", "actor": "actor"}
-HOW = "words, type:job_*, actor:user, cause:412, seq:100-200"
+HOW = "words, type:job_*, actor:user, cause:412, seq:100-200; -type:gpu_* leaves out"
+TELLING = "is:telling"
+"""The filter word that leaves out samples, metrics and the marks of steps."""
 
 
 def condition(text: str) -> str:
-    """A filter as SQL over the event columns: every word must fit. Pure; the words cannot leave their quotes."""
+    """A filter as SQL over the event columns: every word must fit, none with a minus before it may. Pure; the words
+    cannot leave their quotes."""
     parts: list[str] = []
     for word in text.split():
-        name, _, value = word.partition(":")
-        first, _, last = value.partition("-")
-        if name in FIELDS and value:
-            parts.append(f"{FIELDS[name]} ILIKE {_like(value)} ESCAPE '!'")
-        elif name == "cause" and value.isdecimal():
-            parts.append(f"cause = {int(value)}")
-        elif name == "seq" and first.isdecimal() and (not last or last.isdecimal()):
-            parts.append(f"seq BETWEEN {int(first)} AND {int(last or first)}")
-        else:
-            anywhere = _like(f"*{word}*")
-            columns = ("type", "actor", "payload::VARCHAR")
-            parts.append("(" + " OR ".join(f"{c} ILIKE {anywhere} ESCAPE '!'" for c in columns) + ")")
+        negative = word.startswith("-") and len(word) > 1
+        part = _one(word[1:] if negative else word)
+        parts.append(f"NOT ({part})" if negative else part)
     return " AND ".join(parts) or "true"
+
+
+def _one(word: str) -> str:
+    name, _, value = word.partition(":")
+    first, _, last = value.partition("-")
+    if word == TELLING:
+        return f"type NOT IN ({', '.join(repr(t) for t in sorted(QUIET))})"
+    if name in FIELDS and value:
+        return f"{FIELDS[name]} ILIKE {_like(value)} ESCAPE '!'"
+    if name == "cause" and value.isdecimal():
+        return f"coalesce(cause, 0) = {int(value)}"
+    if name == "seq" and first.isdecimal() and (not last or last.isdecimal()):
+        return f"seq BETWEEN {int(first)} AND {int(last or first)}"
+    anywhere = _like(f"*{word}*")
+    columns = ("type", "actor", "payload::VARCHAR")
+    return "(" + " OR ".join(f"{c} ILIKE {anywhere} ESCAPE '!'" for c in columns) + ")"
 
 
 def _like(text: str) -> str:
@@ -55,9 +67,10 @@ def _like(text: str) -> str:
     return f"'{quoted}'"
 
 
-def matching(source: EventSource, text: str, last: int) -> list[int]:
-    """Sequence numbers of the newest events that fit the filter, oldest first."""
-    query = f"SELECT seq FROM events WHERE seq <= {int(last)} AND {condition(text)} ORDER BY seq DESC LIMIT {MATCHES}"
+def matching(source: EventSource, text: str, last: int, after: int = 0) -> list[int]:
+    """Sequence numbers of the newest events behind `after` that fit the filter, oldest first."""
+    span = f"seq > {int(after)} AND seq <= {int(last)}"
+    query = f"SELECT seq FROM events WHERE {span} AND {condition(text)} ORDER BY seq DESC LIMIT {MATCHES}"
     return [int(r[0]) for r in reversed(source.sql(query, limit=MATCHES).rows)]
 
 
@@ -72,6 +85,8 @@ class EventList(Pane):
         self.filter = ""
         self.matches: list[int] | None = None
         """Sequence numbers to show; None for all."""
+        self.searched = 0
+        """Up to which event the filter has looked."""
         self._pages: dict[int, dict[int, Event]] = {}
         self._asked: set[int] = set()
         self._last = 0
@@ -80,11 +95,13 @@ class EventList(Pane):
     def title(self, view: View) -> str:
         if self.filter:
             found = len(self.matches) if self.matches is not None else 0
-            return f"Events with {self.filter!r}: {found}{'+' if found >= MATCHES else ''} of {self._last}"
+            what = "without samples" if self.filter == TELLING else f"with {self.filter!r}"
+            return f"Events {what}: {found}{'+' if found >= MATCHES else ''} of {self._last}"
         return f"Events: {self._last}"
 
     def subtitle(self, view: View) -> str:
-        return "Enter shows it   / filters   Esc shows all" if self.filter else "Enter shows it   / filters"
+        quiet = "e shows all" if self.filter == TELLING else "e leaves out samples"
+        return f"Enter shows it   / filters   {'Esc shows all' if self.filter and self.filter != TELLING else quiet}"
 
     def prepare(self, view: View, width: int, height: int) -> None:
         self._last = view.state.seq
@@ -155,8 +172,15 @@ class EventList(Pane):
         self._follow = False
         self._draw()
 
-    def show_only(self, text: str, matches: list[int] | None) -> None:
-        self.filter, self.matches = text, matches
+    def go_on(self, found: list[int], searched: int) -> None:
+        """The log has grown: what fits the filter of it."""
+        if self.matches is not None:
+            self.matches = (self.matches + found)[-MATCHES:]
+            self.searched = searched
+            self._draw()
+
+    def show_only(self, text: str, matches: list[int] | None, searched: int = 0) -> None:
+        self.filter, self.matches, self.searched = text, matches, searched
         self._follow = True
         self.clear_cursor()
         if self._view is not None:
@@ -167,6 +191,7 @@ class Events(RunScreen):
     """The log, with `/` to filter by type, actor, cause, number or anything in the payload."""
 
     NAME = "events"
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings("events"))
     DEFAULT_CSS: ClassVar[str] = """
     Events #eventlist { height: 1fr; }
     Events #find { display: none; height: 3; border: round $primary; padding: 0 1; }
@@ -178,22 +203,53 @@ class Events(RunScreen):
         box.border_title = "Show events that fit every word (empty: all)"
         yield box
 
+    _searching = False
+
+    def show(self, view: View) -> None:
+        """A filter follows the run: what came since is searched, and in a replay nothing of the future is shown."""
+        super().show(view)
+        pane = self.query_one(EventList)
+        if pane.matches is None or self._searching or view.state.seq == pane.searched:
+            return
+        text, last, after = pane.filter, view.state.seq, pane.searched
+        if last < after:
+            self._filter(text)
+            return
+
+        def came(found: list[int]) -> None:
+            if pane.filter == text and pane.searched == after:
+                pane.go_on(found, last)
+
+        self.desk.in_background(lambda: self._search(text, last, after), came)
+
+    def _search(self, text: str, last: int, after: int = 0) -> list[int]:
+        """In a thread; one at a time while a run goes on."""
+        self._searching = True
+        try:
+            return matching(self.desk.source(), text, last, after)
+        finally:
+            self._searching = False
+
+    def _filter(self, text: str) -> None:
+        """Show only what fits; all of it where nothing is asked for."""
+        pane = self.query_one(EventList)
+        if not text:
+            pane.show_only("", None)
+            return
+        last = self.desk.view.state.seq if self.desk.view is not None else 0
+        self.desk.in_background(lambda: self._search(text, last), lambda found: pane.show_only(text, found, last))
+
+    def action_telling(self) -> None:
+        self._filter("" if self.query_one(EventList).filter == TELLING else TELLING)
+
     async def action_find(self) -> None:
         box = self.query_one("#find", Input)
         box.display = True
         box.focus()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        text = message.value.strip()
         self._close_find()
-        if not text:
-            self.query_one(EventList).show_only("", None)
-            return
-        last = self.desk.view.state.seq if self.desk.view is not None else 0
-        self.desk.in_background(
-            lambda: matching(self.desk.source(), text, last),
-            lambda found: self.query_one(EventList).show_only(text, found),
-        )
+        self._filter(message.value.strip())
 
     def on_key(self, event: events.Key) -> None:
         if event.key != "escape":

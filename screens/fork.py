@@ -41,7 +41,7 @@ class Fork(Dialog[str]):
     DEFAULT_CSS = """
     Fork { align: center middle; }
     Fork Vertical { width: 84; max-width: 96%; height: auto; border: round $primary; padding: 1 2; background: $surface; }
-    Fork Input { border: round $primary; margin-top: 1; }
+    Fork Input, Fork Input:focus { border: round $primary; margin-top: 1; }
     """
 
     def __init__(self, view: View) -> None:

@@ -19,7 +19,7 @@ class Goto(Dialog[int | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "stay")]
     DEFAULT_CSS = """
     Goto { align: center bottom; background: transparent; }
-    Goto Input { width: 72; max-width: 95%; border: round $primary; }
+    Goto Input, Goto Input:focus { width: 72; max-width: 95%; border: round $primary; }
     """
 
     def __init__(self, player: Player) -> None:

@@ -15,10 +15,10 @@ from screens.keys import KEYS
 MARKS = "On the timeline: A approval, E evaluation, ! failure, C checkpoint, S steering."
 
 
-def help_text() -> str:
-    """The key table as text, by group."""
+def help_text(screen: str = "") -> str:
+    """The key table as text, by group; the keys that only `screen` has stand first."""
     lines: list[str] = []
-    for group in dict.fromkeys(key.group for key in KEYS):
+    for group in dict.fromkeys([*(k.group for k in KEYS if k.screen == screen and screen), *(k.group for k in KEYS)]):
         keys = [key for key in KEYS if key.group == group]
         where = {key.where for key in keys}
         only = {"live": " (off in replay)", "replay": " (in a live run they look back; L returns)"}
@@ -40,11 +40,15 @@ class Help(Dialog[None]):
     }
     """
 
+    def __init__(self, screen: str = "") -> None:
+        super().__init__()
+        self._of = screen
+
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
             box.border_title = "Keys"
             box.border_subtitle = "Esc closes"
-            yield Static(help_text(), markup=False)
+            yield Static(help_text(self._of), markup=False)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

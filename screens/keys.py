@@ -46,7 +46,7 @@ KEYS: tuple[Key, ...] = (
     Key("page.down", "pagedown", "PgDn", "page(1)", "", "One page down", "Looking"),
     Key("curve.metric", "c", "c", "metric(1)", "", "Another metric in the curve", "Looking"),
     Key("curve.job", "b", "b", "job(1)", "", "Another job in the curve", "Looking"),
-    Key("find", "slash", "/", "find", "", "Filter events (on Events)", "Looking"),
+    Key("find", "slash", "/", "find", "filter", "Filter events (on Events)", "Looking"),
     Key("find.next", "n", "n", "match(1)", "", "Next match", "Looking"),
     Key("find.previous", "N", "N", "match(-1)", "", "Previous match", "Looking"),
     Key("copy", "y", "y", "copy", "", "Copy the selected row (OSC 52, and to the file copied.txt)", "Looking"),
@@ -84,6 +84,7 @@ KEYS: tuple[Key, ...] = (
     Key("curves.closer", "w", "w", "window(1)", "closer", "Look closer around the cursor", "Curves", screen="curves"),
     Key("curves.wider", "W", "W", "window(-1)", "", "Look at twice as many train steps", "Curves", screen="curves"),
     Key("evals.answers", "c", "c", "metric(1)", "answers", "Answers: all, put right, broken, still wrong", "Evals", screen="evals"),
+    Key("events.telling", "e", "e", "telling", "no samples", "Leave out samples, metrics and steps, or show all", "Events", screen="events"),
     Key("runs.open", "enter", "Enter", "open(False)", "open", "Open the run", "Runs", screen="runs"),
     Key("runs.new", "n", "n", "new_run", "new run", "Start a run, by a form that checks as you type", "Runs", screen="runs"),
     Key("runs.replay", "r", "r", "open(True)", "replay", "Replay the run", "Runs", screen="runs"),
@@ -102,6 +103,7 @@ FOOTER = {
 }
 """The keys in the footer, most important first; the last ones go when the line is short (help and detach stay)."""
 OWN = {"curves": ("curves.log", "curves.compare", "curves.right", "curves.closer"), "evals": ("evals.answers",),
+       "events": ("find", "events.telling"),
        "runs": ("runs.open", "runs.new", "runs.replay", "runs.compare", "approvals", "help", "detach")}  # fmt: skip
 """What a screen puts before those; on Runs they take the place of all others."""
 

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from screens.base import RunScreen
+from screens.findings import count_open
 from screens.pane import Pane
 from screens.view import View
 from screens.widgets.curve import Curve
@@ -69,7 +70,8 @@ class Mission(RunScreen):
 
     def show(self, view: View) -> None:
         state = view.state
-        news = {"Diagnosis": f" {len(state.failures)}" if state.failures else ""}
+        waiting = count_open(state)
+        news = {"Diagnosis": f" {waiting} open" if waiting else f" {len(state.failures)}" if state.failures else ""}
         self.query_one(Tabs).names = [(cls.NAME.split()[0], news.get(cls.NAME, "")) for cls in PANES]
         super().show(view)
 

@@ -22,7 +22,7 @@ from textual.widget import Widget
 
 from core.sanitize import clean
 from screens.strips import changed_cells
-from screens.text import BLANK, Row, Span, beginning
+from screens.text import BLANK, Row, Span, beginning, row
 from screens.view import View
 
 ROLES = ("dim", "good", "bad", "waiting", "accent", "strong", "title", "line", "band", "mark", "cursor")
@@ -70,6 +70,10 @@ class Pane(Widget):
     Pane:ansi:focus { border: round ansi_blue; }
     """
 
+    OF_A_RUN: ClassVar[bool] = True
+    """It speaks of the open run: while nothing of that was read it says so instead."""
+    COUNTED: ClassVar[bool] = True
+    """`count` is exact, so that the lower border can say how many rows lie below. False where rows end early."""
     REST_S: ClassVar[float] = 0.0
     """Least time between two drawings of a live run: what runs faster than a person reads is held back."""
     can_focus = True
@@ -90,6 +94,7 @@ class Pane(Widget):
         self._strips: list[Strip] = []
         self._top = 0
         self._titles = ("", "")
+        self._more = 0
         self._drawn_at = 0.0
         self._styles: dict[tuple[str, bool], Style] = {}
 
@@ -138,7 +143,8 @@ class Pane(Widget):
         return False
 
     def _set_titles(self, view: View) -> None:
-        titles = (clean(self.title(view)), clean(self.subtitle(view)))
+        more = f"↓ {self._more} more" if self._more else ""
+        titles = (clean(self.title(view)), clean("   ".join(filter(None, (self.subtitle(view), more)))))
         if titles != self._titles:
             self._titles = titles
             self.border_title, self.border_subtitle = Content(titles[0]), Content(titles[1])
@@ -150,9 +156,13 @@ class Pane(Widget):
         width, height = self.content_size.width, self.content_size.height
         if width <= 0 or height <= 0:
             return
-        self.prepare(view, width, height)
-        self._scroll_to_cursor(height)
-        shown = self.window(self._top, height, width)
+        if view.unread and self.OF_A_RUN and self.can_focus:
+            self._rows, shown, self._top = [], [row((view.unread, "dim"))], 0
+        else:
+            self.prepare(view, width, height)
+            self._scroll_to_cursor(height)
+            shown = self.window(self._top, height, width)
+        self._say_more(view, height)
         strips = [self._strip(r, width, self._top + y == self.cursor) for y, r in enumerate(shown)]
         blank = self._strip(BLANK, width, False)
         strips.extend([blank] * (height - len(strips)))
@@ -168,6 +178,13 @@ class Pane(Widget):
         ]
         if changed:
             self.refresh(*changed, layout=False)
+
+    def _say_more(self, view: View, height: int) -> None:
+        """Rows below the lower edge are announced there."""
+        more = max(self.count() - self._top - height, 0) if self.COUNTED and self.can_focus else 0
+        if more != self._more:
+            self._more = more
+            self._set_titles(view)
 
     def _scroll_to_cursor(self, height: int) -> None:
         last = self.count() - 1

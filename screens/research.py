@@ -12,10 +12,11 @@ from core.describe import percent, points
 from core.events import CitationFollowed, payload_of
 from core.state import Dataset, Experiment, Paper
 from screens.base import RunScreen
+from screens.findings import Finding, findings
 from screens.pane import Pane
 from screens.text import Row, cut, row, wrap
 from screens.view import View
-from screens.widgets.diagnosis import labelled
+from screens.widgets.diagnosis import labelled, names, verdict_role
 from screens.widgets.footer import Tabs
 from screens.widgets.plan import empty
 from store.source import EventSource
@@ -162,17 +163,30 @@ class Tried(Pane):
         state = view.state
         if not state.experiments and not state.failures:
             return empty(width, "Nothing tried yet.", "An experiment is a hypothesis, its jobs and its verdict.")
-        rows = [r for x in state.experiments.values() for r in self._experiment(x, width)]
-        for f in state.failures:
-            head = f"{f.job}: {f.kind.replace('_', ' ')} from step {f.first_step}"
-            rows += [row(), *(row((line, "bad strong"), seq=f.seq) for line in wrap(head, width))]
-            for name, texts, seq in (("evidence", f.evidence, f.seq), ("cause", f.causes, f.seq)):
-                for i, text in enumerate(texts):
-                    rows += labelled(name if i == 0 else "", text, width, seq)
-            if f.remedy:
-                rows += labelled("remedy", f.remedy, width, f.remedy_seq)
-            if f.result:
-                rows += labelled("result", f.result.replace("_", " "), width, f.remedy_seq)
+        found = findings(state)
+        rows: list[Row] = []
+        for x in state.experiments.values():
+            rows += self._experiment(x, width)
+            rows += [r for f in found if f.newest.experiment == x.id for r in self._finding(f, width)]
+            rows.append(row())
+        loose = [f for f in found if f.newest.experiment not in state.experiments]
+        return rows + [r for f in loose for r in (*self._finding(f, width), row())]
+
+    def _finding(self, found: Finding, width: int) -> list[Row]:
+        """What was found wrong in one or several jobs, how it is known, and what was done."""
+        f = found.newest
+        role = "bad strong" if found.failing else "waiting"
+        head = f"{found.kind} from step {f.first_step}: {names(found.jobs)}"
+        rows = [
+            row(("! " if i == 0 else "  ", role), (line, role), seq=f.seq)
+            for i, line in enumerate(wrap(head, width - 2))
+        ]
+        for name, texts, seq in (("  evidence", f.evidence, f.seq), ("  cause", f.causes, f.seq)):
+            for i, text in enumerate(texts):
+                rows += labelled(name if i == 0 else "", text, width, seq)
+        rows += labelled("  done", found.done, width, f.remedy_seq or f.seq)
+        if found.result:
+            rows += labelled("  result", found.result, width, f.remedy_seq or f.seq, verdict_role(found.result))
         return rows
 
     def _experiment(self, x: Experiment, width: int) -> list[Row]:
@@ -223,7 +237,8 @@ class Research(RunScreen):
             self.desk.in_background(lambda: cited_titles(self.desk.source()), self._came)
 
     def _came(self, titles: dict[str, str]) -> None:
-        self.query_one(Citations).titles = titles
+        for pane in self.query(Citations):
+            pane.titles = titles
         self.refresh_view()
 
     def on_resize(self, event: events.Resize) -> None:

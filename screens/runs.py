@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from core.describe import percent, points, shorten
 from core.home import RunInfo, list_runs
 from core.remove import delete_run
+from core.summary import lacks_summary, with_summary
 from screens.base import RunScreen
 from screens.keys import bindings
 from screens.pane import Pane
@@ -43,6 +44,7 @@ class RunList(Pane):
 
     NAME = "Runs"
     LETTER = "r"
+    OF_A_RUN = False
 
     def __init__(self) -> None:
         super().__init__(id="runlist")
@@ -136,7 +138,7 @@ def delete_words(info: RunInfo) -> str:
 
 
 class Runs(RunScreen):
-    """The list, read again every two seconds without opening any log."""
+    """The list, read again every two seconds; a log is opened only where a run came without its summary."""
 
     NAME = "runs"
     BINDINGS: ClassVar[list[BindingType]] = list(bindings("runs"))
@@ -144,6 +146,11 @@ class Runs(RunScreen):
 
     def body(self) -> ComposeResult:
         yield RunList()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, RunInfo] = {}
+        """Runs that came without a summary, by folder, once their logs were looked into."""
 
     def on_mount(self) -> None:
         self._read()
@@ -157,9 +164,18 @@ class Runs(RunScreen):
         self._read()
 
     def _came(self, runs: list[RunInfo]) -> None:
-        pane = self.query_one(RunList)
-        pane.runs = runs
+        known = [self._made.get(info.folder, info) if lacks_summary(info) else info for info in runs]
+        for pane in self.query(RunList):  # none while the screen is still being put together, or on the way out
+            pane.runs = known
         self.refresh_view()
+        missing = [info for info in known if lacks_summary(info) and info.folder not in self._made]
+        if missing:
+            self._made.update((info.folder, info) for info in missing)  # asked for once
+            self.desk.in_background(lambda: [with_summary(info) for info in missing], self._completed)
+
+    def _completed(self, infos: list[RunInfo]) -> None:
+        self._made.update((info.folder, info) for info in infos)
+        self._read()
 
     @property
     def list(self) -> RunList:
@@ -204,6 +220,14 @@ class Runs(RunScreen):
             self._read()
 
         self.desk.in_background(lambda: delete_run(Path(info.folder)), gone)
+
+    def action_fork(self) -> None:
+        """A fork begins at a moment, and only an open run has one."""
+        info, view = self.list.chosen, self.desk.view
+        if info is not None and (view is None or view.run != info.run):
+            self.desk.notice(f"r opens {info.run}; go to the moment to begin at, then f", "dim")
+        else:
+            super().action_fork()
 
     def action_approvals(self) -> None:
         """Those of the run under the cursor: it is opened, and they are asked at once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, get_character_cell_size, set_cell_size
 
 from core.sanitize import clean
 
@@ -62,12 +62,12 @@ def cut(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int, limit: int = 0) -> list[str]:
-    """`text` in lines of at most `width` cells, at spaces where possible; at most `limit` lines (0: all)."""
-    width = max(width, 4)
+    """`text` in lines of at most `width` cells, at spaces where possible; at most `limit` lines (0: MOST_LINES)."""
+    width, limit = max(width, 4), limit or MOST_LINES
     lines: list[str] = []
     line = ""
-    for word in clean(beginning(text, width * (limit + 1 if limit else MOST_LINES))).split():
-        while cell_len(word) > width:
+    for word in clean(beginning(text, width * (limit + 1))).split():
+        while not _fits(word, width) and len(lines) <= limit:
             room = width - (cell_len(line) + 1 if line else 0)
             head = _head(word, room if room >= 8 or not line else 0)
             if head:
@@ -75,28 +75,33 @@ def wrap(text: str, width: int, limit: int = 0) -> list[str]:
                 word = word[len(head) :]
             lines.append(line)
             line = ""
+        if len(lines) > limit:
+            break
         joined = f"{line} {word}" if line else word
         if cell_len(joined) <= width:
             line = joined
         else:
             lines.append(line)
             line = word
-        if limit and len(lines) > limit:
-            break
     if line:
         lines.append(line)
-    if limit and len(lines) > limit:
+    if len(lines) > limit:
         lines = lines[:limit]
         last = lines[-1]
         lines[-1] = last + " …" if cell_len(last) + 2 <= width else set_cell_size(last, width - 1).rstrip() + "…"
     return lines
 
 
+def _fits(word: str, width: int) -> bool:
+    """Whether a word takes at most `width` cells; of a long one no more than that is measured."""
+    return len(word) <= width if word.isascii() else len(_head(word, width)) == len(word)
+
+
 def _head(word: str, width: int) -> str:
     """The longest beginning of `word` in `width` cells."""
     used = 0
     for at, character in enumerate(word):
-        used += cell_len(character)
+        used += get_character_cell_size(character)
         if used > width:
             return word[:at]
     return word

@@ -46,6 +46,9 @@ class View:
     """The run's id, known before anything was read."""
     indexing: bool = False
     """True while the whole run is still being read (its end and marks are not known yet)."""
+    unread: str = ""
+    """Why nothing of a run can be drawn yet ("reading the run …"); empty once there is a state. A pane that said "nothing
+    went wrong" before anything was read would lie."""
 
     @property
     def replay(self) -> bool:

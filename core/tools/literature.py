@@ -77,7 +77,7 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
         h.name: (h.value if h.value is not None else [h.low, h.high]) for h in card.hyper if h.covers(size, lora=lora)
     }
     places = {h.name: h.place for h in card.hyper if h.covers(size, lora=lora)}
-    taken = [f"{name}: {value} ({places[name]})" for name, value in settings.items()] or [card.summary]
+    taken = [f"{name}: {_said(value)} ({places[name]})" for name, value in settings.items()] or [card.summary]
     desk.emit_soon(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
     if settings:
         desk.emit_soon(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
@@ -257,6 +257,14 @@ def extract_recipe(desk: Desk, paper: str) -> object:
 
 
 _LIBRARY = "recipe library"
+
+
+def _said(value: object) -> str:
+    """A setting in words: a range whose ends are one value is that value."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _paper(card: Card) -> str:

@@ -69,7 +69,7 @@ def _follow(folder: Path, a: argparse.Namespace) -> int:
 
         code = follow_plain(folder, socket_path(folder), out=sys.stderr if a.json else sys.stdout)
         return 130 if code == 130 else conclude(folder, a.json)
-    from intern_tui.app import run_live
+    from intern_tui.opening import run_live
 
     return run_live(folder)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from core.describe import percent
 from core.errors import UsageError
-from core.home import find_run, list_runs, run_info, socket_path
+from core.home import find_run, run_info, socket_path
 
 
 def home(a: argparse.Namespace) -> int:
@@ -19,7 +19,7 @@ def home(a: argparse.Namespace) -> int:
         raise UsageError(
             "The UI needs a terminal", next="Use intern runs, intern attach R --plain, or intern run --plain"
         )
-    from intern_tui.app import run_home
+    from intern_tui.opening import run_home
 
     return run_home()
 
@@ -31,7 +31,9 @@ def has_screen() -> bool:
 
 def runs(a: argparse.Namespace) -> int:
     """All runs, newest first."""
-    infos = list_runs()
+    from core.summary import summarised_runs
+
+    infos = summarised_runs()
     if a.json:
         print(msgspec.json.encode([info.as_json() for info in infos]).decode())
         return 0
@@ -51,7 +53,7 @@ def attach(a: argparse.Namespace) -> int:
         from intern_tui.plain import follow_plain
 
         return follow_plain(folder, socket_path(folder))
-    from intern_tui.app import run_live, run_replay
+    from intern_tui.opening import run_live, run_replay
 
     ended = run_info(folder).status in ("finished", "failed", "stopped")
     return run_replay(folder, to=None, speed=1.0) if ended else run_live(folder)
@@ -66,6 +68,6 @@ def replay(a: argparse.Namespace) -> int:
         from intern_tui.plain import replay_plain
 
         return replay_plain(folder, socket_path(folder), to=a.to, speed=a.speed)
-    from intern_tui.app import run_replay
+    from intern_tui.opening import run_replay
 
     return run_replay(folder, to=a.to, speed=a.speed or 1.0)

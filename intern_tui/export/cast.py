@@ -18,8 +18,8 @@ from textual.strip import Strip
 
 from core.player import SPEEDS, Player
 from core.sanitize import one_line
-from intern_tui.app import InternApp, session_for
-from intern_tui.session import Session
+from intern_tui.app import InternApp
+from intern_tui.session import Session, session_for
 from store.errors import LogDamaged
 
 FRAMES_PER_S = 4

@@ -18,10 +18,22 @@ def curve_jobs(state: RunState) -> list[Job]:
     return [job for job in state.jobs.values() if job.series]
 
 
+def by_interest(state: RunState) -> list[Job]:
+    """Jobs with curves, those one wants to see first: what runs, then the newest; a training that ended after a step or
+    two comes last, for there is nothing to see."""
+    jobs = curve_jobs(state)[::-1]
+    return sorted(jobs, key=lambda job: (job.status != "running", not _has_curve(job)))
+
+
+def _has_curve(job: Job) -> bool:
+    return any(sum(series.count) >= 3 for series in job.series.values())
+
+
 def metrics_of(job: Job) -> list[str]:
-    """Metrics with a history, the telling ones first."""
+    """Metrics with a history, the telling ones first; a single point is no curve and comes last."""
     rest = sorted(m for m in job.series if m not in PREFERRED)
-    return [m for m in PREFERRED if m in job.series] + rest
+    names = [m for m in PREFERRED if m in job.series] + rest
+    return sorted(names, key=lambda m: sum(job.series[m].count) < 2)
 
 
 def steps_shown(job: Job) -> int | None:
@@ -53,11 +65,9 @@ class Curve(Pane):
             self.show(self._view)
 
     def chosen(self, state: RunState) -> tuple[Job, str] | None:
-        jobs = curve_jobs(state)
-        if not jobs:
+        order = by_interest(state)
+        if not order:
             return None
-        running = [job for job in jobs if job.status == "running"]
-        order = running[::-1] + [j for j in reversed(jobs) if j not in running]
         job = order[self._job_back % len(order)]
         names = metrics_of(job)
         return job, names[self._metric % len(names)]

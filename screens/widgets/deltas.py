@@ -7,9 +7,12 @@ from typing import NamedTuple
 from core.describe import percent, points
 from core.state import Evaluation, RunState
 from screens.pane import Pane, spans
-from screens.text import Row, fit, row, wrap
+from screens.text import Row, fit, row, span_of, wrap
 from screens.view import View
 from screens.widgets.plan import empty
+
+LEAST_PLOT = 10
+"""Cells an interval needs to be seen; the rest goes to the labels first."""
 
 
 class Scale(NamedTuple):
@@ -57,6 +60,7 @@ class Deltas(Pane):
 
     NAME = "Eval deltas"
     LETTER = "e"
+    REST_S = 0.9
 
     def title(self, view: View) -> str:
         done = [e for e in view.state.evaluations.values() if e.done and e.split == "dev"]
@@ -74,15 +78,25 @@ class Deltas(Pane):
         if done:
             rows.extend(self._table(done, state, width))
         for e in open_:
-            of = f", n {e.samples}" if e.samples else ""
-            rows.append(row(("● ", "accent"), (f"evaluating {e.label} on {e.split}{of}", "dim"), seq=e.seq))
+            rows += self._at_work(e, view, width)
         if not rows:
             rows = empty(width, "No score yet.", "The first is the base model's, before any training.")
         return rows + self._heldout(state, width)
 
+    def _at_work(self, e: Evaluation, view: View, width: int) -> list[Row]:
+        of = f", n {e.samples}" if e.samples else ""
+        since = f", {span_of((view.now_us - e.ts) / 1e6)} so far" if e.ts and not view.state.finished_ts else ""
+        ended = ", never finished" if view.state.finished_ts else ""
+        text = f"{e.label}: evaluation on {e.split}{of}{since}{ended}"
+        return [
+            row(("● " if i == 0 else "  ", "dim" if ended else "accent"), (line, "dim"), seq=e.seq)
+            for i, line in enumerate(wrap(text, width - 2, 2))
+        ]
+
     def _table(self, done: list[Evaluation], state: RunState, width: int) -> list[Row]:
-        label = min(max(len(e.label) for e in done) + 3, max(12, width - 27), 28)
-        plot = max(width - label - 9, 10)
+        starred = [len(e.label) + 2 * (e.id == state.scores.best_evaluation) for e in done]
+        label = min(max(starred) + 1, max(12, width - 9 - LEAST_PLOT), 28)
+        plot = max(width - label - 9, LEAST_PLOT)
         scale = scale_for(done, plot)
         rows = [self._score(e, state, label, scale) for e in done]
         low, high = f"{100 * scale.low:.0f}", f"{100 * scale.high:.0f} %"

@@ -17,6 +17,7 @@ class Devices(Pane):
 
     NAME = "Devices"
     LETTER = "d"
+    REST_S = 0.9
 
     def title(self, view: View) -> str:
         devices = view.state.devices.values()

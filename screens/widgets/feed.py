@@ -16,6 +16,7 @@ class Feed(Pane):
 
     NAME = "Events"
     LETTER = "f"
+    COUNTED = False
     REST_S = 0.9
     _answered = 0
     """The last event drawn of those a person waits for: these do not wait for the pane's rest."""

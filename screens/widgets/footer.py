@@ -63,7 +63,7 @@ class Footer(Pane):
             self.call_next(self.screen.run_action, action)
 
     def _keys(self, view: View, width: int) -> list[tuple[str, str, str]]:
-        ids = footer_keys(self.current, view.player is not None)
+        ids = footer_keys(self.current, view.replay)
         off = "dim" if view.refusal else ""
         parts: list[tuple[str, str, str]] = []
         while True:

@@ -10,6 +10,9 @@ from screens.pane import Pane
 from screens.text import Part, Row, clock, cut, row, span_of
 from screens.view import View
 
+SLOW_US = 5_000_000
+"""A call that takes longer says how long it has taken."""
+
 
 def status_word(view: View) -> tuple[str, str]:
     """One word for the run's condition, and its role."""
@@ -60,7 +63,8 @@ class Header(Pane):
         limit = f" of {clock(state.budget.hours * 3600)}" if state.budget.hours else ""
         right: list[Part] = [(word, f"{role} strong")]
         if state.created_ts:
-            right.append(("  " + clock(view.elapsed_s) + limit, ""))
+            over = state.budget.hours and view.elapsed_s > state.budget.hours * 3600 and not state.finished_ts
+            right.append(("  " + clock(view.elapsed_s) + limit, "waiting strong" if over else ""))
         if state.budget.usd or state.budget.usd_used:
             of = f" of ${state.budget.usd:g}" if state.budget.usd else ""
             right.append((f"  ${state.budget.usd_used:.2f}{of}", ""))
@@ -115,6 +119,10 @@ class Header(Pane):
             what += f" · {job.id}" + (f" step {job.step}{of}" if job.step or job.planned_steps else "")
             since = span_of((view.now_us - job.started_ts) / 1e6)
             what += f" for {since}"
+        elif state.open_calls:
+            call = next(reversed(state.open_calls.values()))
+            if not call.approval and view.now_us - call.ts >= SLOW_US:
+                what += f" for {span_of((view.now_us - call.ts) / 1e6)}"
         return what, ""
 
 

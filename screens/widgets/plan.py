@@ -21,6 +21,7 @@ class Plan(Pane):
 
     NAME = "Plan"
     LETTER = "p"
+    REST_S = 0.9
 
     def title(self, view: View) -> str:
         steps = view.state.plan

@@ -1,9 +1,11 @@
 """The load of the UI benchmark and the two programs that bear it: ours, and one written without a thought.
 
-    python -m tests.benchmarks.ui_load ours|naive RATE [SCREEN]
+    python -m tests.benchmarks.ui_load host FOLDER RATE          writes and serves RATE events a second
+    python -m tests.benchmarks.ui_load ours|naive FOLDER         draws them on the terminal it is started on
+    python -m tests.benchmarks.ui_load hours                     ours, ten simulated hours as fast as it takes them
 
-Both make the same events in the same way (RATE a second, ten metric rows a second among them that move two curves) and
-draw on the terminal they are started on.
+Ten of the events a second are metric rows that move two curves. Making them is the host's work, in its own process:
+what an app uses is what reading, folding and drawing them costs it.
 """
 
 from __future__ import annotations
@@ -17,10 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from core import events as e
+from core.tables import TABLES
 from store.event import Event, NewEvent, now_us
+from store.log import EventLog
+from store.serve import LogServer
 
 STEPS = [f"Step {word}" for word in ("alpha", "bravo", "carbon", "delta", "echo", "forest", "garden", "harbor")]
 METRIC_HZ = 10
+PULSE_S = 0.05
+"""The host writes what is due this often."""
+HOUR, HOURS = 72_000, 10
+"""Events of an hour at 20 a second."""
 RUN = "20260101-000000-load"
 
 
@@ -32,6 +41,7 @@ class Load:
         self.train_step = 0
         self.seq = 0
         self._calls = itertools.count(1)
+        self._open = ""
 
     def first(self) -> list[NewEvent]:
         plan = [e.PlanStep(id=str(i), title=t, status="doing" if i == 0 else "todo") for i, t in enumerate(STEPS)]
@@ -56,6 +66,9 @@ class Load:
 
     def other(self) -> NewEvent:
         """A tenth of them are lines for the feed; the rest is what runs beside."""
+        if self._open:  # a call ends before anything else begins, as those of an agent do
+            call, self._open = self._open, ""
+            return e.new(e.ToolCompleted(call=call, tool="read_file", output="", seconds=2.0), actor="agent")
         at = self.dice.random()
         if at < 0.05:
             return e.new(
@@ -63,8 +76,9 @@ class Load:
                 actor="agent",
             )
         if at < 0.1:
+            self._open = f"c{next(self._calls)}"
             return e.new(
-                e.ToolRequested(call=f"c{next(self._calls)}", tool="read_file", arguments={"path": "data/train.jsonl"}),
+                e.ToolRequested(call=self._open, tool="read_file", arguments={"path": "data/train.jsonl"}),
                 actor="agent",
             )
         if at < 0.2:
@@ -87,38 +101,49 @@ class Load:
         return Event(self.seq, now_us(), new.type, new.v, new.actor, None, new.payload, new.id, "")
 
 
-class Tap:
-    """Gives the events that are due: `rate` a second, `METRIC_HZ` of them metrics."""
-
-    def __init__(self, rate: float) -> None:
-        self.load = Load()
-        self.rate = rate
-        self.every = max(1, round(rate / METRIC_HZ))
-        self.given = 0
-        self.begun = 0.0
-
-    def due(self, limit: int) -> list[Event]:
-        if not self.begun:
-            self.begun = time.monotonic()
-            return [self.load.stored(n) for n in self.load.first()]
-        count = min(limit, int((time.monotonic() - self.begun) * self.rate) - self.given)
-        made = [
-            self.load.stored(self.load.metric() if (self.given + i) % self.every == 0 else self.load.other())
-            for i in range(max(count, 0))
-        ]
-        self.given += len(made)
-        return made
+def host(folder: Path, rate: float) -> None:
+    """The run's host: writes `rate` events a second, `METRIC_HZ` of them metrics, and serves them, until it is killed."""
+    load, every, given = Load(), max(1, round(rate / METRIC_HZ)), 0
+    with EventLog.create(folder, TABLES) as log, LogServer(log, folder / "host.sock"):
+        log.append(load.first())
+        begun = time.monotonic()
+        while True:
+            time.sleep(PULSE_S)
+            due = int((time.monotonic() - begun) * rate) - given
+            made = [load.metric() if (given + i) % every == 0 else load.other() for i in range(due)]
+            if made:
+                log.append(made)
+            given += len(made)
 
 
-def ours(rate: float, screen: str) -> None:
-    from intern_tui.app import InternApp, quiet_animations
-    from intern_tui.feed import Update
+def wait_for(socket: Path) -> None:
+    """Until the host listens."""
+    while not socket.exists():
+        time.sleep(0.05)
+
+
+def ours(folder: Path, screen: str) -> None:
+    from intern_tui.app import InternApp
+    from intern_tui.feed import LiveFeed
+    from intern_tui.opening import quiet_animations
     from intern_tui.session import Session
+
+    wait_for(folder / "host.sock")
+    quiet_animations()
+    InternApp(Session(folder, LiveFeed(folder, folder / "host.sock"), "live"), first=screen).run()
+
+
+def hours(screen: str) -> None:
+    """Our app through ten simulated hours of 20 events a second, as fast as it takes them; the plan says the hour."""
+    from intern_tui import session
+    from intern_tui.app import InternApp
+    from intern_tui.feed import Update
+    from intern_tui.opening import quiet_animations
     from screens.view import Link
 
-    tap = Tap(rate)
+    load, given = Load(), 0
 
-    class TapFeed:
+    class HoursFeed:
         def start(self) -> None: ...
         def close(self) -> None: ...
         def source(self) -> Any:
@@ -128,20 +153,33 @@ def ours(rate: float, screen: str) -> None:
             return {"ok": True, "seq": 0}
 
         def drain(self, limit: int) -> Update:
-            return Update(None, tap.due(limit), Link("live"))
+            nonlocal given
+            made = load.first() if not given else []
+            for _ in range(min(limit, HOURS * HOUR - given) - len(made)):
+                made.append(load.metric() if len(made) % 2 else load.other())
+            before, given = given // HOUR, given + len(made)
+            if given // HOUR > before:
+                made.append(
+                    e.new(
+                        e.PlanUpdated(steps=[e.PlanStep(id="1", title=f"hour {given // HOUR} is over")]), actor="agent"
+                    )
+                )
+            return Update(None, [load.stored(n) for n in made], Link("live"))
 
+    session.FOLD_BUDGET_S = 0.8
     quiet_animations()
-    InternApp(Session(Path(f"/runs/{RUN}"), TapFeed(), "live"), first=screen).run()
+    InternApp(session.Session(Path(f"/runs/{RUN}"), HoursFeed(), "live"), first=screen).run()
 
 
-def naive(rate: float) -> None:
-    """What one writes first: a RichLog, two plotext plots, a repaint an event."""
+def naive(folder: Path) -> None:
+    """What one writes first: a RichLog, two plotext plots, a repaint an event. It reads the events as ours does."""
     from textual.app import App, ComposeResult
     from textual.widgets import OptionList, RichLog
     from textual_plotext import PlotextPlot
 
     from core.describe import describe
     from core.events import payload_of
+    from intern_tui.feed import LiveFeed
 
     class Naive(App[None]):
         CSS = "Screen { layout: grid; grid-size: 2 2; }"
@@ -154,12 +192,14 @@ def naive(rate: float) -> None:
             yield PlotextPlot(id="loss")
 
         def on_mount(self) -> None:
-            self.tap = Tap(rate)
+            wait_for(folder / "host.sock")
+            self.feed = LiveFeed(folder, folder / "host.sock")
+            self.feed.start()
             self.points: dict[str, list[float]] = {"reward": [], "loss": []}
             self.set_interval(0.02, self.look)
 
         def look(self) -> None:
-            for event in self.tap.due(10_000):
+            for event in self.feed.drain(10_000).events:
                 self.query_one(RichLog).write(f"{event.seq} {event.type} {describe(event, payload_of(event))[0]}")
                 payload = payload_of(event)
                 if isinstance(payload, e.MetricLogged):
@@ -182,5 +222,12 @@ def naive(rate: float) -> None:
 
 
 if __name__ == "__main__":
-    which, rate = sys.argv[1], float(sys.argv[2])
-    naive(rate) if which == "naive" else ours(rate, sys.argv[3] if len(sys.argv) > 3 else "mission")
+    which, *rest = sys.argv[1:]
+    if which == "host":
+        host(Path(rest[0]), float(rest[1]))
+    elif which == "naive":
+        naive(Path(rest[0]))
+    elif which == "hours":
+        hours(rest[0] if rest else "mission")
+    else:
+        ours(Path(rest[0]), rest[1] if len(rest) > 1 else "mission")

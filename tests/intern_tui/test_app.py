@@ -18,8 +18,10 @@ from core.errors import UsageError
 from core.fold import Folder
 from core.state import to_bytes
 from intern_tui import app as app_module
-from intern_tui.app import InternApp, farewell, session_for
+from intern_tui.app import InternApp
 from intern_tui.keys import load_keymap
+from intern_tui.opening import farewell
+from intern_tui.session import session_for
 from store.event import NewEvent, now_us
 from store.log import EventLog
 from store.serve import LogServer

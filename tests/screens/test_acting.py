@@ -10,7 +10,8 @@ from core import home
 from core.errors import InternError, Refused
 from core.remove import delete_run
 from intern_tui import bookmarks, said, start
-from intern_tui.app import InternApp, session_for
+from intern_tui.app import InternApp
+from intern_tui.session import session_for
 from intern_tui.title import sequence, title_of
 from screens.new_run import FIELDS, NewRun, check
 from screens.view import View

@@ -9,10 +9,11 @@ import pytest
 
 from core import events as e
 from core.tables import TABLES
-from intern_tui.app import InternApp, session_for
+from intern_tui.app import InternApp
+from intern_tui.session import session_for
 from screens.answers import baselines, find_file, pair
 from screens.braille import axis_of, draw
-from screens.events import condition, matching
+from screens.events import TELLING, EventList, condition, matching
 from screens.histories import Asked, read_history
 from store.log import EventLog
 from store.reader import LogFile
@@ -182,3 +183,36 @@ async def test_research_shows_papers_citations_data_and_what_was_tried() -> None
             assert text in screen, text
         await pilot.press("z")
         await settled(pilot, lambda: "Tried" in text_of(app) and "Citations: 1" not in text_of(app))
+
+
+def test_a_filter_leaves_out_what_has_a_minus_and_a_quote_cannot_leave_it() -> None:
+    assert condition("type:job_* -type:job_failed") == (
+        "type ILIKE 'job!_%' ESCAPE '!' AND NOT (type ILIKE 'job!_failed' ESCAPE '!')"
+    )
+    assert "'gpu_sampled'" in condition(TELLING)
+    assert condition(TELLING).startswith("type NOT IN (")
+    assert "ILIKE '%'';DROP%'" in condition("';DROP")
+
+
+async def test_events_without_samples_follow_a_run_and_go_back_with_it(tmp_path: Path) -> None:
+    """What comes while a filter stands is filtered too; a replay that goes back shows nothing of its future."""
+    folder = tmp_path / recorded.RUN
+    folder.mkdir()
+    with EventLog.create(folder, TABLES) as log:
+        log.append(recorded.appendable(recorded.events()))
+    app = InternApp(session_for(folder, replay=True), to=100)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "#100" in text_of(app))
+        await pilot.press("4", "e")
+        await settled(pilot, lambda: "Events without samples" in text_of(app))
+        assert "gpu_sampled" not in text_of(app)
+        matches = app.screen.query_one(EventList).matches
+        assert matches
+        assert max(matches) <= 100
+        await pilot.press("end")
+        await settled(pilot, lambda: " run finished" in text_of(app))
+        assert "gpu_sampled" not in text_of(app)
+        await pilot.press("home")
+        await settled(pilot, lambda: app.screen.query_one(EventList).matches == [1])
+        await pilot.press("e")
+        await settled(pilot, lambda: "Events: 1 " in text_of(app))

@@ -65,7 +65,7 @@ async def test_six_panes_show_the_recorded_run() -> None:
         for words in (
             "Reward · job-3, GRPO", "GPU 0  NVIDIA H100 80GB HBM3", "61 of 80 GB (58 ours)", "412 W", "64 °C",
             "Eval deltas (dev, n 400)", "★ GRPO", "Held-out, n 1000, read once", "13.8 % → 32.2 %",
-            "+18.4 [+15.2, +21.6]", "Diagnosis (1)", "entropy collapse from step", "clip high .28",
+            "+18.4 [+15.2, +21.6]", "Diagnosis (1, none open)", "entropy collapse from step", "clip high .28",
             "better +0.043", "run finished",
         ):  # fmt: skip
             assert words in text, words

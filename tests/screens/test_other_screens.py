@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from screens.answers import pair, read_records
 from screens.braille import axis_for, draw, nice_axis, smooth
 from screens.events import EventList
 from screens.runs import RunList
-from screens.text import bar, clock, cut, fit, number, wrap
+from screens.text import MOST_LINES, bar, clock, cut, fit, number, wrap
 from screens.widgets.curve import steps_shown
 from tests.screens import recorded
 from tests.screens.memory import live_app, replay_app, text_of
@@ -158,6 +159,19 @@ def test_wrapping_never_exceeds_the_width_and_loses_no_word(width: int) -> None:
     assert all(cell_len(line) <= width for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert len(wrap(text, width, 2)) <= 2
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 1_000_000, "宽" * 300_000, "e\u0301" * 300_000], ids=["plain", "wide", "combining"]
+)
+def test_a_word_without_end_is_cut_and_measured_once(text: str) -> None:
+    """It was measured anew for each of its lines, which took seconds a frame."""
+    began = time.process_time()
+    lines = wrap(text, 40)
+    assert len(lines) == MOST_LINES
+    assert lines[-1].endswith("…")
+    assert all(cell_len(line) <= 40 for line in lines)
+    assert time.process_time() - began < 2.0
 
 
 def test_cells_are_counted_not_characters() -> None:

@@ -1,11 +1,12 @@
 """Make a golden log of the present version from a finished run: `python -m tests.store.golden.record RUN_FOLDER VERSION`.
 
-The events keep their ids, times and payloads; only the places of the machine the run was made on become neutral.
+The events keep their ids, times and payloads; only the places of the machine the run was made on become neutral. Files of
+the run (patterns such as `jobs/*/out/samples-*.jsonl`) come along where a test looks at them: `--to ARCHIVE --files PATTERN`.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tarfile
 import tempfile
 from pathlib import Path
@@ -17,11 +18,10 @@ from store.reader import LogFile
 from tests.store.golden import HERE
 
 
-def record(run: Path, version: str, places: dict[str, str]) -> Path:
-    """Write `<version>.tar.xz`. `places` maps folders as the events name them to what shall stand instead."""
+def record(run: Path, archive: Path, places: dict[str, str], files: tuple[str, ...] = ()) -> Path:
+    """Write `archive`. `places` maps folders as the events name them to what shall stand instead."""
     with LogFile.open(run) as log:
         events = [_neutral(event, places) for event in log.events()]
-    archive = HERE / f"{version}.tar.xz"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
         with EventLog.create(folder, TABLES) as log:
@@ -29,6 +29,8 @@ def record(run: Path, version: str, places: dict[str, str]) -> Path:
         with tarfile.open(archive, "w:xz") as out:
             for name in ("log.duckdb", "log.mark"):
                 out.add(folder / name, name, filter=_nobody)
+            for path in sorted(path for pattern in files for path in run.glob(pattern)):
+                out.add(path, str(path.relative_to(run)), filter=_nobody)
     return archive
 
 
@@ -46,6 +48,12 @@ def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 if __name__ == "__main__":
-    run = Path(sys.argv[1]).absolute()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=lambda text: Path(text).absolute())
+    parser.add_argument("version", nargs="?", default="")
+    parser.add_argument("--to", type=Path, default=None)
+    parser.add_argument("--files", action="append", default=[])
+    a = parser.parse_args()
     program = Path(__file__).resolve().parents[3]
-    print(record(run, sys.argv[2], {str(run.parent): "/runs", str(program): "/intern", str(Path.home()): "/home"}))
+    places = {str(a.run.parent): "/runs", str(program): "/intern", str(Path.home()): "/home"}
+    print(record(a.run, a.to or HERE / f"{a.version}.tar.xz", places, tuple(a.files)))
