@@ -22,6 +22,7 @@ from core.replay_index import LONG, load_index, preview, read_index
 from core.state import RunState
 from intern_tui import said
 from intern_tui.desk import AppDesk
+from intern_tui.feed import LiveFeed
 from intern_tui.session import Session, patient_source, session_for
 from intern_tui.themes import OURS, wanted
 from screens.base import RunScreen
