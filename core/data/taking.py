@@ -99,7 +99,7 @@ def _describe(data: Data, columns: Sequence[str]) -> list[ColumnInfo]:
         for name in map(quoted, columns)
     ]
     rows = int(data.one("SELECT count(*) FROM stage WHERE kind = 'row'"))
-    counts = data.all(f"SELECT {', '.join(asked)} FROM stage WHERE kind = 'row'")[0] if asked else ()
+    counts = list(data.all(f"SELECT {', '.join(asked)} FROM stage WHERE kind = 'row'")[0]) if asked else []
     for i, c in enumerate(columns):
         name = quoted(c)
         nulls, empty, distinct = counts[3 * i : 3 * i + 3]

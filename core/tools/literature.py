@@ -7,6 +7,7 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -259,11 +260,13 @@ def extract_recipe(desk: Desk, paper: str) -> object:
 _LIBRARY = "recipe library"
 
 
-def _said(value: object) -> str:
+def _said(value: Any) -> str:
     """A setting in words: a range whose ends are one value is that value."""
-    if isinstance(value, list | tuple) and len(value) == 2:
-        low, high = value
-        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    if isinstance(value, list | tuple):
+        ends: list[Any] = list(cast("list[Any]", value))
+        if len(ends) != 2:
+            return str(ends)
+        return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

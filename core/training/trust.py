@@ -85,7 +85,7 @@ def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any
 def unapproved(model: str | Path, trusted: tuple[Risk, ...]) -> str:
     """What of a model (a path, or a Hub id in the cache) nobody said yes to, in words; empty where nothing is."""
     folder = local_folder(str(model))
-    missing = [r for r in risks(folder) if r not in trusted] if folder is not None else []
+    missing: list[Risk] = [r for r in risks(folder) if r not in trusted] if folder is not None else []
     return f"{model} {' and '.join(SAYS[r] for r in missing)}" if missing else ""
 
 

@@ -83,7 +83,7 @@ class MemoryFeed:
     def bring(self, payload: e.Payload, actor: str = "host", cause: int | None = None) -> int:
         new = e.new(payload, actor=actor, cause=cause)
         seq = len(self.stored) + 1
-        self.stored.append(Event(seq, new.id, now_us(), new.type, new.v, actor, cause, new.payload, f"{seq:016x}"))
+        self.stored.append(Event(seq, now_us(), new.type, new.v, actor, cause, new.payload, new.id, f"{seq:016x}"))
         return seq
 
     def source(self) -> MemorySource:
