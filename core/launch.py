@@ -161,7 +161,11 @@ def start_host(folder: Path, wait_s: float = 120.0) -> int:
                 next=f"Read that file; then intern resume {folder.name}",
             )
         time.sleep(0.02)
-    raise InternError("The run's host does not answer", where=str(log_path), next="Read that file")
+    raise InternError(
+        f"The run's host is there (pid {process.pid}) and does not answer after {wait_s:.0f} s",
+        where=str(log_path),
+        next=f"It goes on by itself if the machine is only busy: intern attach {folder.name}",
+    )
 
 
 def versions() -> dict[str, str]:

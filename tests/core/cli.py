@@ -59,7 +59,7 @@ class Intern:
             time.sleep(0.5)
         raise AssertionError(f"{run} did not end in {timeout} s:\n{self('events', run).stdout[-3000:]}")
 
-    def wait_for(self, run: str, type_: str, timeout: float = 120, count: int = 1) -> dict[str, Any]:
+    def wait_for(self, run: str, type_: str, timeout: float = 400, count: int = 1) -> dict[str, Any]:
         """Until the log holds that many events of a type; the last of them."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
