@@ -261,7 +261,7 @@ class _Host:
         request = Request(
             model_path=desk.settings.model, output_folder=str(self.folder / "evaluations" / "contract"),
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
-            timeout_s=max(20.0, min(900.0, 0.3 * desk.clock.limit_s)), threads=1, trusted=trusted,
+            timeout_s=max(60.0, min(900.0, 0.5 * desk.clock.limit_s)), threads=1, trusted=trusted,
         )  # fmt: skip
         desk.emit(
             e.EvaluationStarted(
