@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.events import GpuSampled
-from core.fold import HEADLINE, HISTORY_CUT, HISTORY_LENGTH, show_device
+from core.fold import HEADLINE, HISTORY_CUT, HISTORY_LENGTH, note_trouble, show_device
 from core.series import BINS, Series
 from core.state import Device, Job, RunState, kept_of
 from core.tables import GPU, METRICS
@@ -111,6 +111,9 @@ def devices(state: RunState, rows: Columns) -> None:
         known.history = (
             history[-kept_of(len(known.history), len(utils), HISTORY_LENGTH, HISTORY_CUT) :] if utils else history
         )
+        said = zip(rows.keys["source"][at].tolist(), rows.keys["note"][at].tolist(), strict=True)
+        for source, note in dict.fromkeys(said):
+            note_trouble(known, source, note or "")
         show_device(known, int(rows.seq[at[-1]]), payload)
 
 

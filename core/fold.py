@@ -665,16 +665,21 @@ def _gpu_sampled(state: RunState, event: Record, p: e.GpuSampled) -> None:
 
 
 def show_device(device: Device, seq: int, p: e.GpuSampled) -> None:
-    """Take a reading in."""
+    """Take a reading in. Of many at once `core/bulk.py` takes the last one so, and from the others what must not be lost."""
     device.seq, device.source, device.util = seq, p.source, p.util
     device.memory_used, device.memory_total = p.memory_used, p.memory_total
     device.power_w, device.temperature_c = p.power_w, p.temperature_c
     device.own_memory, device.others, device.note = p.own_memory, p.others, p.note
-    if p.note and p.source != "psutil" and p.note not in device.troubles and len(device.troubles) < TROUBLES:
-        device.troubles.append(p.note)
+    note_trouble(device, p.source, p.note)
     device.history.append(p.util if p.util is not None else 0.0)
     if len(device.history) > HISTORY_LENGTH:
         del device.history[:HISTORY_CUT]
+
+
+def note_trouble(device: Device, source: str, note: str) -> None:
+    """Keep what was wrong at some time."""
+    if note and source != "psutil" and note not in device.troubles and len(device.troubles) < TROUBLES:
+        device.troubles.append(note)
 
 
 @on(e.BudgetCharged)

@@ -80,9 +80,15 @@ def _reading(draw: st.DrawFn) -> e.Payload:
     return e.GpuSampled(
         index=draw(st.integers(0, 2)),
         name=draw(st.sampled_from(["A", "A", "A", "B"])),
-        source="nvml",
+        source=draw(st.sampled_from(["nvml", "nvml", "fake", "psutil"])),
         util=draw(st.none() | st.floats(0, 1, width=32)),
         memory_used=draw(st.none() | st.integers(0, 2**40)),
+        memory_total=draw(st.none() | st.integers(0, 2**40)),
+        power_w=draw(st.none() | st.floats(0, 900, width=32)),
+        temperature_c=draw(st.none() | st.floats(0, 99, width=32)),
+        own_memory=draw(st.none() | st.integers(0, 2**40)),
+        others=draw(st.none() | st.integers(0, 9)),
+        note=draw(st.sampled_from(["", "", "throttled: heat", "12 memory errors", "no GPU"])),
     )
 
 
@@ -120,6 +126,19 @@ def test_a_run_in_spans_is_the_run_event_by_event(
             log.append(run[start : start + 25])
             log.checkpoint()  # which packs what came so far
     assert _one_by_one(folder) == _in_spans(folder)
+
+
+def test_what_was_wrong_with_a_device_for_a_moment_is_still_known(tmp_path: Path) -> None:
+    """A note that is gone from the last reading is not gone from the state."""
+    notes = ["", "throttled: heat", "", *(f"trouble {k % 12}" for k in range(40)), ""]
+    with EventLog.create(tmp_path, TABLES) as log:
+        log.append([_said(e.GpuSampled(index=0, name="A", source="nvml", util=0.5, note=note), 5) for note in notes])
+    at = Folder()
+    with LogFile.open(tmp_path) as log:
+        assert sum(len(part) for span in log.spans(1, None, TABLES) for part in span.columns) == len(notes)
+        at.follow(log)
+    assert at.state.devices[0].troubles == ["throttled: heat", *(f"trouble {k}" for k in range(7))]
+    assert _one_by_one(tmp_path) == _in_spans(tmp_path)
 
 
 def test_texts_between_packed_rows_are_folded_in_their_place(tmp_path: Path) -> None:
