@@ -412,7 +412,7 @@ class SummaryWriter:
         self.folder = folder
         self.journal = journal
         self._writing = threading.Lock()
-        """Whoever emits an event writes, and the file beside has one name: the second would find it gone."""
+        """Whoever emits an event writes: a summary read earlier must not come to lie over a later one."""
         journal.listen(self._on_event)
 
     def _on_event(self, event: Event) -> None:

@@ -1,10 +1,11 @@
-"""Putting rows into DuckDB the quick way: one INSERT for a few, the appender for many, never `executemany` (it commits
-1-2 thousand rows a second, a hundredth of what either of these does).
+"""Putting rows into DuckDB the quick way: one INSERT for a few, the appender for more, arrays for many events, never
+`executemany` (it commits 1-2 thousand rows a second, a hundredth of what any of these does).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import duckdb
 
@@ -25,8 +26,9 @@ def append_events(database: Database, events: Sequence[Event]) -> None:
     """Store events in one transaction of their own, the quickest way there is. For the writer thread only."""
     with database.writing() as connection:
         if len(events) >= MANY:
+            many = _columns(events)
             connection.begin()
-            _insert_arrays(connection, events)
+            _insert_arrays(connection, many)
             point("inserted")
             connection.commit()
             return
@@ -62,25 +64,30 @@ def _row(e: Event, text: bool = True) -> Row:
     )
 
 
-def _insert_arrays(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+def _columns(events: Sequence[Event]) -> dict[str, Any]:
+    """Events as arrays by name. Raises ConversionException, as an appender does, for a number that no column holds."""
     import numpy as np  # a log that is only read, or grows slowly, does without
 
     ids = np.frombuffer(bytes.fromhex("".join([e.id for e in events]).replace("-", "")), ">u8").astype(np.uint64)
     high, low = np.ascontiguousarray(ids[::2]), np.ascontiguousarray(ids[1::2])
     seqs, times, causes = ([getattr(e, key) for e in events] for key in ("seq", "ts", "cause"))
-    many = {
-        "seq": np.array(seqs, np.int64),
+    try:
+        numbers = {"seq": seqs, "ts": times, "v": [e.v for e in events], "cause": [cause or 0 for cause in causes]}
+        columns: dict[str, Any] = {name: np.array(values, np.int64) for name, values in numbers.items()}
+    except OverflowError as error:
+        raise duckdb.ConversionException(str(error)) from error
+    return columns | {
         "hi": high,
         "lo": low,
-        "ts": np.array(times, np.int64),
         "type": np.array([e.type for e in events], object),
-        "v": np.array([e.v for e in events], np.int64),
         "actor": np.array([e.actor for e in events], object),
         "answers": np.array([cause is not None for cause in causes], bool),
-        "cause": np.array([cause or 0 for cause in causes], np.int64),
         "payload": np.array([e.payload.decode() for e in events], object),
         "hash": np.frombuffer(bytes.fromhex("".join([e.hash for e in events])), ">u8").astype(np.uint64),
     }
+
+
+def _insert_arrays(connection: duckdb.DuckDBPyConnection, many: dict[str, Any]) -> None:
     connection.register("many", many)
     try:
         connection.execute(

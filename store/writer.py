@@ -222,7 +222,7 @@ class Writer:
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
         seen = self._parts.database.generation
         try:
-            self._transact(plan)
+            append_events(self._parts.database, plan.events)
         except duckdb.Error as error:
             self._recover(plan, error, seen)
         point("committed")
@@ -233,16 +233,13 @@ class Writer:
         self._parts.mark.advance(*plan.tip.pair)
         point("marked")
 
-    def _transact(self, plan: Plan) -> None:
-        append_events(self._parts.database, plan.events)
-
     def _recover(self, plan: Plan, error: duckdb.Error, seen: int) -> None:
         """Start over with a fresh instance, and find out whether the transaction is in the file."""
         if self._reopened_at(seen).seq == plan.tip.seq:
             return
         seen = self._parts.database.generation
         try:
-            self._transact(plan)
+            append_events(self._parts.database, plan.events)
         except duckdb.Error as again:
             if self._reopened_at(seen).seq != plan.tip.seq:
                 raise _refused(again, self._parts.folder) from error

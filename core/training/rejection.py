@@ -26,6 +26,7 @@ from core.errors import JobError, UsageError
 from core.evaluation.generate import generate, stop_ids
 from core.evaluation.prompting import render
 from core.evaluation.verify import check
+from core.home import write_json
 from core.training import sft
 from core.training.examples import Row, read_rows, template_text
 from core.training.model_files import lora_config
@@ -91,7 +92,7 @@ def sample(bench: Bench) -> Path | None:
                     out.write(json.dumps({"prompt": row.prompt, "answer": text, "id": row.id}).encode() + b"\n")
             out.flush()
             done = min(start + PROMPTS, len(rows))
-            _note_drawn(folder, Drawn(prompts=done, size=out.tell(), counts=dict(counts)))
+            write_json(folder / "drawn.json", Drawn(prompts=done, size=out.tell(), counts=dict(counts)))
             bench.stream.heartbeat(0)
             asked = bench.stream.control() == "stop"
             if asked and bench.stream.why_stop() == "preempted":
@@ -129,12 +130,6 @@ def _drawn(folder: Path) -> Drawn:
     except (FileNotFoundError, msgspec.DecodeError):
         return Drawn()
     return known if whole else Drawn()  # a power cut keeps names and loses contents
-
-
-def _note_drawn(folder: Path, drawn: Drawn) -> None:
-    partial = folder / "drawn.json.partial"
-    partial.write_bytes(msgspec.json.encode(drawn))
-    partial.replace(folder / "drawn.json")
 
 
 def _draw(bench: Bench, rows: list[Row], stop: list[int], seed: int) -> list[list[tuple[str, bool]]]:

@@ -71,8 +71,7 @@ def origin(folder: Path) -> Origin:
 def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any]:
     """Arguments of from_pretrained that keep to what was approved. Raises Refused where the folder needs more."""
     folder = Path(folder)
-    missing: list[Risk] = [r for r in risks(folder) if r not in trusted]
-    if missing:
+    if missing := _missing(folder, trusted):
         said = origin(folder)
         raise Refused(
             f"{said.repository} at {said.revision[:12]} {' and '.join(SAYS[r] for r in missing)}",
@@ -82,10 +81,14 @@ def loading(folder: str | Path, trusted: tuple[Risk, ...] = ()) -> dict[str, Any
     return {"trust_remote_code": True} if "remote_code" in trusted else {}
 
 
+def _missing(folder: Path, trusted: tuple[Risk, ...]) -> list[Risk]:
+    return [r for r in risks(folder) if r not in trusted]
+
+
 def unapproved(model: str | Path, trusted: tuple[Risk, ...]) -> str:
     """What of a model (a path, or a Hub id in the cache) nobody said yes to, in words; empty where nothing is."""
     folder = local_folder(str(model))
-    missing: list[Risk] = [r for r in risks(folder) if r not in trusted] if folder is not None else []
+    missing = _missing(folder, trusted) if folder is not None else []
     return f"{model} {' and '.join(SAYS[r] for r in missing)}" if missing else ""
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from store.chain import genesis, link, short
-from store.errors import BadEvent, LogBusy, LogClosed, LogExists, LogMissing, WrongSequence
+from store.errors import BadEvent, LogBusy, LogClosed, LogExists, LogMissing, WriteFailed, WrongSequence
 from store.event import Event, NewEvent, canonical, uuid7
 from store.log import MAX_PAYLOAD, EventLog
 from store.mark import read_mark
@@ -252,3 +252,12 @@ def test_ids_older_than_those_stored_are_taken_once(log: EventLog) -> None:
     again: list[Event] = log.append([NewEvent("x", b"{}", "a", id=id) for id in ids])
     assert [event.seq for event in again] == list(range(20, 0, -1))
     assert log.last[0] == 20
+
+
+def test_a_number_no_column_holds_refuses_its_batch_and_the_log_goes_on(tmp_path: Path) -> None:
+    with EventLog.create(tmp_path) as log:
+        many = [NewEvent("a", b"{}", "host") for _ in range(250)]
+        with pytest.raises(WriteFailed):
+            log.append([*many, NewEvent("a", b"{}", "host", cause=2**64)])
+        assert log.last[0] == 0
+        assert len(log.append(many)) == 250
