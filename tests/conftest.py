@@ -1,8 +1,24 @@
-"""Options of the whole test suite."""
+"""Options of the whole test suite, and the time it may take."""
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
+
+from tests.speed import MEASURED
+
+BEGAN = float(os.environ.get("INTERN_TESTS_BEGAN") or time.time())
+"""When `make test` began (its set-up and static checks included), seconds since 1970."""
+
+SLOW_UNTIL_S = 45 * 60
+"""No test marked slow begins later after BEGAN; on a usual machine all of them have ended after half of that."""
+
+ANY_UNTIL_S = 70 * 60
+"""No test at all begins later."""
+
+NOT_RUN = "no time left"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,3 +27,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the screens show now into tests/screens/frames, instead of comparing with it",
     )
+    parser.addoption(
+        "--bounded",
+        action="store_true",
+        help="slow tests last, and none after the time `make test` gives itself; what was left out is said at the end",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("bounded"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is not None)  # stable: files stay together
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.config.getoption("bounded"):
+        return
+    limit = SLOW_UNTIL_S if item.get_closest_marker("slow") else ANY_UNTIL_S
+    if time.time() - BEGAN > limit:
+        pytest.skip(f"{NOT_RUN}: {limit // 60} minutes after the start of `make test`")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = [report.nodeid for report in skipped if NOT_RUN in str(report.longrepr)]
+    if left_out:
+        terminalreporter.section("NOT RUN")
+        terminalreporter.write_line(
+            f"{len(left_out)} tests were left out: {NOT_RUN}. This machine was {MEASURED:.1f} times slower than usual when"
+            ' the tests began. `python -m pytest -m "not soak"` runs all of them, without a limit.'
+        )
+        for nodeid in left_out:
+            terminalreporter.write_line(f"  {nodeid}")

@@ -1,4 +1,7 @@
-"""Driving the real program in tests: `intern` in a subprocess with a home of its own."""
+"""Driving the real program in tests: `intern` in a subprocess with a home of its own.
+
+Time-outs are seconds on a usual machine, stretched on a slow one (tests/speed.py); they only end a wait that failed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.speed import SLOWNESS
 
 
 class Intern:
@@ -27,7 +32,7 @@ class Intern:
             env=self.env | env,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * SLOWNESS,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -51,20 +56,20 @@ class Intern:
 
     def wait(self, run: str, timeout: float = 240) -> dict[str, Any]:
         """Until no host lives; the run as `runs --json` tells it."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWNESS
         while time.monotonic() < deadline:
             info = next(r for r in self.json("runs", "--json") if r["run"] == run)
             if info["pid"] is None:
                 return info
             time.sleep(0.5)
-        raise AssertionError(f"{run} did not end in {timeout} s:\n{self('events', run).stdout[-3000:]}")
+        raise AssertionError(f"{run} did not end in {timeout * SLOWNESS:.0f} s:\n{self('events', run).stdout[-3000:]}")
 
-    def wait_for(self, run: str, type_: str, timeout: float = 400, count: int = 1) -> dict[str, Any]:
+    def wait_for(self, run: str, type_: str, timeout: float = 150, count: int = 1) -> dict[str, Any]:
         """Until the log holds that many events of a type; the last of them."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWNESS
         while time.monotonic() < deadline:
             found = [x for x in self.events(run) if x["type"] == type_]
             if len(found) >= count:
                 return found[count - 1]
             time.sleep(0.3)
-        raise AssertionError(f"no {type_} in {timeout} s:\n{self('events', run).stdout[-3000:]}")
+        raise AssertionError(f"no {type_} in {timeout * SLOWNESS:.0f} s:\n{self('events', run).stdout[-3000:]}")

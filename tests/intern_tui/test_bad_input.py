@@ -96,13 +96,13 @@ TORN = "import sys\nopen(sys.argv[sys.argv.index('--json-output-file') + 1], 'w'
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("source", "part"), [(CRASH, "the data set is gone"), (NAN, "accuracy"), (TORN, "score.json"), (HANG, "20 s")]
+    ("source", "part"), [(CRASH, "the data set is gone"), (NAN, "accuracy"), (TORN, "score.json"), (HANG, "60 s")]
 )
 def test_an_evaluation_without_a_score_ends_the_run_early_and_says_why(
     intern: Intern, tmp_path: Path, source: str, part: str
 ) -> None:
     folder = task_folder(tmp_path, source)
-    done = intern("run", "--task", str(folder), "--hours", "0.015", "--plain", timeout=120)
+    done = intern("run", "--task", str(folder), "--hours", "0.015", "--plain", timeout=240)
     assert done.returncode == 1
     assert part in done.stdout
     events = intern.events()

@@ -42,9 +42,9 @@ def submit(compute: LocalCompute, name: str, spec: dict, **more: object) -> JobS
     return compute.submit(JobSpec(job=name, kind=str(spec.get("kind")), folder=str(folder), **values))  # type: ignore[arg-type]
 
 
-def script_spec(tmp_path: Path, code: str) -> dict:
+def script_spec(tmp_path: Path, code: str, name: str = "script") -> dict:
     """A job that runs `code`; submitted under a kind of ours, so that the fork server takes it."""
-    script = tmp_path / "script.py"
+    script = tmp_path / f"{name}.py"  # a job may read it after the next one was submitted
     script.write_text(code)
     return {"kind": "script", "script": str(script)}
 
@@ -52,7 +52,7 @@ def script_spec(tmp_path: Path, code: str) -> dict:
 def submit_code(compute: LocalCompute, tmp_path: Path, name: str, code: str, **more: object) -> JobStatus:
     folder = compute.jobs_folder / name
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps(script_spec(tmp_path, code)))
+    (folder / "spec.json").write_text(json.dumps(script_spec(tmp_path, code, name)))
     values = {"effect_id": f"effect-{name}"} | more
     return compute.submit(JobSpec(job=name, kind="sft", folder=str(folder), **values))  # type: ignore[arg-type]
 
@@ -115,7 +115,8 @@ def test_jobs_outlive_the_fork_server_and_the_next_one_starts_cold(tmp_path: Pat
     compute = LocalCompute(tmp_path / "jobs")
     compute.warm_up()
     assert warm(compute).ready(120)
-    code = "import time; time.sleep(3); print('lived')"
+    released = tmp_path / "released"
+    code = f"import os, time\nwhile not os.path.exists({str(released)!r}): time.sleep(0.05)\nprint('lived')"
     running = submit_code(compute, tmp_path, "before", code)
     assert is_forked(running)
     os.kill(warm(compute).pid, signal.SIGKILL)
@@ -123,6 +124,7 @@ def test_jobs_outlive_the_fork_server_and_the_next_one_starts_cold(tmp_path: Pat
     cold = submit_code(compute, tmp_path, "after", "import sys; time = 1; print('torch' in sys.modules)")
     assert not is_forked(cold)
     assert compute.wait("after", 60).state == "done"
+    released.touch()
     assert compute.wait("before", 60).state == "done"
     assert compute.logs("before").text.strip() == "lived"
     compute.close()

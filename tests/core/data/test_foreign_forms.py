@@ -100,7 +100,7 @@ TABLES: dict[str, tuple[str, bytes]] = {
         "a.csv", ("question,answer\n" + "".join(f'"{q}","{a}"\n' + "question,answer\n" * (i % 20 == 9) for i, (q, a) in enumerate(PAIRS))).encode(),
     ),
     "no header": ("a.csv", "".join(f'"{q}","{a}"\n' for q, a in PAIRS).encode()),
-    "compressed": ("a.jsonl.gz", gzip.compress("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in PAIRS).encode())),
+    "compressed": ("a.jsonl.gz", gzip.compress("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in PAIRS).encode(), mtime=0)),
 }  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_shards_with_other_names_are_one_data_set_and_shards_of_another_kind_are
 ODD: Sequence[tuple[str, bytes, str]] = [
     ("empty.jsonl", b"", "no row"),
     ("header.csv", b"question,answer\n", "no row"),
-    ("cut.jsonl.gz", gzip.compress(b'{"question": "a", "answer": "b"}\n' * 500)[:-30], "Cannot read"),
+    ("cut.jsonl.gz", gzip.compress(b'{"question": "a", "answer": "b"}\n' * 500, mtime=0)[:-30], "Cannot read"),
     ("table.xlsx", b"PK", "Unknown format"),
 ]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.core.cli import Intern
+from tests.speed import hours
 
 
 @pytest.fixture
@@ -29,6 +30,6 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A whole run on pocket/addition: read, inspect, measure, train, diagnose, evaluate, report."""
     intern = Intern(tmp_path_factory.mktemp("lab"))
-    done = intern("run", "--task", "pocket/addition", "--plain", "--json", "--hours", "0.05", timeout=400)
+    done = intern("run", "--task", "pocket/addition", "--plain", "--json", "--hours", hours(0.05), timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     return Lab(intern, json.loads(done.stdout.strip().splitlines()[-1]), done.stderr)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.core.cli import Intern
 from tests.servers.llm import LLMServer, observations
+from tests.speed import SLOWNESS, hours
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ def host_pid(intern: Intern, run: str) -> int:
 
 
 def test_a_run_killed_in_the_middle_still_opens_and_is_taken_up_again(intern: Intern) -> None:
-    run = intern.start("--task", "pocket/addition", "--hours", "0.04")
+    run = intern.start("--task", "pocket/addition", "--hours", hours(0.04))
     intern.wait_for(run, "job_launched", count=2)
     time.sleep(1.0)
     os.kill(host_pid(intern, run), signal.SIGKILL)
@@ -48,7 +49,7 @@ def test_a_run_killed_in_the_middle_still_opens_and_is_taken_up_again(intern: In
 
 
 def test_words_reach_the_brain_and_pause_holds_it(intern: Intern) -> None:
-    run = intern.start("--task", "pocket/addition", "--hours", "0.05")
+    run = intern.start("--task", "pocket/addition", "--hours", hours(0.05))
     intern.wait_for(run, "job_launched")
     assert intern("pause", run).returncode == 0
     assert intern("steer", run, "no grpo, and wrap up after this").returncode == 0
@@ -72,7 +73,7 @@ def test_words_reach_the_brain_and_pause_holds_it(intern: Intern) -> None:
 
 
 def test_stop_ends_with_a_valid_model_and_a_report(intern: Intern) -> None:
-    run = intern.start("--task", "pocket/addition", "--hours", "0.2")
+    run = intern.start("--task", "pocket/addition", "--hours", hours(0.2))
     intern.wait_for(run, "checkpoint_promoted", timeout=120)
     intern.wait_for(run, "job_launched", count=2)
     assert intern("stop", run).returncode == 0
@@ -86,7 +87,7 @@ def test_stop_ends_with_a_valid_model_and_a_report(intern: Intern) -> None:
 
 
 def test_a_second_host_for_one_run_is_refused(intern: Intern) -> None:
-    run = intern.start("--task", "pocket/addition", "--hours", "0.1")
+    run = intern.start("--task", "pocket/addition", "--hours", hours(0.1))
     again = intern("resume", run, "--detach")
     assert again.returncode == 4
     assert "host already" in again.stderr
@@ -161,7 +162,7 @@ def researcher_state(good: list[str]) -> dict[str, Any]:
 def test_a_model_over_http_does_the_research_through_faults_and_its_own_mistakes(intern: Intern) -> None:
     with LLMServer(researcher, faults=[429, None, 500, "drop"]) as server:
         done = intern(
-            "run", "--task", "pocket/addition", "--hours", "0.06", "--brain", f"openai:tiny@{server.url}", "--plain", "--json",
+            "run", "--task", "pocket/addition", "--hours", hours(0.06), "--brain", f"openai:tiny@{server.url}", "--plain", "--json",
             timeout=400,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
@@ -177,12 +178,12 @@ def test_a_model_over_http_does_the_research_through_faults_and_its_own_mistakes
 
 
 def test_an_endpoint_that_hangs_can_be_interrupted_and_stopped(intern: Intern) -> None:
-    with LLMServer(lambda m: {"name": "read_task", "arguments": {}}, faults=[("stall", 60)]) as server:
-        run = intern.start("--task", "pocket/addition", "--hours", "0.2", "--brain", f"openai:tiny@{server.url}")
+    with LLMServer(lambda m: {"name": "read_task", "arguments": {}}, faults=[("stall", 600)]) as server:
+        run = intern.start("--task", "pocket/addition", "--hours", hours(0.2), "--brain", f"openai:tiny@{server.url}")
         intern.wait_for(run, "model_requested")
         began = time.monotonic()
         assert intern("interrupt", run).returncode == 0
         intern.wait_for(run, "model_requested", count=2, timeout=20)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 20 * SLOWNESS
         assert intern("stop", run).returncode == 0
         assert intern.wait(run, timeout=60)["status"] in ("stopped", "failed")
