@@ -7,6 +7,7 @@ a screen that opens a run of a million events need not turn each number into an 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,35 +25,78 @@ _WORTH_ARRAYS = 256
 """Points of a series from which on arrays are quicker than a loop."""
 
 
+@dataclass(frozen=True)
+class _Logged:
+    """What one job logged, by position in the columns."""
+
+    job: Job
+    at: Positions
+    kinds: dict[int, Positions]
+    """By shape: where in `at` it is, in the order in which the shapes came last."""
+
+    @property
+    def latest(self) -> list[int]:
+        """The last position of each shape."""
+        return [int(self.at[where[-1]]) for where in self.kinds.values()]
+
+
+class _Numbers:
+    """The numbers a fold looks at: curves whole, of all else what came last."""
+
+    def __init__(self, rows: Columns, logged: list[_Logged]) -> None:
+        names = {name for part in logged for kind in part.kinds for name in rows.names[kind]}
+        self._first = min(int(part.at[0]) for part in logged)
+        self._latest = min(min(part.latest) for part in logged)
+        self._curves = rows.numbers(sorted(names & HEADLINE), self._first, len(rows))
+        self._others = rows.numbers(sorted(names - HEADLINE), self._latest, len(rows))
+
+    def curve(self, name: str, at: Positions) -> NDArray[np.float64]:
+        """A headline metric at some positions."""
+        return self._curves[name][at - self._first]
+
+    def latest(self, name: str, at: int) -> float:
+        """Any metric at a position that is the last of its shape."""
+        found = self._curves[name][at - self._first] if name in HEADLINE else self._others[name][at - self._latest]
+        return float(found)
+
+
 def metrics(state: RunState, rows: Columns) -> None:
     """Metrics of any number of jobs."""
+    logged: list[_Logged] = []
     for name, at in _groups(rows.keys["job"]).items():
         job = state.jobs.get(name)
         if job is not None:
             at = at[rows.seq[at] > job.seq]  # a job of this name that was there before has its own history no more
             if len(at):
-                _metrics_of(job, rows, at)
+                logged.append(_Logged(job, at, _kinds(rows, at)))
+    if logged:
+        numbers = _Numbers(rows, logged)
+        for part in logged:
+            _metrics_of(part, rows, numbers)
 
 
-def _metrics_of(job: Job, rows: Columns, at: Positions) -> None:
+def _kinds(rows: Columns, at: Positions) -> dict[int, Positions]:
     assert rows.shape is not None
+    shape = rows.shape[at]
+    having = {kind: np.flatnonzero(shape == kind) for kind in np.unique(shape).tolist()}
+    return dict(sorted(having.items(), key=lambda kind: kind[1][-1]))
+
+
+def _metrics_of(logged: _Logged, rows: Columns, numbers: _Numbers) -> None:
+    job, at, kinds = logged.job, logged.at, logged.kinds
     job.step, job.last_seq = int(rows.keys["step"][at[-1]]), int(rows.seq[at[-1]])
     job.metric_rows += len(at)
-    shape = rows.shape[at]
-    found = np.unique(shape).tolist()
-    having = {kind: np.flatnonzero(shape == kind) for kind in found}
-    for kind in sorted(found, key=lambda kind: having[kind][0]):  # names stand in the order in which they came
+    for kind in sorted(kinds, key=lambda kind: kinds[kind][0]):  # names stand in the order in which they came
         for name in rows.names[kind]:
             job.last.setdefault(name, 0.0)
             if name in HEADLINE and name not in job.series:
                 job.series[name] = Series()
-    for kind in sorted(found, key=lambda kind: having[kind][-1]):
-        row = at[having[kind][-1]]
-        job.last.update((name, float(rows.numbers[name][row])) for name in rows.names[kind])
-    for name in sorted({name for kind in found for name in rows.names[kind]} & HEADLINE):
-        logged = [having[kind] for kind in found if name in rows.names[kind]]
-        where = at[np.sort(np.concatenate(logged))] if len(logged) > 1 else at[logged[0]]
-        extend(job.series[name], rows.keys["step"][where], rows.numbers[name][where])
+    for kind, row in zip(kinds, logged.latest, strict=True):
+        job.last.update((name, numbers.latest(name, row)) for name in rows.names[kind])
+    for name in sorted({name for kind in kinds for name in rows.names[kind]} & HEADLINE):
+        having = [where for kind, where in kinds.items() if name in rows.names[kind]]
+        where = at[np.sort(np.concatenate(having))] if len(having) > 1 else at[having[0]]
+        extend(job.series[name], rows.keys["step"][where], numbers.curve(name, where))
 
 
 def extend(series: Series, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:

@@ -19,7 +19,7 @@ from core.upcast import upcast
 from store.event import NewEvent, Record
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all event payloads."""
 
     type: ClassVar[str] = ""

@@ -7,7 +7,7 @@ as a short log to fold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,8 @@ class Columns:
     """Which combination of `names` each event has; None for a table without named numbers."""
     names: Mapping[int, Names]
     """By shape."""
-    numbers: Mapping[str, NDArray[np.float64]]
-    """By name; 0 in events whose shape lacks the name."""
+    load: Callable[[Sequence[str], int, int], Mapping[str, Array]]
+    """Reads numbers by name, and `seq`, of the events from one sequence number to another."""
 
     @property
     def type(self) -> str:
@@ -51,8 +51,20 @@ class Columns:
             {key: column[at] for key, column in self.keys.items()},
             None if self.shape is None else self.shape[at],
             self.names,
-            {name: column[at] for name, column in self.numbers.items()},
+            self.load,
         )
+
+    def numbers(self, names: Sequence[str], start: int, end: int) -> Mapping[str, NDArray[np.float64]]:
+        """Named numbers of the events from position `start` to before `end`, arrays of shape (end - start,), read when
+        asked for: a trainer logs many names, and few of them are needed event by event. 0 where a shape lacks the name."""
+        if not names or start >= end:
+            return {name: np.zeros(0) for name in names}
+        wanted = self.seq[start:end]
+        found = self.load(names, int(wanted[0]), int(wanted[-1]))
+        if len(found["seq"]) == len(wanted):
+            return found
+        at = found["seq"].searchsorted(wanted)  # a live log has packed more of its events meanwhile
+        return {name: found[name][at] for name in names}
 
     def fields(self, at: int) -> dict[str, Any]:
         """The payload's fields of the event at position `at`, but for its named numbers."""

@@ -216,17 +216,25 @@ class Unpacker:
         table = self.table
         learned = self._learn(first, last) if table.values else self._learned
         shape = "shape, " if table.values else ""
-        numbers = "".join(f", {number_at(slot)} AS n{slot}" for slot in learned.slots.values())
-        sql = f"SELECT seq, {shape}{', '.join(table.keys)}{numbers} FROM {table.rows} WHERE seq BETWEEN ? AND ? ORDER BY seq"
-        found = self._database.arrays(sql, [first, last])
+        found = self._arrays(f"{shape}{', '.join(table.keys)}", first, last)
+
+        def load(names: Sequence[str], first: int, last: int) -> dict[str, Any]:
+            numbers = [f"{number_at(learned.slots[name])} AS n{k}" for k, name in enumerate(names)]
+            read = self._arrays(", ".join(numbers), first, last)
+            return {"seq": read["seq"]} | {name: read[f"n{k}"] for k, name in enumerate(names)}
+
         return Columns(
             table,
             found["seq"],
             {field.key: found[field.at] for field in table.fields},
             found.get("shape"),
             {number: names for number, (names, _) in learned.shapes.items()},
-            {name: found[f"n{slot}"] for name, slot in learned.slots.items()},
+            load,
         )
+
+    def _arrays(self, columns: str, first: int, last: int) -> dict[str, Any]:
+        sql = f"SELECT seq, {columns} FROM {self.table.rows} WHERE seq BETWEEN ? AND ? ORDER BY seq"
+        return self._database.arrays(sql, [first, last])
 
     def source(self, columns: set[str], name: str | None) -> str:
         """A relation with these columns of the view, to select from; with a `name`, only what was logged under it.
