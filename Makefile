@@ -26,10 +26,11 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# Slow tests come last and are left out, by name, when the time runs out (tests/conftest.py).
+# Whole runs want the machine to themselves, and are left out, by name, when the time runs out (tests/conftest.py).
 test: export INTERN_TESTS_BEGAN ?= $(shell date +%s)
 test: check
-	$(BIN)/python -m pytest -m "not soak" --bounded
+	$(BIN)/python -m pytest -m "not soak and not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not soak" --bounded -rs
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -12,11 +12,8 @@ from tests.speed import MEASURED
 BEGAN = float(os.environ.get("INTERN_TESTS_BEGAN") or time.time())
 """When `make test` began (its set-up and static checks included), seconds since 1970."""
 
-SLOW_UNTIL_S = 45 * 60
-"""No test marked slow begins later after BEGAN; on a usual machine all of them have ended after half of that."""
-
-ANY_UNTIL_S = 70 * 60
-"""No test at all begins later."""
+UNTIL_S = 50 * 60
+"""No test begins later after BEGAN; on a usual machine all of them have ended after less than half of that."""
 
 NOT_RUN = "no time left"
 
@@ -30,23 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--bounded",
         action="store_true",
-        help="slow tests last, and none after the time `make test` gives itself; what was left out is said at the end",
+        help="begin no test after the time `make test` gives itself; what was left out is said at the end",
     )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("bounded"):
-        items.sort(key=lambda item: item.get_closest_marker("slow") is not None)  # stable: files stay together
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if not item.config.getoption("bounded"):
-        return
-    limit = SLOW_UNTIL_S if item.get_closest_marker("slow") else ANY_UNTIL_S
-    if time.time() - BEGAN > limit:
-        pytest.skip(f"{NOT_RUN}: {limit // 60} minutes after the start of `make test`")
+    if item.config.getoption("bounded") and time.time() - BEGAN > UNTIL_S:
+        pytest.skip(f"{NOT_RUN}: {UNTIL_S // 60} minutes after the start of `make test`")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
