@@ -16,6 +16,7 @@ import pytest
 from core.tables import TABLES
 from store.log import EventLog
 from tests.screens import recorded
+from tests.speed import SLOWNESS
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -43,7 +44,7 @@ class Tmux:
         return subprocess.run([*self._base, "capture-pane", "-p"], check=True, capture_output=True, text=True).stdout
 
     def until(self, fits: Callable[[str], bool], timeout: float = 60.0) -> str:
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWNESS
         while time.monotonic() < deadline:
             screen = self.screen()
             if fits(screen):

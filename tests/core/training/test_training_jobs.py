@@ -21,6 +21,7 @@ from core.evaluation.verify import VerifierSpec
 from core.training.diagnose_file import diagnose_file
 from core.training.spec import LoraSpec, RewardSpec, TrainSpec, write_spec
 from tests.core.training.conftest import Lab, read_stream, series
+from tests.speed import SLOWNESS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -184,7 +185,7 @@ def test_a_job_that_raises_exits_1_and_its_diagnosis_names_the_error(lab: Lab, t
     compute = LocalCompute(tmp_path)
     write_spec(tmp_path / "j", spec)
     compute.submit(JobSpec(job="j", kind="grpo", effect_id="e", folder=str(tmp_path / "j")))
-    status = compute.wait("j", 120)
+    status = compute.wait("j", 120 * SLOWNESS)
     assert status.exit is not None
     assert (status.state, status.exit.exit_code, status.exit.reason) == ("failed", 1, "crashed")
     found = diagnose_file(tmp_path / "j").findings[0]
@@ -195,7 +196,7 @@ def test_a_job_that_raises_exits_1_and_its_diagnosis_names_the_error(lab: Lab, t
 def test_its_own_time_limit_ends_a_job_with_a_saved_model(lab: Lab, tmp_path: Path) -> None:
     path = write_spec(tmp_path / "j", spec_for(lab, max_steps=100_000, time_limit_s=12.0, eval_every=0))
     job = [sys.executable, "-P", str(ROOT / "core" / "training" / "sft.py"), str(path)]  # a recipe stands alone
-    subprocess.run(job, check=True, timeout=60, cwd=tmp_path, capture_output=True)
+    subprocess.run(job, check=True, timeout=60 * SLOWNESS, cwd=tmp_path, capture_output=True)
     result = read_stream(tmp_path / "j")[-1]
     assert result["status"] == "time_limit"
     assert 0 < result["steps"] < 100_000
@@ -216,7 +217,7 @@ def test_a_wrong_spec_is_said_in_one_message(lab: Lab, tmp_path: Path, change: d
     spec = msgspec.to_builtins(spec_for(lab)) | change
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     job = [sys.executable, "-P", str(ROOT / "intern_tui" / "job.py"), str(tmp_path / "spec.json")]
-    done = subprocess.run(job, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(job, capture_output=True, text=True, timeout=60 * SLOWNESS)
     assert done.returncode == code
     assert said in done.stderr
 
@@ -225,7 +226,7 @@ def test_a_script_of_ones_own_runs_under_the_same_contract(tmp_path: Path) -> No
     (tmp_path / "mine.py").write_text("import sys, pathlib\nprint(sys.argv[1], pathlib.Path.cwd())\n")
     (tmp_path / "spec.json").write_text(json.dumps({"kind": "script", "script": "mine.py"}))
     job = [sys.executable, "-P", str(ROOT / "intern_tui" / "job.py"), str(tmp_path / "spec.json")]
-    done = subprocess.run(job, capture_output=True, text=True, timeout=60, cwd="/")
+    done = subprocess.run(job, capture_output=True, text=True, timeout=60 * SLOWNESS, cwd="/")
     assert done.stdout.split() == [str(tmp_path / "spec.json"), str(tmp_path)]
 
 
@@ -317,7 +318,7 @@ def test_a_training_with_the_brains_own_reward_runs_held_and_streams_as_any_othe
     compute = LocalCompute(tmp_path / "jobs")
     job = JobSpec(job="j", kind="grpo", effect_id="e", folder=str(folder), time_limit_s=200)
     compute.submit(held_job(job, body, workspace))
-    status = compute.wait("j", 240)
+    status = compute.wait("j", 240 * SLOWNESS)
     assert status.state == "done", compute.logs("j").text[-3000:]
     assert max(series(folder, "rewards/short/mean")) <= 0, "the reward function read what it must not"
     assert Path(read_stream(folder)[-1]["model"]) == folder / "held" / "model"
