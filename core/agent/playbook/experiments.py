@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.model import Act
 from core.agent.playbook.remedies import first_remedy
 from core.agent.playbook.reports import error_counts, is_usable, learn_from, note_speed
-from core.agent.playbook.search import Trial
+from core.agent.playbook.search import Trial, best, last_score
 from core.agent.playbook.trials import smoke
 
 LONG_S = 240.0
@@ -23,8 +24,17 @@ Done = tuple[dict[str, Any], Trial]
 """A job's report and what it tried."""
 
 
-def full(bench: Bench, method: str, experiment: str, trials: list[Trial], start: str, share: float) -> Act:
-    """Long jobs, side by side; evaluation, verdict, promotion. One more try with a remedy where all fail.
+def full(
+    bench: Bench,
+    method: str,
+    experiment: str,
+    trials: list[Trial],
+    start: str,
+    share: float,
+    seen: Sequence[Trial] = (),
+) -> Act:
+    """Long jobs, side by side; evaluation, verdict, promotion. One more try with a remedy where all fail. The best of the
+    short jobs in `seen` is judged with them where it got further: on a slow machine the time may not do for more.
 
     Returns whether the best of them is better than the best so far, by the interval of the paired difference.
     """
@@ -40,6 +50,10 @@ def full(bench: Bench, method: str, experiment: str, trials: list[Trial], start:
         for report, trial in done
         if is_usable(report)
     }
+    reached = max((last_score(report) or 0.0 for report, _ in done if str(report["job"]) in jobs), default=0.0)
+    short = best(list(seen))
+    if short is not None and short.job and short.gain > 0 and (short.score or 0.0) > reached:
+        jobs[short.job] = short
     if not jobs:
         yield from bench.conclude(experiment, None)
         return False

@@ -192,7 +192,7 @@ def _sft(bench: Bench) -> Act:
     if not chosen:
         yield from bench.conclude(experiment, None)
         return False
-    return (yield from full(bench, "sft", experiment, chosen, start="base", share=0.4))
+    return (yield from full(bench, "sft", experiment, chosen, start="base", share=0.4, seen=trials))
 
 
 def _rounds(bench: Bench) -> Act:
@@ -255,7 +255,7 @@ def _grpo(bench: Bench) -> Act:
     if top.job and (top.score or 0.0) <= top.start_score:
         gained = yield from judge(bench, "grpo", experiment, {top.job: top})
         return gained or None  # a short trial without a gain is a look, not an attempt
-    return (yield from full(bench, "grpo", experiment, [top], start="final", share=0.5))
+    return (yield from full(bench, "grpo", experiment, [top], start="final", share=0.5, seen=trials))
 
 
 def _labels(bench: Bench) -> Act:

@@ -378,3 +378,37 @@ def test_a_training_that_cannot_fit_the_memory_is_made_smaller_and_stays_so() ->
     assert len(tuned) > 3
     assert all(s["batch_size"] <= 4 and s["grad_accum"] == 4 for s in tuned)
     assert world.best > 0.6
+
+
+class Slowing(World):
+    """A machine that others take over once the trials are done: long jobs end at their first step."""
+
+    def _report(self, job: str) -> dict[str, Any]:
+        report = super()._report(job)
+        if self.titles[job].endswith("steps"):  # a long job's title
+            self.scores[job] = 0.3
+            report |= {"status": "time_limit", "step": 1, "dev_scores": [[0, 0.3], [1, 0.3]]}
+        return report
+
+    def _train(self, method: str, settings: dict[str, Any], model: str, title: str = "", **more: Any) -> object:
+        launched = super()._train(method, settings, model, title=title, **more)
+        self.titles = {**getattr(self, "titles", {}), f"job-{len(self.jobs)}": title}
+        return launched
+
+
+def test_what_a_short_trial_reached_is_kept_where_long_jobs_get_less_far() -> None:
+    world = Slowing()
+    play(world)
+    trials = [job for job, title in world.titles.items() if "trial" in title and world.jobs[job]["method"] == "sft"]
+    assert world.best >= max(world.scores[job] for job in trials) > 0.3
+    evaluated = [c.arguments["model"] for c in world.calls if c.tool == "evaluate"]
+    assert len([model for model in evaluated if model in trials]) == 1, "the best one, not each"
+
+
+def test_no_trial_is_evaluated_where_long_jobs_go_further() -> None:
+    world = World()
+    play(world)
+    titles = [c.arguments["title"] for c in world.calls if c.tool == "train"]
+    trials = {job for job, title in zip(world.jobs, titles, strict=True) if "trial" in title}
+    first = next(c.arguments["model"] for c in world.calls if c.tool == "evaluate" and c.arguments["model"] != "base")
+    assert first not in trials
