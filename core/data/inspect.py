@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,8 +13,11 @@ from core.data.flags import build
 from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
 from core.data.text import clip
 from core.errors import ToolError
+from core.hub.licences import stated_in
 
 SAMPLES = 8
+LICENCES = 6
+"""Different values of a licence column that are named."""
 TOKENIZED = 20_000
 """Rows whose tokens are counted, evenly spread."""
 
@@ -158,20 +160,12 @@ def _samples(data: Data) -> tuple[SampleRow, ...]:
 
 
 def _licence(data: Data) -> str | None:
-    """A licence column's most frequent value, else what the folder's README or LICENSE says."""
-    column = data.one("SELECT licence FROM rows WHERE licence IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
+    """The values of a licence column, the most frequent first, else what the folder's README or LICENSE says."""
+    column = data.all("SELECT licence FROM rows WHERE trim(licence) <> '' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT ?", [LICENCES + 1])  # fmt: skip
     if column:
-        return str(column)
-    folder = data.path if data.path.is_dir() else data.path.parent
-    readme = folder / "README.md"
-    if readme.is_file():
-        head = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace")[:20_000], re.DOTALL)
-        named = re.search(r"^license:\s*(\S+)", head.group(1), re.MULTILINE) if head else None
-        if named:
-            return named.group(1)
-    texts = [p for p in sorted(folder.glob("LICEN[SC]E*")) if p.is_file()]
-    lines = texts[0].read_text(encoding="utf-8", errors="replace").strip().splitlines() if texts else []
-    return clip(lines[0].strip(), 80) if lines else None
+        named = ", ".join(clip(str(value), 60) for (value,) in column[:LICENCES])
+        return f"{named}, others" if len(column) > LICENCES else named
+    return stated_in(data.path if data.path.is_dir() else data.path.parent) or None
 
 
 def _tokens(data: Data, tokenizer_json: Path | str | None, unchecked: list[str]) -> dict[str, Lengths]:

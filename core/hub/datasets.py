@@ -10,13 +10,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from core.errors import ToolError
 from core.hub.hosts import authorization, endpoint, viewer
+from core.hub.licences import is_open, stated_by_hub, warning
 from core.literature.errors import PaperMissing, SourceBroken, SourceRefused
 from core.literature.rank import Index, words
 from core.literature.web import Web
@@ -24,7 +25,6 @@ from core.literature.web import Web
 T = TypeVar("T")
 PAGE = 100
 """Rows the viewer gives at once."""
-OPEN_LICENCES = ("apache-2.0", "mit", "cc-by", "cc0", "odc-by", "bsd", "openrail", "cdla")
 _DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst")
 
 
@@ -74,6 +74,15 @@ class _Info(msgspec.Struct):
     id: str
     gated: bool | str | None = False
     siblings: list[_File] = []
+    tags: list[str] = []
+    cardData: Any = None
+    """The front matter of its README, whatever its author wrote there."""
+
+    @property
+    def licence(self) -> str:
+        return stated_by_hub(
+            self.tags, cast("dict[str, object]", self.cardData) if isinstance(self.cardData, dict) else {}
+        )
 
 
 class _Split(msgspec.Struct):
@@ -105,6 +114,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     complete: bool
     """Every row of the split; else evenly spread pages of it."""
+    licence: str = ""
+    """As its repository states it; empty: it states none."""
 
 
 def search(web: Web, wanted: Wanted) -> list[Found]:
@@ -124,8 +135,7 @@ def search(web: Web, wanted: Wanted) -> list[Found]:
 
 
 def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
-    tagged = {t.partition(":")[0]: t.partition(":")[2] for t in reversed(item.tags) if ":" in t}
-    licence, gated = tagged.get("license", ""), bool(item.gated)
+    licence, gated = stated_by_hub(item.tags), bool(item.gated)
     downloads, likes = item.downloads or 0, item.likes or 0
     reasons = [f"{downloads:,} downloads, {likes:,} likes"]
     score = text + math.log10(1 + downloads) + 0.5 * math.log10(1 + likes)
@@ -133,11 +143,11 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
         reasons.insert(0, f"matches the words ({text:.1f})")
     if wanted.paper:
         reasons.append(f"its card names arXiv {wanted.paper}")
-    if licence.startswith(OPEN_LICENCES):
+    if is_open(licence):
         score += 1
         reasons.append(f"open licence {licence}")
     else:
-        reasons.append(f"licence {licence or 'not stated'}: check before use")
+        reasons.append(f"licence {licence or 'not stated'}: {warning(licence)}")
     if gated:
         score -= 2
         reasons.append("gated: its terms must be accepted first")
@@ -147,8 +157,8 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
     )  # fmt: skip
 
 
-def check_usable(web: Web, dataset: str) -> None:
-    """Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
+def check_usable(web: Web, dataset: str) -> str:
+    """The licence it states. Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
     if not all(
         part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in dataset.split("/")
     ):
@@ -162,6 +172,12 @@ def check_usable(web: Web, dataset: str) -> None:
     names = [f.rfilename for f in info.siblings]
     if any(n.endswith(".py") for n in names) and not any(n.lower().endswith(_DATA) for n in names):
         raise ToolError(f"{dataset} is only a loading script; code from the Hub is not run", next="Look for a copy in Parquet and name it yourself; none is put in its place")  # fmt: skip
+    return info.licence
+
+
+def model_licence(web: Web, model: str) -> str:
+    """The licence a model's repository states; empty for none. Raises LiteratureError where the Hub cannot be asked."""
+    return _get(web, f"{endpoint()}/api/models/{quote(model)}", _Info).licence
 
 
 def _refused(dataset: str, error: SourceRefused) -> ToolError:
@@ -178,7 +194,7 @@ def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str 
 
     Raises ToolError (see `check_usable`; a split that does not exist names those that do) and LiteratureError.
     """
-    check_usable(web, dataset)
+    licence = check_usable(web, dataset)
     try:
         listed = _get(web, f"{viewer()}/splits?{urlencode({'dataset': dataset})}", _Splits).splits
     except SourceRefused as error:
@@ -200,7 +216,7 @@ def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str 
     partial.replace(target)
     return Sample(
         dataset=dataset, config=chosen.config, split=chosen.split, path=str(target), rows=len(taken), total=total,
-        complete=len(taken) >= total,
+        complete=len(taken) >= total, licence=licence,
     )  # fmt: skip
 
 

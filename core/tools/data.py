@@ -50,6 +50,7 @@ def inspect_data(desk: Desk, path: str) -> object:
             concerns=[_concern(c) for c in seen.concerns],
             lengths={k: float(v.mean) for k, v in seen.lengths.items()},
             samples=[f"{s.prompt} → {s.answer}" for s in seen.samples],
+            licence=seen.licence or "",
         )
     )
     return _seen(seen, path)
@@ -80,6 +81,7 @@ def _seen(seen: Inspection, path: str) -> object:
             }
             for c in seen.concerns
         ],
+        "licence": seen.licence or "not stated",
         "unchecked": list(seen.unchecked),
         "untrusted_source": path,
         "samples": [{"prompt": s.prompt, "answer": s.answer} for s in seen.samples[:6]],

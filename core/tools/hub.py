@@ -36,7 +36,7 @@ def search_datasets(
     )  # fmt: skip
     found = datasets.search(desk.literature.web, wanted)
     for one in found:
-        desk.emit(e.DatasetFound(dataset=one.id, source="hub", why="; ".join(one.reasons)))
+        desk.emit(e.DatasetFound(dataset=one.id, source="hub", why="; ".join(one.reasons), licence=one.licence))
     return {"untrusted_source": "data sets on the Hub", "content": msgspec.to_builtins(found)}
 
 
@@ -60,7 +60,7 @@ def fetch_dataset(
         desk.literature.web, dataset, target, split=split or "", config=config or "", rows=max(1, rows or 1000)
     )
     why = "all rows" if made.complete else f"{made.rows} of {made.total} rows, evenly spread"
-    desk.emit(e.DatasetFound(dataset=dataset, source=made.path, rows=made.rows, why=why))
+    desk.emit(e.DatasetFound(dataset=dataset, source=made.path, rows=made.rows, why=why, licence=made.licence))
     return msgspec.to_builtins(made)
 
 
