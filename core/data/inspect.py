@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -66,7 +66,9 @@ def inspect_data(
     spoken, concern = languages.mixed(data)
     found.append(concern)
     shape, shape_concerns = (
-        shapes.shape(data) if data.roles.kind != "text" else (AnswerShape(name="text", share=1.0), [])
+        shapes.shape(data)
+        if data.roles.kind != "text"
+        else (AnswerShape(name="text", share=1.0, checked=data.rows), [])
     )
     found += shape_concerns
     if verifier is None:
@@ -83,7 +85,17 @@ def inspect_data(
         path=str(data.path), rows=data.rows, files=tuple(data.files), columns=tuple(data.columns), roles=data.roles,
         splits=_splits(data), lengths=lengths, languages=spoken, shape=shape, concerns=tuple(concerns),
         samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked),
+        sampled=_sampled(data, shape, lengths, verified=verifier is not None),
     )  # fmt: skip
+
+
+def _sampled(data: Data, shape: AnswerShape, lengths: Mapping[str, Lengths], *, verified: bool) -> tuple[str, ...]:
+    """Which checks saw some of the rows only: what a sample does not hold they cannot have seen."""
+    step = max(1, -(-data.rows // TOKENIZED))
+    looked = {"form of the answers": shape.checked, "languages": languages.looked_at(data.rows)}
+    looked |= {"lengths in tokens": -(-data.rows // step)} if any(v.unit == "tokens" for v in lengths.values()) else {}
+    looked |= {"answers against the verifier": verifying.looked_at(data.rows)} if verified else {}
+    return tuple(f"{what}: {n:,} of {data.rows:,} rows, evenly spread" for what, n in looked.items() if n < data.rows)
 
 
 _CHECKS: tuple[Callable[[Data], Concern | None], ...] = (

@@ -66,7 +66,7 @@ class _Past:
                 if p.licence:
                     self.licences[p.dataset] = (p.licence, seq)
                 if p.made in ("teacher", "program"):
-                    self.writers[p.source] = p.made
+                    self.writers[p.source] = "program" if p.made == "program" else "teacher"
                 elif p.source not in (p.dataset, "hub"):
                     self.known_as.setdefault(p.source, p.dataset)
             case e.DatasetInspected() as p if p.licence:

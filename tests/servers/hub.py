@@ -27,6 +27,12 @@ class HubDataset:
     description: str = ""
     card: dict[str, Any] = field(default_factory=dict)
     """Front matter of its README."""
+    splits: list[tuple[str, str]] = field(default_factory=lambda: [("default", "train")])
+    cut: frozenset[int] = frozenset()
+    """Rows that the viewer gives with a cell cut off."""
+    partial: bool = False
+    unseen: bool = False
+    """The viewer knows nothing of it."""
 
 
 class HubServer(Loopback):
@@ -90,10 +96,15 @@ class HubServer(Loopback):
         if d.gated and "authorization" not in request.headers:
             return as_json({"error": "The dataset is gated"}, 401)
         if request.path == "/splits":
-            return as_json({"splits": [{"dataset": name, "config": "default", "split": "train"}]})
+            if d.unseen:
+                return as_json({"error": "The dataset is empty."}, 404)
+            return as_json({"splits": [{"dataset": name, "config": c, "split": s} for c, s in d.splits]})
         start, length = int(request.query["offset"]), min(100, int(request.query["length"]))
-        page = [{"row_idx": start + i, "row": row} for i, row in enumerate(d.rows[start : start + length])]
-        return as_json({"features": [], "rows": page, "num_rows_total": len(d.rows)})
+        page = [
+            {"row_idx": i, "row": d.rows[i], "truncated_cells": ["question"] if i in d.cut else []}
+            for i in range(start, min(start + length, len(d.rows)))
+        ]
+        return as_json({"features": [], "rows": page, "num_rows_total": len(d.rows), "partial": d.partial})
 
     def _write(self, request: Request) -> Answer:
         path = request.path

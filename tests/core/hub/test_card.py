@@ -13,6 +13,7 @@ from core import events as e
 from core.agent.desk import Desk, Settings
 from core.clock import Clock
 from core.compute.local import LocalCompute
+from core.errors import ToolError
 from core.evaluation.prompting import Prompting
 from core.hub.provenance import Provenance, provenance
 from core.journal import Journal
@@ -21,7 +22,8 @@ from core.literature.web import Politeness, Web
 from core.redact import Redactor
 from core.state import RunState
 from core.tables import TABLES
-from core.tools.data import inspect_data
+from core.tasks import load_task
+from core.tools.data import inspect_data, prepare_data, sample_and_verify
 from core.tools.hub import fetch_dataset, search_datasets
 from core.tools.publish import publish
 from store.log import EventLog
@@ -215,6 +217,47 @@ def test_the_licence_of_the_base_is_looked_up_once_and_then_in_the_log(desk: Des
     card(desk, hub)
     said = [e.payload_of(x) for x in desk.journal.events() if x.type == "licence_found"]
     assert said == [e.LicenceFound(model=BASE, licence="apache-2.0", source=f"{hub.url}/{BASE}")]
+
+
+def test_a_configuration_named_like_a_path_stays_in_the_folder(desk: Desk, hub: HubServer) -> None:
+    hub.datasets["ana/free"].splits = [("../../../x", "train")]
+    made = cast(dict[str, Any], fetch_dataset.run(desk, dataset="ana/free", config="../../../x"))
+    path = Path(made["path"])
+    assert path.parent == desk.folder / "data" / "fetched"
+    assert path.is_file()
+
+
+def prepared(desk: Desk, path: Path, **more: Any) -> object:
+    desk.emit(e.DatasetInspected(dataset=path.name, rows=30, columns=["prompt", "answer"]))
+    return prepare_data.run(desk, **{"name": "clean", "sources": [str(path)], **more})
+
+
+def test_options_that_do_not_exist_and_lists_that_cannot_be_read_are_said(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "task" / "rows.jsonl"
+    path.write_text("".join(f'{{"prompt": "What is {i} and one?", "answer": "{i + 1}"}}\n' for i in range(60)))
+    with pytest.raises(ToolError, match="max_token"):
+        prepared(desk, path, options={"max_token": 9})
+    with pytest.raises(ToolError, match="ids to exclude"):
+        prepared(desk, path, options={"exclude": str(tmp_path / "nowhere.txt")})
+    prepared(desk, path, options={"dev_rows": 20})
+    rows = (desk.folder / "data" / "clean" / "train.jsonl").read_bytes()
+    with pytest.raises(ToolError, match="made of itself"):
+        prepare_data.run(desk, name="clean", sources=["clean"])
+    for name, why in (("../away", "no name"), ("clean", "made of itself")):
+        with pytest.raises(ToolError, match=why):
+            sample_and_verify.run(desk, model="base", data="clean", name=name)
+    with pytest.raises(ToolError, match="development split"):
+        prepared(desk, path, options={"dev_rows": 59})
+    assert (desk.folder / "data" / "clean" / "train.jsonl").read_bytes() == rows, "what failed destroys nothing"
+
+
+def test_a_limit_in_tokens_takes_the_tokenizer_of_the_base(desk: Desk, tmp_path: Path) -> None:
+    desk.card = cast(Any, SimpleNamespace(path=load_task("pocket/addition").base_model))
+    path = tmp_path / "task" / "rows.jsonl"
+    rows = [(f"{i}+1=", str(i + 1)) for i in range(60)] + [("1+" * 300 + "1=", "301")]
+    path.write_text("".join(f'{{"prompt": "{p}", "answer": "{a}"}}\n' for p, a in rows))
+    made = cast(dict[str, Any], prepared(desk, path, options={"max_tokens": 40, "dev_rows": 0}))
+    assert made["dropped"] == {"too_long": 1}
 
 
 def test_events_of_an_older_program_have_no_licence_and_are_unknown() -> None:
