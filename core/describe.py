@@ -132,6 +132,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "recipe_extracted": lambda p: (f"recipe {p.recipe}: {p.method} {arguments(p.settings, 60)}", "info"),
     "dataset_found": lambda p: (f"found data {p.dataset}" + (f" ({p.rows} rows)" if p.rows else ""), "info"),
     "dataset_inspected": _inspected,
+    "licence_found": lambda p: (f"licence of {shorten(p.model, 60)}: {shorten(p.licence, 80)}", "info"),
     "dataset_chosen": lambda p: (f"chose {p.dataset}: {shorten(p.why)}", "info"),
     "dataset_prepared": _prepared,
     "contamination_checked": lambda p: (f"contamination: {p.overlapping} of {p.rows} rows overlap {p.against} evaluation samples", "bad" if p.overlapping else "info"),

@@ -466,6 +466,10 @@ class DatasetFound(Payload, frozen=True, kw_only=True):
     source: str
     rows: int | None = None
     why: str = ""
+    licence: str = ""
+    """As its repository or folder states it; empty: nothing is known."""
+    made: str = ""
+    """teacher or program: `source` wrote the rows in this run; empty: they were there before."""
 
 
 @event("dataset_inspected")
@@ -477,6 +481,19 @@ class DatasetInspected(Payload, frozen=True, kw_only=True):
     lengths: dict[str, float] = {}
     samples: list[str] = []
     digest: str = ""
+    licence: str = ""
+    """As its rows or its folder state it; empty: they do not."""
+
+
+@event("licence_found")
+class LicenceFound(Payload, frozen=True, kw_only=True):
+    """The licence of a model, so far: a data set's stands in the events about it."""
+
+    model: str
+    """As the run names it: a path or a Hub id."""
+    licence: str
+    source: str
+    """Where it was read: a folder, or the Hub's address."""
 
 
 @event("dataset_chosen")

@@ -41,6 +41,7 @@ from core.final_model import promote_folder
 from core.finish import finish
 from core.fold import Folder
 from core.home import HostInfo, boot_id, cache_dir, process_started, socket_path, write_json
+from core.hub.licences import stated_in
 from core.journal import Journal
 from core.literature.library import from_environment as open_literature
 from core.notify import Notifier
@@ -55,6 +56,7 @@ from core.tools.servers import Servers
 from core.tracking.mirror import AlertMirror
 from core.tracking.target import parse_target
 from core.training.promote import recover_swap
+from core.training.trust import local_folder
 from core.watcher import JobWatcher
 from store.errors import StoreError
 from store.event import Event
@@ -188,6 +190,7 @@ class _Host:
             note = f"brain: playbook (no LLM); {HOW_TO_USE_AN_LLM}" if state.brain == "playbook" else ""
             journal.emit(e.RunStarted(pid=os.getpid(), boot_id=boot_id(), cores=self.desk.cores, note=note))
             self._quote_published()
+            self._note_licence()
             return
         running = [j.id for j in state.running_jobs()]
         lost = [j for j in running if self._lost(j)]
@@ -207,6 +210,13 @@ class _Host:
         if known is not None:
             said = e.BaselinePublished(model=known.model, score=known.score, source=known.source, benchmark=task.name)
             self.journal.emit(said)
+
+    def _note_licence(self) -> None:
+        """What the base's own folder says about its licence: for who publishes what comes out of it."""
+        folder = local_folder(self.desk.settings.model)
+        licence = stated_in(folder) if folder is not None else ""
+        if licence:
+            self.journal.emit(e.LicenceFound(model=self.desk.settings.model, licence=licence, source=str(folder)))
 
     def _restore_final(self) -> None:
         """A fork has its parent's choice and not yet its model: made again from where it came from."""

@@ -18,7 +18,7 @@ from core.data.files import Data, open_rows
 from core.data.flags import build, flag_rows
 from core.data.overlap import LONG, Match, Rarity, Sample, compare
 from core.data.schema import Concern, Example
-from core.data.slots import Patterns, gaps
+from core.data.settling import settle
 from core.data.text import clip, words
 
 __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
@@ -127,51 +127,8 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
         match = _judge(*rows[n], by_index[i], rarity)
         if match and (n not in best or _rank(match) > _rank(best[n])):
             best[n] = match
-    return _settle_patterns(best, pairs, rows, data, by_index)
-
-
-NEAR = frozenset({"characters", "edited", "idf5"})
-"""Kinds that say "a copy with some words replaced"."""
-CROWD_SAMPLES, CROWD_PROMPTS = 3, 4
-"""A row that shares rare wording with so many samples, a sample that shares it with so many different prompts."""
-
-
-def _settle_patterns(
-    best: dict[int, Match],
-    pairs: Sequence[tuple[int, int]],
-    rows: dict[int, tuple[str, str]],
-    data: Data,
-    samples: dict[int, Sample],
-) -> dict[int, Match]:
-    """Near matches between sentences made by one pattern are alerts, not leaks ("book a table for 4 in Paris").
-
-    A leaked sample has one or a few altered copies, and each resembles it alone. Patterned sentences come in crowds: a row
-    shares rare wording with several samples, or a sample with several prompts. In a crowd a copy is told by the places
-    where it differs (see `slots`); alone it is taken for a copy unless everything new in it is a usual filler.
-    """
-    near = {n: m for n, m in best.items() if m.kind in NEAR or m.kind == "covered"}
-    beside: dict[int, set[int]] = {}
-    prompts: dict[int, set[str]] = {}
-    for n, i in pairs:
-        beside.setdefault(n, set()).add(i)
-        prompts.setdefault(i, set()).add(rows[n][0])
-    differing = {n: gaps(words(rows[n][0]), samples[m.sample].words) for n, m in near.items()}
-    wanted = [gap for each in differing.values() for gap in each]
-    doubted = {tuple(words(rows[n][0])) for n in near}
-    patterns = Patterns(_corpus(data, samples.values(), parts=True), doubted, wanted)
-    settled: dict[int, Match] = {}
-    crowded = {n for n, m in best.items() if len(beside[n]) >= CROWD_SAMPLES or len(prompts[m.sample]) >= CROWD_PROMPTS}
-    for n in crowded:
-        if best[n].kind == "ngram8":  # eight words in a row are then what the pattern's sentences share
-            settled[n] = msgspec.structs.replace(best[n], kind="template")
-    for n, m in near.items():
-        crowd = n in crowded
-        told = [patterns.usual(gap) or (crowd and patterns.open(gap)) for gap in differing[n]]
-        if m.kind in NEAR:
-            settled[n] = msgspec.structs.replace(m, kind="template") if told and all(told) else m
-        elif told and not any(told):
-            settled[n] = msgspec.structs.replace(m, kind="edited")
-    return {n: m for n, m in best.items() if n not in near} | settled
+    prompts = {n: prompt for n, (prompt, _) in rows.items()}
+    return settle(best, pairs, prompts, by_index, lambda: _corpus(data, samples, parts=True))
 
 
 _ORDER = ("ngram8", "template", "covered", "characters", "edited", "idf5", "ngram13", "normalised", "exact")

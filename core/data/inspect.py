@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,8 +13,11 @@ from core.data.flags import build
 from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
 from core.data.text import clip
 from core.errors import ToolError
+from core.hub.licences import stated_in
 
 SAMPLES = 8
+LICENCES = 6
+"""Different values of a licence column that are named."""
 TOKENIZED = 20_000
 """Rows whose tokens are counted, evenly spread."""
 
@@ -64,7 +66,9 @@ def inspect_data(
     spoken, concern = languages.mixed(data)
     found.append(concern)
     shape, shape_concerns = (
-        shapes.shape(data) if data.roles.kind != "text" else (AnswerShape(name="text", share=1.0), [])
+        shapes.shape(data)
+        if data.roles.kind != "text"
+        else (AnswerShape(name="text", share=1.0, checked=data.rows), [])
     )
     found += shape_concerns
     if verifier is None:
@@ -81,7 +85,17 @@ def inspect_data(
         path=str(data.path), rows=data.rows, files=tuple(data.files), columns=tuple(data.columns), roles=data.roles,
         splits=_splits(data), lengths=lengths, languages=spoken, shape=shape, concerns=tuple(concerns),
         samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked),
+        sampled=_sampled(data, shape, lengths, verified=verifier is not None),
     )  # fmt: skip
+
+
+def _sampled(data: Data, shape: AnswerShape, lengths: Mapping[str, Lengths], *, verified: bool) -> tuple[str, ...]:
+    """Which checks saw some of the rows only: what a sample does not hold they cannot have seen."""
+    step = max(1, -(-data.rows // TOKENIZED))
+    looked = {"form of the answers": shape.checked, "languages": languages.looked_at(data.rows)}
+    looked |= {"lengths in tokens": -(-data.rows // step)} if any(v.unit == "tokens" for v in lengths.values()) else {}
+    looked |= {"answers against the verifier": verifying.looked_at(data.rows)} if verified else {}
+    return tuple(f"{what}: {n:,} of {data.rows:,} rows, evenly spread" for what, n in looked.items() if n < data.rows)
 
 
 _CHECKS: tuple[Callable[[Data], Concern | None], ...] = (
@@ -158,20 +172,12 @@ def _samples(data: Data) -> tuple[SampleRow, ...]:
 
 
 def _licence(data: Data) -> str | None:
-    """A licence column's most frequent value, else what the folder's README or LICENSE says."""
-    column = data.one("SELECT licence FROM rows WHERE licence IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
+    """The values of a licence column, the most frequent first, else what the folder's README or LICENSE says."""
+    column = data.all("SELECT licence FROM rows WHERE trim(licence) <> '' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT ?", [LICENCES + 1])  # fmt: skip
     if column:
-        return str(column)
-    folder = data.path if data.path.is_dir() else data.path.parent
-    readme = folder / "README.md"
-    if readme.is_file():
-        head = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace")[:20_000], re.DOTALL)
-        named = re.search(r"^license:\s*(\S+)", head.group(1), re.MULTILINE) if head else None
-        if named:
-            return named.group(1)
-    texts = [p for p in sorted(folder.glob("LICEN[SC]E*")) if p.is_file()]
-    lines = texts[0].read_text(encoding="utf-8", errors="replace").strip().splitlines() if texts else []
-    return clip(lines[0].strip(), 80) if lines else None
+        named = ", ".join(clip(str(value), 60) for (value,) in column[:LICENCES])
+        return f"{named}, others" if len(column) > LICENCES else named
+    return stated_in(data.path if data.path.is_dir() else data.path.parent) or None
 
 
 def _tokens(data: Data, tokenizer_json: Path | str | None, unchecked: list[str]) -> dict[str, Lengths]:

@@ -4,14 +4,15 @@ The kinds, the surest first:
 
     exact        the same characters
     normalised   the same but for case, space and sentence punctuation (operators count where there is a formula)
-    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's
+    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's;
+    `settling` makes it `ngram8` where all that differs is a pattern's
     idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's
     checker)
     edited       two in five of the sample's rare word triples: a copy with some words replaced
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
-    template     another sentence of the pattern a sample was made by: counted, no alert (set by `contamination`)
-    covered      three quarters of the sample's words in order, but hardly a rare one: undecided; `contamination` makes it
+    template     another sentence of the pattern a sample was made by: counted, no alert (set by `settling`)
+    covered      three quarters of the sample's words in order, but hardly a rare one: undecided; `settling` makes it
     `edited` or drops it
 
 A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and

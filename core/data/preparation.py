@@ -11,7 +11,7 @@ from core.data.schema import Roles
 from core.data.text import clip
 
 
-class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
+class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to keep and how to write it."""
 
     format: Literal["answers", "messages", "preference", "prompts"] = "answers"

@@ -115,6 +115,8 @@ class AnswerShape(msgspec.Struct, frozen=True, kw_only=True):
     """For JSON objects: the keys nearly all have."""
     classes: dict[str, int] = {}
     """Answers by value, the most frequent first, when there are few different ones; else empty."""
+    checked: int = 0
+    """Rows looked at: all, or evenly spread ones of large data in free text."""
 
 
 class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +148,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     licence: str | None = None
     unchecked: tuple[str, ...] = ()
     """Checks that could not be made, and why."""
+    sampled: tuple[str, ...] = ()
+    """Checks that looked at evenly spread rows only: which, and how many of how many."""
 
     def concern(self, name: str) -> Concern | None:
         """The concern of that name, if it was found."""

@@ -51,10 +51,10 @@ _COMPATIBLE = {
 
 def shape(data: Data) -> tuple[AnswerShape, list[Concern]]:
     """The dominant form of the answers, and the rows outside it (flag `answer_shape`)."""
-    _tell(data)
+    step = _tell(data)
     counts = data.all("SELECT shape, count(*) FROM shapes GROUP BY shape ORDER BY count(*) DESC, shape")
     if not counts:
-        return AnswerShape(name="none", share=0.0), []
+        return AnswerShape(name="none", share=0.0, checked=-(-data.rows // step)), []
     total = sum(c for _, c in counts)
     classes = _classes(data)
     name, share, keys = _rule(data, dict(counts), total)
@@ -62,11 +62,16 @@ def shape(data: Data) -> tuple[AnswerShape, list[Concern]]:
         name, share = "label", _label_rule(data, total)
     concerns = [_mismatches(data, name, total), _balance(data, classes, total)]
     data.con.execute("DROP TABLE shapes")
-    return AnswerShape(name=name, share=round(share, 4), keys=keys, classes=classes), [c for c in concerns if c]
+    return AnswerShape(name=name, share=round(share, 4), keys=keys, classes=classes, checked=-(-data.rows // step)), [
+        c for c in concerns if c
+    ]
 
 
-def _tell(data: Data) -> None:
-    """Table `shapes`: n, the answer a, and its form; of a sample where the answers are free text, which breaks no rule."""
+def _tell(data: Data) -> int:
+    """Table `shapes`: n, the answer a, and its form; of a sample where the answers are free text, which breaks no rule.
+
+    Returns k where every k-th row was looked at.
+    """
     step = data.rows // SAMPLE if data.rows >= 4 * SAMPLE else 1
     _fill(data, step)
     if step > 1:
@@ -76,6 +81,8 @@ def _tell(data: Data) -> None:
         )[0]
         if (ruled or 0) >= 0.5 or (short or 0) >= 0.5:
             _fill(data, 1)
+            return 1
+    return step
 
 
 def _fill(data: Data, step: int) -> None:

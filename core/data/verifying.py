@@ -38,6 +38,11 @@ for line in sys.stdin:
 """
 
 
+def looked_at(rows: int) -> int:
+    """How many of so many rows are checked."""
+    return -(-rows // max(1, -(-rows // SAMPLE)))
+
+
 def mismatches(data: Data, verifier: VerifierSpec | Check) -> Concern | None:
     """Rows whose answer its verifier refuses.
 

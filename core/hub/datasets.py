@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from core.errors import ToolError
 from core.hub.hosts import authorization, endpoint, viewer
+from core.hub.licences import is_open, stated_by_hub, warning
 from core.literature.errors import PaperMissing, SourceBroken, SourceRefused
 from core.literature.rank import Index, words
 from core.literature.web import Web
@@ -24,7 +26,8 @@ from core.literature.web import Web
 T = TypeVar("T")
 PAGE = 100
 """Rows the viewer gives at once."""
-OPEN_LICENCES = ("apache-2.0", "mit", "cc-by", "cc0", "odc-by", "bsd", "openrail", "cdla")
+_HELD_BACK = re.compile(r"test|valid|dev|eval", re.IGNORECASE)
+"""Names of splits that are kept from training."""
 _DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst")
 
 
@@ -74,6 +77,15 @@ class _Info(msgspec.Struct):
     id: str
     gated: bool | str | None = False
     siblings: list[_File] = []
+    tags: list[str] = []
+    cardData: Any = None
+    """The front matter of its README, whatever its author wrote there."""
+
+    @property
+    def licence(self) -> str:
+        return stated_by_hub(
+            self.tags, cast("dict[str, object]", self.cardData) if isinstance(self.cardData, dict) else {}
+        )
 
 
 class _Split(msgspec.Struct):
@@ -87,11 +99,14 @@ class _Splits(msgspec.Struct):
 
 class _Row(msgspec.Struct):
     row: dict[str, Any]
+    truncated_cells: list[str] = []
 
 
 class _Rows(msgspec.Struct):
     rows: list[_Row]
     num_rows_total: int = 0
+    partial: bool = False
+    """The viewer holds a part of the data set only."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +120,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     complete: bool
     """Every row of the split; else evenly spread pages of it."""
+    left_out: int = 0
+    """Rows that the viewer gives with cells cut off: half a text is none to train on."""
+    others: tuple[str, ...] = ()
+    """What else there is, as config/split; the first twenty."""
+    licence: str = ""
+    """As its repository states it; empty: it states none."""
 
 
 def search(web: Web, wanted: Wanted) -> list[Found]:
@@ -112,7 +133,8 @@ def search(web: Web, wanted: Wanted) -> list[Found]:
     filters = [*wanted.tags]
     for prefix, value in (("task_categories", wanted.task), ("arxiv", wanted.paper), ("license", wanted.licence), ("size_categories", wanted.size)):  # fmt: skip
         filters += [f"{prefix}:{value}"] if value else []
-    asked = [("full", "true"), ("sort", "downloads"), ("limit", str(max(30, 3 * wanted.limit)))]
+    limit = max(1, min(wanted.limit, 100))
+    asked = [("full", "true"), ("sort", "downloads"), ("limit", str(max(30, 3 * limit)))]
     asked += [("search", wanted.query)] if wanted.query else []
     address = f"{endpoint()}/api/datasets?{urlencode([*asked, *(('filter', f) for f in filters)])}"
     items = [i for i in _get(web, address, list[_Item]) if not i.disabled]
@@ -120,12 +142,11 @@ def search(web: Web, wanted: Wanted) -> list[Found]:
         wanted.query
     )
     ranked = [_judge(item, text, wanted) for item, text in zip(items, texts, strict=True)]
-    return sorted(ranked, key=lambda f: (-f.score, f.id))[: wanted.limit]
+    return sorted(ranked, key=lambda f: (-f.score, f.id))[:limit]
 
 
 def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
-    tagged = {t.partition(":")[0]: t.partition(":")[2] for t in reversed(item.tags) if ":" in t}
-    licence, gated = tagged.get("license", ""), bool(item.gated)
+    licence, gated = stated_by_hub(item.tags), bool(item.gated)
     downloads, likes = item.downloads or 0, item.likes or 0
     reasons = [f"{downloads:,} downloads, {likes:,} likes"]
     score = text + math.log10(1 + downloads) + 0.5 * math.log10(1 + likes)
@@ -133,11 +154,11 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
         reasons.insert(0, f"matches the words ({text:.1f})")
     if wanted.paper:
         reasons.append(f"its card names arXiv {wanted.paper}")
-    if licence.startswith(OPEN_LICENCES):
+    if is_open(licence):
         score += 1
         reasons.append(f"open licence {licence}")
     else:
-        reasons.append(f"licence {licence or 'not stated'}: check before use")
+        reasons.append(f"licence {licence or 'not stated'}: {warning(licence)}")
     if gated:
         score -= 2
         reasons.append("gated: its terms must be accepted first")
@@ -147,8 +168,8 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
     )  # fmt: skip
 
 
-def check_usable(web: Web, dataset: str) -> None:
-    """Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
+def check_usable(web: Web, dataset: str) -> str:
+    """The licence it states. Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
     if not all(
         part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in dataset.split("/")
     ):
@@ -162,6 +183,12 @@ def check_usable(web: Web, dataset: str) -> None:
     names = [f.rfilename for f in info.siblings]
     if any(n.endswith(".py") for n in names) and not any(n.lower().endswith(_DATA) for n in names):
         raise ToolError(f"{dataset} is only a loading script; code from the Hub is not run", next="Look for a copy in Parquet and name it yourself; none is put in its place")  # fmt: skip
+    return info.licence
+
+
+def model_licence(web: Web, model: str) -> str:
+    """The licence a model's repository states; empty for none. Raises LiteratureError where the Hub cannot be asked."""
+    return _get(web, f"{endpoint()}/api/models/{quote(model)}", _Info).licence
 
 
 def _refused(dataset: str, error: SourceRefused) -> ToolError:
@@ -176,32 +203,48 @@ def _refused(dataset: str, error: SourceRefused) -> ToolError:
 def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str = "", rows: int = 1000) -> Sample:
     """Up to `rows` rows of one split as JSON lines, in pages spread evenly over the split; appears whole or not at all.
 
-    Raises ToolError (see `check_usable`; a split that does not exist names those that do) and LiteratureError.
+    Raises ToolError (see `check_usable`; a split that does not exist or has no rows, and a choice that is not ours, name
+    those there are) and LiteratureError.
     """
-    check_usable(web, dataset)
+    licence = check_usable(web, dataset)
     try:
         listed = _get(web, f"{viewer()}/splits?{urlencode({'dataset': dataset})}", _Splits).splits
     except SourceRefused as error:
         raise _refused(dataset, error) from error
-    fitting = [s for s in listed if (not config or s.config == config) and (not split or s.split == split)]
-    if not fitting:
-        names = ", ".join(f"{s.config}/{s.split}" for s in listed[:20]) or "none"
-        raise ToolError(f"{dataset} has no split {config or '*'}/{split or '*'}", next=f"It has: {names}")
-    chosen = next((s for s in fitting if s.split == "train"), fitting[0])
+    except PaperMissing as error:
+        raise ToolError(f"The Hub's viewer shows no rows of {dataset}: it holds none, or in a form the viewer does not read", where=error.where, next="Look at its page, or choose another; none is put in its place") from error  # fmt: skip
+    chosen = _choose(dataset, listed, config, split)
     asked = {"dataset": dataset, "config": chosen.config, "split": chosen.split}
     first = _page(web, asked, 0, min(PAGE, rows))
     total = max(first.num_rows_total, len(first.rows))
-    taken = [r.row for r in first.rows]
-    for offset in _offsets(total, rows, len(taken)):
-        taken += [r.row for r in _page(web, asked, offset, min(PAGE, rows - len(taken), total - offset)).rows]
+    given = list(first.rows)
+    for offset in _offsets(total, rows, len(given)):
+        given += _page(web, asked, offset, min(PAGE, rows - len(given), total - offset)).rows
+    taken = [r.row for r in given if not r.truncated_cells]
+    others = tuple(f"{s.config}/{s.split}" for s in listed if s != chosen)[:20]
+    if not taken:
+        why = "every row has cells that the viewer cuts off" if given else "no rows"
+        raise ToolError(f"{dataset} {chosen.config}/{chosen.split}: {why}", next=f"It also has: {', '.join(others) or 'nothing else'}")  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in taken), encoding="utf-8")
     partial.replace(target)
     return Sample(
         dataset=dataset, config=chosen.config, split=chosen.split, path=str(target), rows=len(taken), total=total,
-        complete=len(taken) >= total,
+        complete=len(taken) >= total and not first.partial, licence=licence, left_out=len(given) - len(taken), others=others,
     )  # fmt: skip
+
+
+def _choose(dataset: str, listed: Sequence[_Split], config: str, split: str) -> _Split:
+    """The split asked for; `train` of the first configuration where none was. A test split is never taken unasked."""
+    names = ", ".join(f"{s.config}/{s.split}" for s in listed[:20]) or "none"
+    fitting = [s for s in listed if (not config or s.config == config) and (not split or s.split == split)]
+    if not fitting:
+        raise ToolError(f"{dataset} has no split {config or '*'}/{split or '*'}", next=f"It has: {names}")
+    train = next((s for s in fitting if s.split == "train"), None)
+    if train is not None or split or (len(fitting) == 1 and not _HELD_BACK.search(fitting[0].split)):
+        return train or fitting[0]
+    raise ToolError(f"{dataset} has no split called train", next=f"Say which to take. It has: {names}")
 
 
 def _offsets(total: int, rows: int, have: int) -> Sequence[int]:

@@ -27,7 +27,11 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """What it started from, as its specification says."""
     steps: int | None
-    """Train steps it made; None where it did not tell."""
+    """Train steps behind its model; None where it did not tell."""
+    data: str = ""
+    """Name of the prepared data it was trained on."""
+    data_sha256: str = ""
+    """SHA-256 of the rows as they were when it began; empty where they were not compared with the evaluation."""
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +52,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """The run's folder while it ran: paths in its log begin with it."""
     steps: tuple[Trained | Promoted, ...]
     datasets: tuple[e.DatasetPrepared, ...]
+    """The prepared data that the trainings read."""
     heldout: e.EvaluationFinished | None
+    models: dict[str, str]
+    """Where each job's model lay when the run was there, by job."""
 
 
 def lineage(events: Iterable[Event]) -> Lineage | None:
@@ -57,6 +64,10 @@ def lineage(events: Iterable[Event]) -> Lineage | None:
     launched: dict[str, e.JobLaunched] = {}
     launched_at: dict[str, int] = {}
     results: dict[str, dict[str, Any]] = {}
+    saved: dict[str, int] = {}
+    models: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    read: dict[str, str] = {}
     promoted: list[Promoted] = []
     datasets: dict[str, e.DatasetPrepared] = {}
     heldout: e.EvaluationFinished | None = None
@@ -67,9 +78,15 @@ def lineage(events: Iterable[Event]) -> Lineage | None:
                 created = p
             case e.JobLaunched() as p:
                 launched[p.job], launched_at[p.job] = p, event.seq
+                read[p.job] = digests.get(str(p.config.get("data", "")), "")
                 root = root or str(Path(p.folder).parents[1])
             case e.JobFinished() as p:
                 results[p.job] = p.result
+                models[p.job] = p.checkpoint or models.get(p.job, "")
+            case e.CheckpointSaved() as p:
+                saved[p.job], models[p.job] = p.step, p.path
+            case e.ContaminationChecked() as p if p.digest:
+                digests[p.dataset] = p.digest
             case e.CheckpointPromoted() as p:
                 promoted.append(
                     Promoted(seq=event.seq, source=p.source, evaluation=p.evaluation, score=p.score, digest=p.digest)
@@ -86,13 +103,18 @@ def lineage(events: Iterable[Event]) -> Lineage | None:
     trained = {
         job: Trained(
             seq=launched_at[job], job=job, title=p.title, folder=p.folder, model=str(p.config.get("model", "")),
-            steps=results.get(job, {}).get("steps"),
+            steps=results[job].get("steps") if job in results else saved.get(job),
+            data=str(p.config.get("data", "")), data_sha256=read[job],
         )
         for job, p in launched.items()
         if p.kind == "training"
     }  # fmt: skip
     steps = _ancestors(promoted, trained, root)
-    return Lineage(created=created, root=root, steps=steps, datasets=tuple(datasets.values()), heldout=heldout)
+    used = {s.data for s in steps if isinstance(s, Trained)}
+    return Lineage(
+        created=created, root=root, steps=steps, datasets=tuple(d for d in datasets.values() if d.name in used),
+        heldout=heldout, models=models,
+    )  # fmt: skip
 
 
 def job_in(path: str, root: str) -> str:

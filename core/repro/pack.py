@@ -18,17 +18,18 @@ import msgspec
 from core.errors import NotFound, Refused
 from core.evaluation.guard import Guard
 from core.evaluation.sampler import SampleSpec
-from core.repro.lineage import Lineage, Promoted, Trained
+from core.repro.lineage import Lineage, Promoted, Trained, job_in
 from core.repro.pins import pins, requirements
 from core.repro.readme import readme
+from core.repro.rerun import folder_digest
 from core.tasks import load_task
-from core.training.promote import tree_digest
+from core.training.trust import local_folder
 
 LARGEST = 256 << 20
 """Bytes of a model or data folder that is copied into the pack."""
 PROGRAM = Path(__file__).resolve().parents[2]
 _PACKAGES = ("core", "store", "intern_tui")
-_UNSET = {"trackio_project": None, "trackio_dir": None, "resume_from": None, "time_limit_s": None}
+_UNSET = {"trackio_project": None, "trackio_dir": None, "time_limit_s": None}
 """Fields of a training that bind it to the old run. Instead of a time limit the rerun counts train steps."""
 
 
@@ -65,7 +66,7 @@ class _Packer:
             "run": created.run,
             "goal": created.goal,
             "python": platform.python_version(),
-            "base": {"name": created.model, "at": self.place(created.model), "digest": _digest(created.model)},
+            "base": self._base(),
             "steps": steps,
             "task": self._mapped(msgspec.to_builtins(msgspec.structs.replace(self.task, data_files=()))),
             "heldout": None if heldout is None else msgspec.to_builtins(heldout),
@@ -83,9 +84,31 @@ class _Packer:
         listed = {p.relative_to(self.out).as_posix(): _sha256(p) for p in sorted(self.out.rglob("*")) if p.is_file()}
         _write_json(self.out / "files.json", listed)
 
+    def _base(self) -> dict[str, str]:
+        """How a rerun gets the base: from the pack, or by the name and the digest it has to have."""
+        name = self.line.created.model
+        here = local_folder(name)
+        at = self.place(name)
+        if here is None:
+            self.notes.append(
+                f"The base {name} was not on this machine when this was packed: its revision is not known"
+            )
+        elif at == "@base":
+            self.notes.append(
+                f"The base {name} is not in the pack; a rerun takes it from --base FOLDER, or from the Hub"
+            )
+        revision = here.name if here is not None and here.parent.name == "snapshots" else ""
+        return {"name": name, "at": at, "revision": revision, "digest": folder_digest(here) if here is not None else ""}
+
     def place(self, path: str) -> str:
         """Where `path` lies in the pack. What a rerun makes is not copied; what is too large keeps its name."""
         root = self.line.root
+        if path == self.line.created.model:
+            if path not in self._placed:
+                here = local_folder(path)
+                copied = self._copy(here, "base") if here is not None else ""
+                self._placed[path] = copied if copied.startswith("@pack/") else "@base"
+            return self._placed[path]
         if path == f"{root}/final_model" or path.startswith(f"{root}/final_model/"):
             return "@work" + path.removeprefix(root)
         if path.startswith(f"{root}/jobs/") and any(path.split("/jobs/")[1].startswith(f"{j}/") for j in self._jobs()):
@@ -93,8 +116,7 @@ class _Packer:
         if path in self._placed:
             return self._placed[path]
         actual = Path(str(self.folder) + path.removeprefix(root) if path.startswith(f"{root}/") else path)
-        name = "base" if path == self.line.created.model else self._name(actual)
-        self._placed[path] = self._copy(actual, name) if actual.exists() else path
+        self._placed[path] = self._copy(actual, self._name(actual)) if actual.exists() else path
         return self._placed[path]
 
     def _jobs(self) -> list[str]:
@@ -115,6 +137,8 @@ class _Packer:
             return f"@pack/{name}"
         size = sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
         if size > LARGEST:
+            if name == "base":
+                return str(path)
             self.notes.append(f"{path} ({size / 2**30:.1f} GiB) is not in the pack; it must be there for a rerun")
             return str(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,11 +149,13 @@ class _Packer:
         return f"@pack/{name}"
 
     def _mapped(self, value: Any) -> Any:
-        """`value` with every absolute path in it replaced; `file.py:function` keeps its function."""
+        """`value` with the base and every absolute path in it replaced; `file.py:function` keeps its function."""
         if isinstance(value, dict):
             return {k: self._mapped(v) for k, v in cast(dict[str, Any], value).items()}
         if isinstance(value, list | tuple):
             return [self._mapped(v) for v in cast(list[Any], value)]
+        if isinstance(value, str) and value == self.line.created.model:
+            return self.place(value)
         if not isinstance(value, str) or not value.startswith("/") or "\n" in value or len(value) > 1000:
             return value
         path, colon, function = value.rpartition(".py:")
@@ -156,10 +182,50 @@ class _Packer:
         spec: dict[str, Any] = msgspec.json.decode(path.read_bytes())
         planned = spec.get("max_steps")
         spec |= _UNSET
+        spec["resume_from"] = self._resumed(step, str(spec.get("resume_from") or ""))
         if step.steps is not None and planned and step.steps < planned:
             spec["stop_after"] = step.steps
-            self.notes.append(f"{step.job} was ended by its time limit after {step.steps} of {planned} train steps")
-        return {"do": "train", "job": step.job, "title": step.title, "event": step.seq, "spec": self._mapped(spec)}
+            self.notes.append(f"{step.job} ended after {step.steps} of {planned} train steps, and so does its rerun")
+        self._check_rows(step)
+        made: dict[str, Any] = {
+            "do": "train",
+            "job": step.job,
+            "title": step.title,
+            "event": step.seq,
+            "spec": self._mapped(spec),
+        }
+        return made | self._drawn(step)
+
+    def _resumed(self, step: Trained, checkpoint: str) -> str | None:
+        """The checkpoint of another job that this one went on from, copied; its own after a pause is not needed."""
+        if not checkpoint or job_in(checkpoint, self.line.root) == step.job:
+            return None
+        path = Path(checkpoint.replace(self.line.root, str(self.folder), 1))
+        self.notes.append(f"{step.job} went on from a checkpoint, which is not made again but copied")
+        return self._copy(path, f"files/{step.job}-resumed-{path.name}") if path.is_dir() else checkpoint
+
+    def _check_rows(self, step: Trained) -> None:
+        """The name of prepared data can be given again: are these still the rows that were trained on?"""
+        path = self.folder / "data" / step.data / "train.jsonl"
+        if step.data_sha256 and path.is_file() and _sha256(path) != step.data_sha256:
+            self.notes.append(
+                f"`{step.data}` was prepared anew after {step.job} read it: the rows here are the later ones"
+            )
+
+    def _drawn(self, step: Trained) -> dict[str, Any]:
+        """Answers that rejection sampling accepted before its share of the time was over: a rerun would draw more of them."""
+        folder = self.folder / "jobs" / step.job / "accepted"
+        rows = self.folder / "data" / step.data / "train.jsonl"
+        if not (folder / "drawn.json").is_file() or not rows.is_file():
+            return {}
+        prompts = msgspec.json.decode((folder / "drawn.json").read_bytes())["prompts"]
+        total = sum(1 for line in rows.read_bytes().splitlines() if line.strip())
+        if prompts >= total:
+            return {}
+        self.notes.append(
+            f"{step.job} sampled for {prompts} of {total} prompts before its time was over; the rerun takes those answers"
+        )
+        return {"given": {"accepted": self._copy(folder, f"files/{step.job}-accepted")}}
 
     def _promoted(self, step: Promoted) -> dict[str, Any]:
         job, _, variant = step.evaluation.partition("/")
@@ -179,7 +245,7 @@ class _Packer:
         elif source in self._jobs():
             start = f"@work/jobs/{source}/model"
         else:
-            start = self._mapped(source)
+            start = self._mapped(self.line.models.get(source) or source)
             if not start.startswith("@work/"):
                 self.notes.append(f"{source} came from no recorded training: the rerun starts from a copy of it")
         return {
@@ -198,11 +264,6 @@ class _Packer:
             PROGRAM / "core" / "pocket", self.out / "code" / "core" / "pocket",
             ignore=lambda folder, names: [n for n in names if not n.endswith(".py") or Path(folder).name != "pocket"],
         )  # fmt: skip
-
-
-def _digest(model: str) -> str:
-    """Of a local model's folder; empty for a Hub id."""
-    return tree_digest(model) if Path(model).is_dir() else ""
 
 
 def _sha256(path: Path) -> str:

@@ -20,7 +20,11 @@ def readme(line: Lineage, notes: Sequence[str]) -> str:
             f"n = {heldout.samples})."
         )
     jobs = [f"- {s.job}: {s.title}, {s.steps or '?'} train steps [{s.seq}]" for s in trainings]
-    data = [f"- `{d.name}`: {d.rows} rows, SHA-256 {d.digest}" for d in line.datasets]
+    rows = {s.data: s.data_sha256 for s in trainings}
+    data = [
+        f"- `{d.name}`: {d.rows} rows" + (f", SHA-256 of train.jsonl {rows[d.name]}" if rows[d.name] else "")
+        for d in line.datasets
+    ]
     return "\n".join(
         [
             f"# {created.goal or created.run}",
@@ -46,7 +50,7 @@ def readme(line: Lineage, notes: Sequence[str]) -> str:
             "## Contents",
             "",
             "- `plan.json`: every step with all its settings and seeds; `files.json`: SHA-256 of every file here",
-            "- `base/`, `data/`, `task/`: model, prepared rows, and the evaluation as it was when the run began",
+            "- `base/` (where it is not too large), `data/`, `task/`: model, prepared rows, and the evaluation as it was when the run began",
             "- `code/`: the program; `requirements.txt`: exact versions (those the run recorded; others from where this was packed)",
             *(["", "## Notes", "", *(f"- {note}" for note in notes)] if notes else []),
             "",

@@ -1,7 +1,7 @@
-"""Make the final model again and measure it: `python rerun.py [--work FOLDER] [--check]`, from inside a pack.
+"""Make the final model again and measure it: `python rerun.py [--work FOLDER] [--base FOLDER] [--check]`, from inside a pack.
 
 Goes on where it stopped: a training whose model is there is not made again. Ends with 0 where the score agrees with the
-recorded one, 1 where it differs by more than noise, 3 where a file is missing or changed.
+recorded one, 1 where it differs by more than noise, 3 where a file or the base is missing or changed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Check, train, promote, measure, compare."""
     parser = argparse.ArgumentParser(description="Make the run's final model again and measure it.")
     parser.add_argument("--work", default="rerun", help="folder for what is made (default: rerun)")
+    parser.add_argument(
+        "--base", default="", help="where the base model lies on this machine, if it is not in the pack"
+    )
     parser.add_argument("--check", action="store_true", help="only compare digests and versions")
     a = parser.parse_args(arguments)
     plan: dict[str, Any] = json.loads((PACK / "plan.json").read_text())
     wrong = changed_files()
-    for line in [*wrong, *other_versions(plan)]:
+    for line in [*wrong, *other_versions(plan), *(f"note: {note}" for note in plan["notes"])]:
         print(line)
     if wrong:
         print("The pack is not what it was; unpack it again")
@@ -40,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     work = Path(a.work).resolve()
     work.mkdir(parents=True, exist_ok=True)
+    plan = with_base(plan, base_folder(plan["base"], a.base))
     digest = ""
     for step in plan["steps"]:
         if step["do"] == "train":
@@ -64,6 +69,8 @@ def changed_files() -> list[str]:
 def other_versions(plan: dict[str, Any]) -> list[str]:
     """Packages that are here in another version than the pins; a difference is said, not refused."""
     said: list[str] = []
+    if platform.python_version() != plan["python"]:
+        said.append(f"note: Python is {platform.python_version()}, the run was packed with {plan['python']}")
     for name, version in plan["pins"].items():
         try:
             here = metadata.version(name)
@@ -74,13 +81,62 @@ def other_versions(plan: dict[str, Any]) -> list[str]:
     return said
 
 
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files below a folder; links (as in the Hub's cache) count as what they name."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as content:
+            total.update(
+                f"{path.relative_to(folder).as_posix()}:{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
+            )
+    return total.hexdigest()
+
+
+def base_folder(base: dict[str, str], given: str) -> str:
+    """Where the base lies: in the pack, where `--base` says, where it lay in the run, or fetched from the Hub at its revision."""
+    if base["at"] != "@base":
+        return base["at"]
+    name, revision = base["name"], base["revision"]
+    folder = Path(given or name).expanduser()
+    if folder.is_dir():
+        if base["digest"] and folder_digest(folder) != base["digest"]:
+            print(f"note: the files of the base in {folder} are not those of the run")
+        return str(folder.resolve())
+    if given or Path(name).is_absolute():
+        print(f"The base {folder} is not here: name its folder with --base FOLDER")
+        sys.exit(3)
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+
+    print(f"base {name}{f' at {revision}' if revision else ''} ...", flush=True)
+    try:
+        return str(
+            snapshot_download(
+                name, revision=revision or None, ignore_patterns=["*.bin", "*.pth", "*.gguf", "original/*"]
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - whatever the Hub's client raises: no base, and what to do
+        print(
+            f"The base {name} cannot be fetched ({type(error).__name__}: {error}): name its folder with --base FOLDER"
+        )
+        sys.exit(3)
+
+
+def with_base(value: Any, folder: str) -> Any:
+    """`value` with `@base` replaced."""
+    if isinstance(value, dict):
+        return {k: with_base(v, folder) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [with_base(v, folder) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    return folder if value == "@base" else value
+
+
 def at(value: Any, work: Path) -> Any:
     """`value` with `@pack/` and `@work/` made absolute."""
     if isinstance(value, dict):
         return {k: at(v, work) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list):
         return [at(v, work) for v in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, str) and value.startswith(("@pack", "@work")):
+    if isinstance(value, str) and (value in ("@pack", "@work") or value.startswith(("@pack/", "@work/"))):
         return str(PACK if value.startswith("@pack") else work) + value[5:]
     return value
 
@@ -93,6 +149,8 @@ def train(step: dict[str, Any], work: Path) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    for name, source in step.get("given", {}).items():
+        shutil.copytree(at(source, work), folder / name)
     spec = at(step["spec"], work)
     (folder / "spec.json").write_text(json.dumps(spec, indent=1))
     print(f"{step['job']}: {step['title']} ...", flush=True)

@@ -50,6 +50,7 @@ def inspect_data(desk: Desk, path: str) -> object:
             concerns=[_concern(c) for c in seen.concerns],
             lengths={k: float(v.mean) for k, v in seen.lengths.items()},
             samples=[f"{s.prompt} → {s.answer}" for s in seen.samples],
+            licence=seen.licence or "",
         )
     )
     return _seen(seen, path)
@@ -80,7 +81,9 @@ def _seen(seen: Inspection, path: str) -> object:
             }
             for c in seen.concerns
         ],
+        "licence": seen.licence or "not stated",
         "unchecked": list(seen.unchecked),
+        **({"sampled": list(seen.sampled)} if seen.sampled else {}),
         "untrusted_source": path,
         "samples": [{"prompt": s.prompt, "answer": s.answer} for s in seen.samples[:6]],
     }
@@ -114,13 +117,10 @@ OPTIONS = ", ".join(f for f in PrepareOptions.__struct_fields__ if f not in ("ro
 )
 def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[str, Any] | None = None) -> object:
     """Prepare data for training: filter, deduplicate, decontaminate, split by prompt; every dropped row is accounted for."""
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise ToolError(f"{name!r} is no name for a data set", next="Use letters, digits and dashes")
+    _check_name(name, sources)
     given, again = _options(desk, sources, options or {})
     paths = [str(desk.data_path(s) / "train.jsonl") if again else s for s in sources]
     out = desk.folder / "data" / name
-    if out.exists():
-        shutil.rmtree(out)
     try:
         texts = evaluation_texts(desk)
         made = prepare(paths, out, options=given, evaluation_texts=texts or None)
@@ -144,6 +144,14 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
     }  # fmt: skip
 
 
+def _check_name(name: str, sources: Sequence[str]) -> None:
+    """A folder of its own below the run's data. Raises ToolError."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ToolError(f"{name[:80]!r} is no name for a data set", next="Use letters, digits and dashes")
+    if name in sources:
+        raise ToolError(f"{name} would be made of itself", next="Give the result another name")
+
+
 def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tuple[PrepareOptions, bool]:
     """The options, and whether the sources are data prepared before (their development rows are then kept)."""
     known = [s in desk.state.datasets and bool(desk.state.datasets[s].prepared) for s in sources]
@@ -156,7 +164,14 @@ def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tup
             raise ToolError(f"{source} was not inspected yet", next="Call inspect_data on it first")
     exclude = options.get("exclude")
     if isinstance(exclude, str):
-        options = {**options, "exclude": Path(exclude).read_text().split("\n")}
+        try:
+            listed = Path(exclude).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ToolError(f"No list of ids to exclude can be read: {error}", where=exclude[:200], next="Give the file that audit_labels wrote, or a list of ids") from error  # fmt: skip
+        options = {**options, "exclude": [line for line in listed if line]}
+    tokenizer = Path(desk.card.path) / "tokenizer.json"
+    if options.get("max_tokens") is not None and tokenizer.is_file():
+        options = {"tokenizer_json": str(tokenizer), **options}
     if again or desk.task.dev_file:
         options = {**options, "dev_rows": 0}
     try:
@@ -229,6 +244,7 @@ def audit_labels(desk: Desk, model: str, data: str, samples: int | None = None) 
 )
 def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int | None = None) -> object:
     """Rejection sampling: the model answers its training prompts, only right answers are kept as new data (2308.01825)."""
+    _check_name(name, [data])
     train = desk.data_path(data) / "train.jsonl"
     job, _ = run_sampling(
         desk, model, train, f"rejection sampling on {data}", samples_per_prompt=samples or 4, temperature=1.0

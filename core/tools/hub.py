@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -36,7 +37,7 @@ def search_datasets(
     )  # fmt: skip
     found = datasets.search(desk.literature.web, wanted)
     for one in found:
-        desk.emit(e.DatasetFound(dataset=one.id, source="hub", why="; ".join(one.reasons)))
+        desk.emit(e.DatasetFound(dataset=one.id, source="hub", why="; ".join(one.reasons), licence=one.licence))
     return {"untrusted_source": "data sets on the Hub", "content": msgspec.to_builtins(found)}
 
 
@@ -54,13 +55,16 @@ def fetch_dataset(
     desk: Desk, dataset: str, rows: int | None = None, split: str | None = None, config: str | None = None
 ) -> object:
     """Fetch rows of a Hub data set into a file for inspect_data and prepare_data. No code from the Hub is run."""
-    name = "-".join([dataset.replace("/", "--"), *(p for p in (config, split) if p)])
+    name = "-".join([dataset.replace("/", "--"), *(quote(p, safe="") for p in (config, split) if p)])
     target = desk.folder / "data" / "fetched" / f"{name}.jsonl"
     made = datasets.fetch(
         desk.literature.web, dataset, target, split=split or "", config=config or "", rows=max(1, rows or 1000)
     )
-    why = "all rows" if made.complete else f"{made.rows} of {made.total} rows, evenly spread"
-    desk.emit(e.DatasetFound(dataset=dataset, source=made.path, rows=made.rows, why=why))
+    why = f"{made.config}/{made.split}: " + (
+        "all rows" if made.complete else f"{made.rows} of {made.total} rows, evenly spread"
+    )
+    why += f"; {made.left_out} with cut cells left out" if made.left_out else ""
+    desk.emit(e.DatasetFound(dataset=dataset, source=made.path, rows=made.rows, why=why, licence=made.licence))
     return msgspec.to_builtins(made)
 
 

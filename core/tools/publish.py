@@ -12,11 +12,17 @@ from core import events as e
 from core.agent.desk import Desk
 from core.errors import ToolError
 from core.hub.card import model_card, record_card
+from core.hub.datasets import model_licence
+from core.hub.hosts import endpoint
+from core.hub.licences import stated_in
+from core.hub.provenance import Provenance, provenance
 from core.hub.push import Push, push
+from core.literature.errors import LiteratureError
 from core.repro.lineage import lineage
 from core.repro.pack import write_pack
 from core.tools.toolbox import text, tool
 from core.trace import write_trace
+from core.training.trust import local_folder
 from store.blobs import BlobStore
 
 RECORDS = ("trace", "repro")
@@ -57,9 +63,8 @@ def publish(
         if record:
             _write_record(desk, record, folder)
         else:
-            _copy(
-                desk, desk.data_path(data) if data else Path(desk.model_path(model or "final")), folder, card=not data
-            )
+            source = desk.data_path(data) if data else Path(desk.model_path(model or "final"))
+            _copy(desk, source, folder, of=None if data else _origin(desk, model or "final"))
         made = push(
             Push(
                 repo=repo, folder=str(folder), kind="dataset" if data or record else "model",
@@ -79,13 +84,33 @@ def _collection(desk: Desk, asked: str | None) -> str:
     return "" if asked.lower() == "none" else asked
 
 
-def _copy(desk: Desk, source: Path, folder: Path, *, card: bool) -> None:
+def _origin(desk: Desk, model: str) -> Provenance:
+    """What the model was made from. The licence of a base that the log does not know is looked up, and recorded."""
+    found = provenance(desk.journal.events(), model)
+    base = desk.settings.model
+    if found.base.licence:
+        return found
+    here = local_folder(base)
+    licence, source = stated_in(here) if here is not None else "", str(here)
+    if not licence and found.base.hub:
+        try:
+            licence, source = model_licence(desk.literature.web, base), f"{endpoint()}/{base}"
+        except LiteratureError:
+            return found  # no network: unknown, and the card says so
+    if not licence:
+        return found
+    desk.emit(e.LicenceFound(model=base, licence=licence, source=source))
+    return provenance(desk.journal.events(), model)
+
+
+def _copy(desk: Desk, source: Path, folder: Path, *, of: Provenance | None) -> None:
+    """The folder to upload; `of`: what the model was made from, for its card."""
     if not source.is_dir():
         raise ToolError(f"{source} is not here", next="Only a model of this run can be published")
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("optimizer.pt", "checkpoint-*", "dropped.jsonl"))
-    if card:
+    if of is not None:
         adapter = (folder / "adapter_config.json").exists()
-        (folder / "README.md").write_text(model_card(desk.state, adapter=adapter))
+        (folder / "README.md").write_text(model_card(desk.state, of, adapter=adapter), encoding="utf-8")
 
 
 def _write_record(desk: Desk, record: str, folder: Path) -> None:

@@ -60,8 +60,9 @@ def run_script(
         "model": desk.model_path(model) if model else None, "data": str(desk.data_path(data)) if data else None,
         "network": bool(network), "seed": desk.settings.seed, "trust": [],
     }  # fmt: skip
+    config = {"file": file, "threads": desk.cores} | {k: v for k, v in (("model", model), ("data", data)) if v}
     desk.launch(
-        kind="script", method="script", title=title, spec=spec, config={"file": file, "threads": desk.cores},
+        kind="script", method="script", title=title, spec=spec, config=config,
         threads=desk.cores, experiment=experiment or "", time_limit_s=limit, job=job,
     )  # fmt: skip
     return {"job": job, "time_limit_s": limit, "network": bool(network)}

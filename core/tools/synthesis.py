@@ -174,7 +174,8 @@ def _make(
     if dev is not None and dev.exists():
         shutil.copyfile(dev, out / "dev.jsonl")
         dev_rows = sum(1 for line in dev.read_bytes().splitlines() if line.strip())
-    desk.emit(e.DatasetFound(dataset=name, source=source.name, rows=made.kept, why="synthesized"))
+    made_by = "program" if isinstance(source, Program) else "teacher"
+    desk.emit(e.DatasetFound(dataset=name, source=source.name, rows=made.kept, why="synthesized", made=made_by))
     desk.emit(
         e.DatasetPrepared(
             name=name, sources=[source.name], path=str(out), rows=made.rows, dev_rows=dev_rows, read=made.attempts,

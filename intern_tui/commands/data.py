@@ -57,5 +57,7 @@ def report(seen: Inspection) -> list[str]:
         ]
     if seen.unchecked:
         lines += ["", "Not checked", *(f"  {what}" for what in seen.unchecked)]
+    if seen.sampled:
+        lines += ["", "Looked at in part", *(f"  {what}" for what in seen.sampled)]
     lines += ["", "Rows", *(f"  {row.file}:{row.line}  {row.prompt} -> {row.answer}" for row in seen.samples)]
     return lines

@@ -25,14 +25,23 @@ class HubDataset:
     gated: bool = False
     files: list[str] = field(default_factory=lambda: ["data/train-00000.parquet"])
     description: str = ""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Front matter of its README."""
+    splits: list[tuple[str, str]] = field(default_factory=lambda: [("default", "train")])
+    cut: frozenset[int] = frozenset()
+    """Rows that the viewer gives with a cell cut off."""
+    partial: bool = False
+    unseen: bool = False
+    """The viewer knows nothing of it."""
 
 
 class HubServer(Loopback):
-    """`datasets` by id; `repos` (id -> path -> bytes) and `collections` are what clients published."""
+    """`datasets` by id, `models` the tags of each; `repos` (id -> path -> bytes) and `collections` are what clients published."""
 
     def __init__(self, datasets: dict[str, HubDataset] | None = None) -> None:
         super().__init__()
         self.datasets = datasets or {}
+        self.models: dict[str, list[str]] = {}
         self.repos: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
         self.collections: dict[str, list[str]] = {}
@@ -51,6 +60,12 @@ class HubServer(Loopback):
             return self._viewer(request)
         if request.method == "GET" and path.startswith("/api/datasets/"):
             return self._info(path.removeprefix("/api/datasets/"))
+        if request.method == "GET" and path.startswith("/api/models/"):
+            name = path.removeprefix("/api/models/")
+            known = name in self.models
+            return as_json(
+                {"id": name, "tags": self.models[name]} if known else {"error": "no model"}, 200 if known else 404
+            )
         if request.method == "PUT" and path.startswith("/objects/"):
             self.objects[path.removeprefix("/objects/")] = request.body
             return Answer()
@@ -72,7 +87,8 @@ class HubServer(Loopback):
         d = self.datasets.get(name)
         if d is None:
             return as_json({"error": "Repository not found"}, 404)
-        return as_json({"id": name, "gated": d.gated, "siblings": [{"rfilename": f} for f in d.files]})
+        siblings = [{"rfilename": f} for f in d.files]
+        return as_json({"id": name, "gated": d.gated, "siblings": siblings, "tags": d.tags, "cardData": d.card or None})
 
     def _viewer(self, request: Request) -> Answer:
         name = request.query["dataset"]
@@ -80,10 +96,15 @@ class HubServer(Loopback):
         if d.gated and "authorization" not in request.headers:
             return as_json({"error": "The dataset is gated"}, 401)
         if request.path == "/splits":
-            return as_json({"splits": [{"dataset": name, "config": "default", "split": "train"}]})
+            if d.unseen:
+                return as_json({"error": "The dataset is empty."}, 404)
+            return as_json({"splits": [{"dataset": name, "config": c, "split": s} for c, s in d.splits]})
         start, length = int(request.query["offset"]), min(100, int(request.query["length"]))
-        page = [{"row_idx": start + i, "row": row} for i, row in enumerate(d.rows[start : start + length])]
-        return as_json({"features": [], "rows": page, "num_rows_total": len(d.rows)})
+        page = [
+            {"row_idx": i, "row": d.rows[i], "truncated_cells": ["question"] if i in d.cut else []}
+            for i in range(start, min(start + length, len(d.rows)))
+        ]
+        return as_json({"features": [], "rows": page, "num_rows_total": len(d.rows), "partial": d.partial})
 
     def _write(self, request: Request) -> Answer:
         path = request.path

@@ -11,6 +11,7 @@ import pytest
 
 from core.data.contamination import check_rows
 from core.data.evaluation_text import evaluation_strings, unreadable
+from tests.core.data.everyday import question
 from tests.core.data.figures import copies_found, salad, vocabulary
 from tests.core.data.planted import HELD_OUT, disguise, edit_words, prose
 
@@ -50,6 +51,82 @@ def test_short_samples_with_a_tenth_of_their_words_replaced_are_found_however_ma
     count = copies_found(HELD_OUT[:2], lambda r, text: edit_words(r, text, 0.1), texts)
     assert count.found >= 0.95 * count.planted
     assert count.alarms < 0.01 * count.clean
+
+
+def test_everyday_questions_resemble_each_other_and_are_no_copies() -> None:
+    """Eight frames, a few dozen fillers: most questions have siblings that differ in one place."""
+
+    def texts(r: random.Random) -> list[str]:
+        return list(dict.fromkeys(question(r) for _ in range(450)))
+
+    for change in (disguise, lambda r, text: edit_words(r, text, 0.1)):
+        count = copies_found(HELD_OUT[:2], change, texts)
+        assert count.found >= (1.0 if change is disguise else 0.95) * count.planted
+        assert count.alarms < 0.01 * count.clean
+
+
+TOPICS = ("tidal power", "night trains", "coral reefs", "jazz harmony", "rope bridges", "solar storms", "river deltas", "olive oil", "chess openings")  # fmt: skip
+
+
+def _books(topic: str, who: str = "Anna") -> str:
+    return f"Dear {who}, list three good books on {topic} that a beginner could read in one winter"
+
+
+def _talk(topic: str) -> str:
+    return f"My uncle gave a long talk about {topic} at the town hall"
+
+
+def _settled(row: str, sample: str, *others: str) -> str:
+    """The kind of match of a row among texts that show the pattern; empty for none."""
+    pattern = [_books(t, who) for t in TOPICS for who in ("Bela", "Carl")] + [_talk(t) for t in TOPICS] + list(others)
+    _, found = check_rows([(row, "x"), *((t, "x") for t in pattern)], [sample])
+    return found[0].kind if 0 in found else ""
+
+
+def test_a_filler_that_is_used_elsewhere_as_the_others_are_makes_a_sibling() -> None:
+    sample, sibling = _books("kite making", "Dora"), _books("glacier retreat", "Dora")
+    elsewhere = (_talk("kite making"), _talk("glacier retreat"), _talk("glacier retreat") + " again")
+    assert _settled(sibling, sample) == "edited"  # nobody else speaks of glaciers
+    assert _settled(sibling, sample, *elsewhere) in ("", "template", "ngram8")
+    assert (
+        _settled(sibling, sample, "We saw glacier retreat from afar", "His glacier retreat diary is lost") == "edited"
+    )
+
+
+def test_a_word_between_the_same_neighbours_in_other_sentences_proves_nothing() -> None:
+    sample = "Return the header if the operand is negative and leave the buffer as it was before the call"
+    copy = sample.replace("the header", "the anchor")
+    others = [
+        "Bring the anchor if you sail tomorrow",
+        "Lift the anchor if rain falls",
+        "Sell the anchor if nobody wants it",
+    ]
+    assert _settled(copy, sample, *others) in ("edited", "ngram13")
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_word_replaced_at_an_end_of_the_sample_leaves_a_copy(place: int) -> None:
+    words = _books("kite making").replace("Anna,", "Anna").split()
+    words[place] = "wagon"
+    for row in (" ".join(words), f"Now answer this. {' '.join(words)}. Think about it first."):
+        assert _settled(row, _books("kite making")) in ("edited", "idf5", "ngram13"), row
+
+
+def test_thirteen_words_that_a_sibling_shares_are_looked_at_and_no_leak() -> None:
+    topics = [f"why so many of the old {kind} in our valley had to be given up" for kind in ("mills", "farms", "barns", "inns", "shops", "wells")]  # fmt: skip
+    names = ("Anna", "Bela", "Carl", "Dora", "Egon", "Fred", "Gwen", "Hugo", "Ines")
+
+    def asked(name: str, topic: str) -> str:
+        return f"My cousin {name} asked me at dinner yesterday {topic}, what should I say?"
+
+    rare = "how one learns to whistle two notes at once"
+    others = [asked(name, topic) for name in names for topic in topics]
+    sample, sibling = asked("Anna", rare), asked("Hugo", rare)
+    result, found = check_rows([(sibling, "x"), *((text, "x") for text in others)], [sample])
+    assert found[0].kind == "ngram8"
+    assert (result.contaminated, result.alerts) == (0, 1)
+    _, found = check_rows([(sibling.replace("Hugo", "wagon"), "x"), *((text, "x") for text in others)], [sample])
+    assert found[0].kind == "ngram13"
 
 
 def test_punctuation_inside_numbers_is_no_disguise() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from core.data import languages, shapes, verifying
 from core.data.cleanliness import personal_kind
 from core.data.inspect import inspect
 from core.data.job import main
 from core.data.schema import Inspection, VerifierSpec
 from core.errors import ToolError, UsageError
+from intern_tui.commands.data import report
 from tests.core.data.planted import prose_data, sums
 
 
@@ -148,3 +150,35 @@ def test_nothing_heavy_comes_along() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_check_that_saw_some_of_the_rows_says_of_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "SAMPLE", 50)
+    monkeypatch.setattr(languages, "SAMPLE_ABOVE", 120)
+    monkeypatch.setattr(verifying, "SAMPLE", 400)
+    essays = [{"prompt": f"Tell me of day {i}", "answer": f"On day {i} it rained, and the river rose by a hand. " * 3} for i in range(400)]  # fmt: skip
+    seen = inspect(_write(tmp_path / "essays.jsonl", essays), verifier=VerifierSpec(kind="regex", pattern="On .*"))
+    assert (seen.shape.name, seen.shape.checked) == ("text", 50)
+    assert seen.sampled == (
+        "form of the answers: 50 of 400 rows, evenly spread",
+        "languages: 100 of 400 rows, evenly spread",
+    )
+    assert "form of the answers: 50 of 400" in "\n".join(report(seen))
+    numbers = [{"prompt": f"What is {i} and {i}?", "answer": str(2 * i)} for i in range(399)]
+    numbers.append({"prompt": "What is a and b?", "answer": "nobody knows"})
+    seen = inspect(_write(tmp_path / "numbers.jsonl", numbers))
+    # A rule may come of these: the last row breaks it, so all of them are looked at.
+    assert (seen.shape.name, seen.shape.checked) == ("integer", 400)
+    found = seen.concern("answer_shape")
+    assert found is not None
+    assert found.count == 1
+    assert seen.sampled == ("languages: 100 of 400 rows, evenly spread",)
+
+
+def test_every_licence_of_the_rows_is_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q {i}", "answer": f"a {i}", "license": name} for i, name in enumerate(["mit"] * 6 + ["cc-by-nc-4.0"] * 3 + ["", None])]  # fmt: skip
+    assert inspect(_write(tmp_path / "d.jsonl", rows)).licence == "mit, cc-by-nc-4.0"
+    many = [{"prompt": f"q {i}", "answer": f"a {i}", "license": f"terms-{i % 9}"} for i in range(90)]
+    told = inspect(_write(tmp_path / "e.jsonl", many)).licence
+    assert told is not None
+    assert told.endswith(", others")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,58 @@ def test_what_cannot_be_had_is_said_and_nothing_is_written(
     with pytest.raises(ToolError, match=part):
         fetch(web, name, tmp_path / "x.jsonl")
     assert not list(tmp_path.glob("x*"))
+
+
+def served(hub: HubServer, **more: Any) -> str:
+    hub.datasets["fay/odd"] = HubDataset(more.pop("rows", ROWS), **more)
+    return "fay/odd"
+
+
+def test_a_test_split_is_never_taken_unasked(hub: HubServer, web: Web, tmp_path: Path) -> None:
+    odd = served(hub, splits=[("en", "test"), ("en", "validation")])
+    with pytest.raises(ToolError, match="no split called train") as stopped:
+        fetch(web, odd, tmp_path / "x.jsonl")
+    assert "en/test, en/validation" in str(stopped.value)
+    assert not list(tmp_path.glob("x*"))
+    assert fetch(web, odd, tmp_path / "y.jsonl", split="test", rows=5).split == "test"
+    only = served(hub, splits=[("default", "test")])
+    with pytest.raises(ToolError, match="no split called train"):
+        fetch(web, only, tmp_path / "z.jsonl")
+    assert fetch(web, served(hub, splits=[("default", "all_rows")]), tmp_path / "w.jsonl", rows=5).split == "all_rows"
+
+
+def test_other_configurations_are_named(hub: HubServer, web: Web, tmp_path: Path) -> None:
+    odd = served(hub, splits=[("en", "train"), ("de", "train"), ("de", "test")])
+    made = fetch(web, odd, tmp_path / "x.jsonl", rows=5)
+    assert (made.config, made.split, made.others) == ("en", "train", ("de/train", "de/test"))
+    assert fetch(web, odd, tmp_path / "y.jsonl", config="de", rows=5).config == "de"
+
+
+def test_an_empty_split_and_one_the_viewer_does_not_know_are_said(hub: HubServer, web: Web, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="no rows"):
+        fetch(web, served(hub, rows=[]), tmp_path / "x.jsonl")
+    with pytest.raises(ToolError, match="shows no rows"):
+        fetch(web, served(hub, unseen=True), tmp_path / "x.jsonl")
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_rows_with_cells_cut_off_are_left_out_and_counted(hub: HubServer, web: Web, tmp_path: Path) -> None:
+    odd = served(hub, rows=ROWS[:150], cut=frozenset({3, 120}))
+    made = fetch(web, odd, tmp_path / "x.jsonl", rows=1000)
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert lines == [row for i, row in enumerate(ROWS[:150]) if i not in (3, 120)]
+    assert (made.rows, made.left_out, made.complete) == (148, 2, False)
+    with pytest.raises(ToolError, match="cuts off"):
+        fetch(web, served(hub, rows=ROWS[:2], cut=frozenset({0, 1})), tmp_path / "y.jsonl")
+
+
+def test_what_the_viewer_holds_in_part_is_never_called_complete(hub: HubServer, web: Web, tmp_path: Path) -> None:
+    assert not fetch(web, served(hub, rows=ROWS[:20], partial=True), tmp_path / "x.jsonl").complete
+
+
+@pytest.mark.parametrize("limit", [-3, 0, 1])
+def test_a_search_for_few_gives_one(hub: HubServer, web: Web, limit: int) -> None:
+    assert [f.id for f in search(web, Wanted(query="sums", limit=limit))] == ["ana/sums"]
 
 
 def test_the_token_goes_to_the_hub_alone(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
