@@ -41,6 +41,7 @@ class Stand:
         return self.journal.state
 
     call = "1.0"
+    gate = None
 
     def asked(self, approval: str) -> bool:
         return Desk.asked(cast(Desk, self), approval)
