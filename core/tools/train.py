@@ -221,11 +221,12 @@ def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None,
         return all(ended)
 
     desk.wait_until(ready, seconds)
-    return {"jobs": [_report(desk, job) for job in jobs], "seconds_left_for_research": round(desk.clock.work_left_s)}
+    reports = desk.journal.read(lambda s: [_report(s, job) for job in jobs])
+    return {"jobs": reports, "seconds_left_for_research": round(desk.clock.work_left_s)}
 
 
-def _report(desk: Desk, job_id: str) -> object:
-    state = desk.journal.snapshot()
+def _report(state: RunState, job_id: str) -> object:
+    """Of one job, in values of its own: the state goes on changing."""
     job = state.jobs[job_id]
     failures = [f for f in state.failures if f.job == job_id]
     return {
@@ -245,7 +246,7 @@ def _report(desk: Desk, job_id: str) -> object:
         },
         "last": {k: v for k, v in job.last.items() if v is not None},
         "diagnosis": [_finding(f) for f in failures],
-        **({"alerts": {"untrusted_source": f"alerts of {job.id}", "content": job.alerts}} if job.alerts else {}),
+        **({"alerts": {"untrusted_source": f"alerts of {job.id}", "content": list(job.alerts)}} if job.alerts else {}),
     }
 
 
