@@ -192,7 +192,9 @@ def _next_move(bench: Bench, tried: set[str]) -> Act:
     if bench.wishes.look_at_errors:
         bench.wishes.look_at_errors = False
         yield from bench.look_at_errors()
-    allowed = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if bench.method_of(m) not in bench.wishes.skip]
+    parked = bench.strands.names  # begun already: it goes on once a person has decided
+    moves = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if m not in parked]
+    allowed = [m for m in moves if bench.method_of(m) not in bench.wishes.skip]
     if bench.paying in ("sft", "rounds") and "rounds" in allowed and bench.fits("rounds"):
         return "rounds"  # what pays goes on; the other moves come when it no longer does
     for move in allowed:
