@@ -45,6 +45,7 @@ from core.home import HostInfo, boot_id, cache_dir, process_started, socket_path
 from core.journal import Journal
 from core.literature.library import from_environment as open_literature
 from core.notify import Notifier
+from core.peers import is_confined
 from core.snapshots import SnapshotWriter
 from core.state import RunState
 from core.summary import summarise
@@ -120,7 +121,7 @@ class _Host:
         self._written = threading.Event()
         self.journal.listen(self._on_written)
         handlers = {"state": self._state, "command": self.control.command}
-        self.server = LogServer(log, socket, handlers)
+        self.server = LogServer(log, socket, handlers, lambda pid: not is_confined(pid))
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, self._terminated)

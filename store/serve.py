@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 
 from store import wire
-from store.errors import ConnectionLost, LogBusy, LogClosed, StoreError
+from store.errors import ConnectionLost, LogBusy, LogClosed, NotAdmitted, StoreError
 from store.lines import LineSocket
 from store.log import EventLog
 
@@ -38,9 +39,17 @@ Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 class LogServer:
-    """Serves a log at `socket_path` until closed. `handlers` are further operations, by name."""
+    """Serves a log at `socket_path` until closed. `handlers` are further operations, by name. `admits`: whether a process,
+    by its id, is talked to at all; asked where the system says who connects (Linux)."""
 
-    def __init__(self, log: EventLog, socket_path: Path, handlers: Mapping[str, Handler] | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        socket_path: Path,
+        handlers: Mapping[str, Handler] | None = None,
+        admits: Callable[[int], bool] = lambda pid: True,
+    ) -> None:
+        self._admits = admits
         self.socket_path = socket_path
         self._log = log
         self._handlers = dict(handlers or {})
@@ -97,6 +106,10 @@ class LogServer:
             except OSError:
                 return  # closed
             client = LineSocket(connection, str(self.socket_path))
+            pid = _peer(connection)
+            if pid is not None and not self._admits(pid):
+                _turn_away(client, pid)
+                continue
             with self._changing:
                 if self._closed:
                     client.close()
@@ -175,6 +188,22 @@ class LogServer:
 
     def _sql(self, request: wire.Request) -> object:
         return self._log.sql(str(request["query"]), int(request.get("limit") or _WINDOW))
+
+
+def _peer(connection: socket.socket) -> int | None:
+    """Id of the process that connected; None where the system does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    except OSError:
+        return None
+
+
+def _turn_away(client: LineSocket, pid: int) -> None:
+    with contextlib.suppress(ConnectionLost):
+        client.send(wire.failure(NotAdmitted(f"the host of this run does not talk to process {pid}")))
+    client.close()
 
 
 def _listen(path: Path) -> socket.socket:

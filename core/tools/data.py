@@ -20,6 +20,7 @@ from core.errors import InternError, ToolError
 from core.evaluation.prompting import Decoding
 from core.evaluation.sampler import SampleSpec, Variant
 from core.evaluation.verify import check
+from core.tools.files import check_no_samples
 from core.tools.toolbox import array, integer, mapping, text, tool
 
 
@@ -28,6 +29,7 @@ def inspect_data(desk: Desk, path: str) -> object:
     """Inspect a data file: columns, lengths, duplicates, conflicting labels, odd answers, rows leaked from the evaluation."""
     if not Path(path).exists():
         raise ToolError(f"There is no file {path}", next="read_task lists the data files")
+    _check_readable(desk, path)
     tokenizer = Path(desk.card.path) / "tokenizer.json"
     texts = evaluation_texts(desk)
     seen = inspect(path, tokenizer_json=tokenizer if tokenizer.exists() else None, evaluation_texts=texts or None)
@@ -53,6 +55,21 @@ def inspect_data(desk: Desk, path: str) -> object:
         )
     )
     return _seen(seen, path)
+
+
+def _check_readable(desk: Desk, path: str) -> None:
+    """Data is the task's, the run's, or what the person named in the goal; samples of the evaluation are none. Raises
+    ToolError."""
+    full = Path(path).resolve()
+    check_no_samples(desk, full, path)
+    roots = (desk.folder.resolve(), Path(desk.task.path).resolve())
+    listed = {Path(f.path).resolve() for f in desk.task.data_files}
+    named = {Path(word).resolve() for word in desk.settings.goal.split() if "/" in word}
+    if not any(full.is_relative_to(root) for root in (*roots, *listed, *named)):
+        raise ToolError(
+            f"{path} is no data of this run: it lies outside the run and the task, and the goal does not name it",
+            next="Use a file that read_task lists, or ask the person to name it in the goal",
+        )
 
 
 def _seen(seen: Inspection, path: str) -> object:
@@ -117,6 +134,8 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ToolError(f"{name!r} is no name for a data set", next="Use letters, digits and dashes")
     given, again = _options(desk, sources, options or {})
+    for source in [] if again else sources:
+        _check_readable(desk, source)
     paths = [str(desk.data_path(s) / "train.jsonl") if again else s for s in sources]
     out = desk.folder / "data" / name
     if out.exists():
@@ -156,6 +175,7 @@ def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tup
             raise ToolError(f"{source} was not inspected yet", next="Call inspect_data on it first")
     exclude = options.get("exclude")
     if isinstance(exclude, str):
+        _check_readable(desk, exclude)
         options = {**options, "exclude": Path(exclude).read_text().split("\n")}
     if again or desk.task.dev_file:
         options = {**options, "dev_rows": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -54,7 +55,8 @@ def fetch_dataset(
     desk: Desk, dataset: str, rows: int | None = None, split: str | None = None, config: str | None = None
 ) -> object:
     """Fetch rows of a Hub data set into a file for inspect_data and prepare_data. No code from the Hub is run."""
-    name = "-".join([dataset.replace("/", "--"), *(p for p in (config, split) if p)])
+    named = "-".join([dataset.replace("/", "--"), *(p for p in (config, split) if p)])
+    name = re.sub(r"[^\w.-]", "_", named)  # a file of this folder, whatever a brain calls a split
     target = desk.folder / "data" / "fetched" / f"{name}.jsonl"
     made = datasets.fetch(
         desk.literature.web, dataset, target, split=split or "", config=config or "", rows=max(1, rows or 1000)

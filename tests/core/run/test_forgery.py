@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -190,4 +192,42 @@ def test_a_forged_message_in_a_result_reaches_the_brain_as_a_quotation(quick: Qu
     with contextlib.closing(source):
         assert not [x for x in source.events(1) if x.type == e.CommandRequested.type]
     assert verify_loop(run).divergence is None
-    wait_for(run, lambda s: s.status == "finished" or bool(s.status))
+
+
+APPROVE = """
+import ctypes, sys
+from pathlib import Path
+if sys.argv[1] == "held":
+    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+from core.session import command
+try:
+    command(Path(sys.argv[2]), "approve", "", {"approval": sys.argv[3]})
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_a_sandbox_holds_cannot_approve_through_the_hosts_socket(quick: Quick) -> None:
+    """At some levels a command of a brain can reach the socket: it must not decide about its own run."""
+
+    def one_file(messages: list[dict[str, Any]]) -> Answer:
+        told = "".join(text_of(m) for m in messages).count("Observation:")
+        return call("write_file", path="a.txt", content="a") if not told else final("done")
+
+    with LLMServer(one_file) as server:
+        run = quick.create(f"openai:t@{server.url}", autonomy="read")
+        quick.start(run, INTERN_APPROVAL_PATIENCE_S="120")
+        waiting = wait_for(run, lambda s: bool(s.waiting_approvals())).waiting_approvals()[0]
+        said = [_try_to_approve(who, run, waiting.id) for who in ("held", "free")]
+        quick.ended()
+    assert said == ["NotAdmitted", ""]
+    source = open_source(run)
+    with contextlib.closing(source):
+        assert len([x for x in source.events(1) if x.type == e.CommandRequested.type]) == 1
+    assert (run / "workspace" / "a.txt").read_text() == "a"
+
+
+def _try_to_approve(who: str, run: Path, approval: str) -> str:
+    argv = [sys.executable, "-c", APPROVE, who, str(run), approval]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout.strip()

@@ -51,7 +51,7 @@ class Person(threading.Thread):
             self.denied = self.denied or one.id
 
 
-@pytest.mark.parametrize("fault", ["", "after tool_deferred", "after approval_decided"])
+@pytest.mark.parametrize("fault", ["", "after approval_decided"])
 def test_it_asks_for_several_trainings_at_once_and_uses_what_is_decided(quick: Quick, fault: str) -> None:
     # The playbook trains full weights: with adapters asked for, each of its trainings needs a yes.
     run = quick.create("playbook", fixed={"lora": True})
