@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,27 +108,28 @@ class LogServer:
                 return  # closed
             client = LineSocket(connection, str(self.socket_path))
             pid = _peer(connection)
-            if pid is not None and not self._admits(pid):
-                _turn_away(client, pid)
-                continue
+            serve = self._answers_for if pid is None or self._admits(pid) else partial(_turn_away, pid)
             with self._changing:
                 if self._closed:
                     client.close()
                     return
-                thread = threading.Thread(target=self._attend, args=(client,), name="log-client", daemon=True)
+                thread = threading.Thread(target=self._attend, args=(client, serve), name="log-client", daemon=True)
                 self._clients[client] = thread
             thread.start()
 
-    def _attend(self, client: LineSocket) -> None:
+    def _attend(self, client: LineSocket, serve: Callable[[LineSocket], None]) -> None:
         try:
-            while not self._closed:
-                self._take_request(client, client.line() or b"")
+            serve(client)
         except ConnectionLost:
             pass  # clients come and go
         finally:
             client.close()
             with self._changing:
                 self._clients.pop(client, None)
+
+    def _answers_for(self, client: LineSocket) -> None:
+        while not self._closed:
+            self._take_request(client, client.line() or b"")
 
     def _take_request(self, client: LineSocket, line: bytes) -> None:
         try:
@@ -200,10 +202,9 @@ def _peer(connection: socket.socket) -> int | None:
         return None
 
 
-def _turn_away(client: LineSocket, pid: int) -> None:
-    with contextlib.suppress(ConnectionLost):
-        client.send(wire.failure(NotAdmitted(f"the host of this run does not talk to process {pid}")))
-    client.close()
+def _turn_away(pid: int, client: LineSocket) -> None:
+    client.line()  # a socket closed on a request that nobody has read takes the answer with it
+    client.send(wire.failure(NotAdmitted(f"the host of this run does not talk to process {pid}")))
 
 
 def _listen(path: Path) -> socket.socket:
