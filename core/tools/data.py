@@ -64,7 +64,10 @@ def _check_readable(desk: Desk, path: str) -> None:
     check_no_samples(desk, full, path)
     roots = (desk.folder.resolve(), Path(desk.task.path).resolve())
     listed = {Path(f.path).resolve() for f in desk.task.data_files}
-    named = {Path(word).resolve() for word in desk.settings.goal.split() if "/" in word}
+    words = [word.strip(".,;:()'\"`") for word in desk.settings.goal.split() if "/" in word]
+    named = {
+        p for word in words if len((p := Path(word).expanduser().resolve()).parts) > 2
+    }  # "/" and "/home" are no data
     if not any(full.is_relative_to(root) for root in (*roots, *listed, *named)):
         raise ToolError(
             f"{path} is no data of this run: it lies outside the run and the task, and the goal does not name it",
