@@ -379,6 +379,8 @@ class ApprovalRequested(Payload, frozen=True, kw_only=True):
     reason: str
     cost_usd: float = 0.0
     untrusted: list[str] = []
+    files: dict[str, str] = {}
+    """SHA-256 of the workspace's files whose code the call runs, by path: the approval is for these."""
 
 
 @event("approval_decided")

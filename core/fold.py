@@ -379,7 +379,7 @@ def _command_rejected(state: RunState, event: Record, p: e.CommandRejected) -> N
 def _approval_requested(state: RunState, event: Record, p: e.ApprovalRequested) -> None:
     state.approvals[p.approval] = Approval(
         p.approval, event.seq, p.call, p.tool, p.arguments, p.arguments_hash, p.tier, p.reason, p.cost_usd,
-        p.untrusted, ts=event.ts,
+        p.untrusted, ts=event.ts, files=p.files,
     )  # fmt: skip
     _mark(state, event, "A", p.tool)
 
@@ -456,6 +456,7 @@ def _dataset_prepared(state: RunState, event: Record, p: e.DatasetPrepared) -> N
     data = state.datasets.setdefault(p.name, Dataset(p.name, event.seq))
     data.seq, data.prepared, data.rows = event.seq, p.path, p.read
     data.train_rows, data.dev_rows, data.dropped = p.rows, p.dev_rows, p.dropped
+    data.sources = p.sources
 
 
 @on(e.ContaminationChecked)

@@ -26,6 +26,7 @@ from core.agent.desk import Desk, Settings
 from core.agent.jobcontrol import take_up
 from core.agent.loop import research
 from core.agent.trust import admit_model, approved_risks
+from core.background import Background
 from core.clock import Clock, reserve_of
 from core.compute.choice import open_compute
 from core.compute.confinement import probe
@@ -45,6 +46,7 @@ from core.hub.licences import stated_in
 from core.journal import Journal
 from core.literature.library import from_environment as open_literature
 from core.notify import Notifier
+from core.peers import is_confined
 from core.snapshots import SnapshotWriter
 from core.state import RunState
 from core.summary import summarise
@@ -66,7 +68,8 @@ from store.serve import LogServer
 CONTRACT_SAMPLES = 16
 """Samples of the look at the benchmark that only checks that evaluate.py works."""
 
-DISK_LOOK_S = 10.0
+SWITCH_S = 0.001
+"""A thread that works in Python gives way after this long (5 ms by default): a command passes through four threads."""
 
 GAP_S = 10.0
 """Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
@@ -74,6 +77,7 @@ GAP_S = 10.0
 
 def host(folder: Path, python: str = sys.executable) -> int:
     """Run the host of `folder` until its run ends. Returns the exit code. `python` runs the jobs."""
+    sys.setswitchinterval(SWITCH_S)
     with EventLog.open(folder, TABLES) as log:
         started = process_started(os.getpid()) or 0.0
         socket = socket_path(folder)
@@ -116,8 +120,10 @@ class _Host:
         self.spent = ""
         """The budget that is used, once one is."""
         self._over = threading.Event()
+        self._written = threading.Event()
+        self.journal.listen(self._on_written)
         handlers = {"state": self._state, "command": self.control.command}
-        self.server = LogServer(log, socket, handlers)
+        self.server = LogServer(log, socket, handlers, lambda pid: not is_confined(pid))
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, self._terminated)
@@ -173,7 +179,8 @@ class _Host:
             self.alerts.close()
             if isinstance(self.desk.compute, Warm):
                 self.desk.compute.close()
-            self.summary.write()
+            self.summary.close()
+            self.snapshots.close()
             self.notifier.close()
             self.server.close()
         return 0 if self.journal.state.status == "finished" else 1
@@ -322,12 +329,15 @@ class _Host:
             self.journal.emit_many([_gpu(s) for s in self.telemetry.sample(pids)])
 
     def _keep_time(self) -> None:
-        """Budgets, four times a second; the disk every ten seconds, because looking costs."""
+        """Budgets, four times a second; the disk less often, because looking costs."""
         look, free = 0.0, None
         while not self._over.wait(0.25):
             clock = self.desk.clock
-            if time.monotonic() >= look:
-                look, free = time.monotonic() + DISK_LOOK_S, self._measure_disk()
+            if time.monotonic() >= look or self._written.is_set():
+                self._written.clear()
+                began = time.monotonic()
+                free = self._measure_disk()
+                look = time.monotonic() + budget.next_look_s(self.journal.state, time.monotonic() - began)
             state = self.journal.read(lambda s: s)
             for warning in budget.warnings(state, clock):
                 self.journal.emit(warning)
@@ -337,10 +347,16 @@ class _Host:
                 self.desk.stopping.set()
                 self.journal.wake()
 
+    def _on_written(self, event: Event) -> None:
+        """A job has saved a checkpoint: most of what a run writes comes at once, and now is the time to look."""
+        if event.type == e.CheckpointSaved.type:
+            self._written.set()
+
     def _measure_disk(self) -> int:
-        if self.journal.state.budget.disk_gb > 0:
+        limit = self.journal.state.budget.disk_gb
+        if limit > 0:
             used = budget.folder_bytes(self.folder)
-            if abs(used - self.journal.state.budget.disk_used) > 1 << 20:
+            if abs(used - self.journal.state.budget.disk_used) > budget.worth_saying(limit):
                 self.journal.emit(e.BudgetCharged(kind="disk", amount=float(used), what="the run's folder"))
         return budget.free_bytes(self.folder)
 
@@ -350,6 +366,7 @@ class _Host:
         self.desk.stopping.set()
 
     def _state(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.journal.settle()
         seq, data = self.journal.snapshot_bytes()
         return {"seq": seq, "state": base64.b64encode(data).decode()}
 
@@ -421,15 +438,18 @@ class SummaryWriter:
     def __init__(self, folder: Path, journal: Journal) -> None:
         self.folder = folder
         self.journal = journal
-        self._writing = threading.Lock()
-        """Whoever emits an event writes: a summary read earlier must not come to lie over a later one."""
+        self._background = Background(self._write, "summary")
         journal.listen(self._on_event)
 
     def _on_event(self, event: Event) -> None:
         if event.type in self.TYPES:
-            self.write()
+            self._background.ask()
 
-    def write(self) -> None:
-        """Write it now."""
-        with self._writing:
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk, mostly: the log has all of it
             write_json(self.folder / "summary.json", self.journal.read(summarise))
+
+    def close(self) -> None:
+        """Write it a last time."""
+        self._background.ask()
+        self._background.close()

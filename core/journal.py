@@ -1,28 +1,42 @@
 """The one door into the log for everything the host does: redact, append (durable), fold, wake who waits.
 
-`emit` returns after the commit, so whatever follows it in the code happens after the event is safe.
+`emit` returns after the commit, so whatever follows it in the code happens after the event is safe. While one thread
+waits for its commit, others read the state and queue events of their own: a person's command stands behind what is
+being committed now, never behind a backlog of metrics that somebody else has still to hand in.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from core import events as e
 from core.fold import Folder
 from core.redact import Redactor
-from core.state import RunState, copy, to_bytes
+from core.state import RunState, from_bytes, to_bytes
 from store.event import Event, NewEvent
 from store.faults import point
 from store.log import EventLog
+
+PIECE = 500
+"""Events of one bulk append that are handed to the writer at once: a command waits for one such piece at most."""
 
 T = TypeVar("T")
 PayloadT = TypeVar("PayloadT", bound=e.Payload)
 SERIES = frozenset({"metric_logged", "gpu_sampled"})
 """Types that come by the clock: a planned death among them would be another one in every run."""
+
+
+class _Handed(NamedTuple):
+    """An append the writer has been given."""
+
+    events: list[NewEvent]
+    stored: Future[list[Event]]
 
 
 class Journal:
@@ -33,6 +47,11 @@ class Journal:
         self._folder = Folder(state)
         self._redact = redact or Redactor()
         self._changed = threading.Condition(threading.RLock())
+        """Held while the state is read or changed; never while anybody waits for a commit."""
+        self._order = threading.Lock()
+        """Held while events are handed to the writer, so that `_handed` has the log's order."""
+        self._handed: deque[_Handed] = deque()
+        """What is not folded yet."""
         self._listeners: list[Callable[[Event], None]] = []
         self._soon: list[NewEvent] = []
 
@@ -43,8 +62,11 @@ class Journal:
         return self._append([e.new(payload, actor=actor, cause=cause, id=id)])[0]
 
     def emit_many(self, payloads: Sequence[e.Payload], *, actor: str = "host", cause: int | None = None) -> list[Event]:
-        """Append several events in one commit."""
-        return self._append([e.new(p, actor=actor, cause=cause) for p in payloads]) if payloads else []
+        """Append several events, up to PIECE of them in one commit."""
+        stored: list[Event] = []
+        for start in range(0, len(payloads), PIECE):
+            stored += self._append([e.new(p, actor=actor, cause=cause) for p in payloads[start : start + PIECE]])
+        return stored
 
     def emit_soon(
         self, payload: e.Payload, *, actor: str = "host", cause: int | None = None, id: str | None = None
@@ -53,39 +75,60 @@ class Journal:
 
         For what has to be in order and need not be safe yet, because nothing is done upon it before the next event.
         """
-        new = e.new(payload, actor=actor, cause=cause, id=id)
-        with self._changed:
+        new = self._masked(e.new(payload, actor=actor, cause=cause, id=id))
+        with self._order:
             self._soon.append(new)
         return new.ts
 
     def flush(self) -> None:
-        """Make what was emitted for soon durable now."""
-        with self._changed:
-            if self._soon:
-                self._append([])
+        """Return once everything emitted so far is durable and in the state, also what was emitted for soon."""
+        with self._order:
+            pending = bool(self._soon or self._handed)
+        if pending:
+            self._append([])
 
     def _append(self, new: list[NewEvent]) -> list[Event]:
-        # One lock over append and fold keeps the fold in the log's order; batches make it cheap enough.
-        with self._changed:
-            before, self._soon = self._soon, []
-            wanted = len(new)
-            new = [*before, *new]
-            clean = [msgspec.structs.replace(n, payload=self._redact(n.payload)) for n in new]
-            for n in new:
-                if n.type not in SERIES:
-                    point(f"before {n.type}")
-            stored = self._log.append(clean)
-            for n in new:
-                if n.type not in SERIES:
-                    point(f"after {n.type}")
-            for event in stored:
-                if event.seq > self._folder.state.seq:  # an id that was there already comes back with its old number
-                    self._folder.apply(event)
-            self._changed.notify_all()
+        handed = self._hand_in([self._masked(n) for n in new])
+        try:
+            stored = handed.stored.result()
+            self._tell_faults("after", handed.events)
+        finally:
+            self._fold()
         for listener in self._listeners:
             for event in stored:
                 listener(event)
-        return stored[len(stored) - wanted :] if wanted else []
+        return stored[len(stored) - len(new) :] if new else []
+
+    def _hand_in(self, new: list[NewEvent]) -> _Handed:
+        with self._order:
+            events, self._soon = [*self._soon, *new], []
+            self._tell_faults("before", events)
+            handed = _Handed(events, self._log.append_async(events))
+            self._handed.append(handed)
+        return handed
+
+    def _fold(self) -> None:
+        """Fold what is committed. The writer answers in the log's order: all before an answered append are answered."""
+        with self._changed:
+            while self._handed and self._handed[0].stored.done():
+                stored = self._handed.popleft().stored
+                if stored.exception() is not None:
+                    continue  # it tells whoever handed it in
+                for event in stored.result():
+                    if (
+                        event.seq > self._folder.state.seq
+                    ):  # an id that was there already comes back with its old number
+                        self._folder.apply(event)
+            self._changed.notify_all()
+
+    def _masked(self, new: NewEvent) -> NewEvent:
+        return msgspec.structs.replace(new, payload=self._redact(new.payload))
+
+    @staticmethod
+    def _tell_faults(when: str, events: list[NewEvent]) -> None:
+        for n in events:
+            if n.type not in SERIES:
+                point(f"{when} {n.type}")
 
     def clean(self, payload: PayloadT) -> PayloadT:
         """The payload as it will stand in the log, secrets masked."""
@@ -124,7 +167,8 @@ class Journal:
             return look(self._folder.state)
 
     def snapshot(self) -> RunState:
-        return self.read(copy)
+        """An independent copy of the state."""
+        return from_bytes(self.read(to_bytes))  # decoding takes longer than encoding, and holds nobody up
 
     def snapshot_bytes(self) -> tuple[int, bytes]:
         return self.read(lambda s: (s.seq, to_bytes(s)))
@@ -133,6 +177,10 @@ class Journal:
         """Sleep until `ready(state)` or the time is over; says which."""
         with self._changed:
             return self._changed.wait_for(lambda: ready(self._folder.state), timeout)
+
+    def settle(self, timeout: float = 1.0) -> None:
+        """Return once the state has all that readers of the log may have seen."""
+        self.wait(lambda s: s.seq >= self._log.last[0], timeout)
 
     def wake(self) -> None:
         with self._changed:

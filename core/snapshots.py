@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from core.background import Background
 from core.fold import Folder
 from core.state import STATE_VERSION, RunState, from_bytes, to_bytes
+from store.errors import StoreError
 from store.event import Event
 from store.snapshots import Snapshots
 from store.source import EventSource
@@ -54,7 +56,7 @@ def _save(folder: Path, event: Event, data: bytes) -> None:
 
 
 class SnapshotWriter:
-    """Writes the snapshots of a living run."""
+    """Writes the snapshots of a living run, on a thread of its own."""
 
     def __init__(self, folder: Path, journal: Journal, source: EventSource) -> None:
         self._folder = folder
@@ -63,13 +65,23 @@ class SnapshotWriter:
         self._snapshots = Snapshots(folder)
         self._next = (journal.state.seq // EVERY + 1) * EVERY
         self._snapshots.prune(NAME, STATE_VERSION, KEPT)
+        self._background = Background(self._write, "snapshots")
         journal.listen(self._on_event)
 
+    def close(self) -> None:
+        """Write what is due."""
+        self._background.close()
+
     def _on_event(self, event: Event) -> None:
-        if event.seq < self._next:
-            return
-        self._next = (event.seq // EVERY + 1) * EVERY
+        if event.seq >= self._next:
+            self._next = (event.seq // EVERY + 1) * EVERY
+            self._background.ask()
+
+    def _write(self) -> None:
         seq, data = self._journal.snapshot_bytes()
-        at = event if seq == event.seq else self._source.get(seq)
+        try:
+            at = self._source.get(seq)
+        except StoreError:
+            return  # the log has stopped: the run ends, and who opens it next folds
         if at is not None:
             _save(self._folder, at, data)

@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FEED_LENGTH, FEED_CUT = 200, 50
@@ -144,6 +144,8 @@ class Dataset(msgspec.Struct):
     samples: list[str] = []
     prepared: str = ""
     """Path of the prepared rows; empty for a source."""
+    sources: list[str] = []
+    """What prepared rows were made of: files, or other prepared data."""
     train_rows: int = 0
     dev_rows: int = 0
     dropped: dict[str, int] = {}
@@ -197,6 +199,8 @@ class Approval(msgspec.Struct):
     why: str = ""
     """A person's reason."""
     ts: int = 0
+    files: dict[str, str] = {}
+    """SHA-256 of the workspace's files whose code the call runs, by path."""
 
 
 class Question(msgspec.Struct):

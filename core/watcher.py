@@ -47,7 +47,9 @@ class Watched:
         self.training = job.kind == "training"
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}
-        self.sandbox = "" if (folder / "held.json").exists() else "none needed"
+        self.held = (folder / "held.json").exists()
+        """Its code is a brain's: what it says of itself is believed within its own folder only."""
+        self.sandbox = "" if self.held else "none needed"
         self.kinds: set[str] = set()
         self.noted = ""
         self.stop_reason = ""
@@ -116,7 +118,7 @@ class JobWatcher:
                         self.journal.emit_many(payloads)
                         payloads = []
                         self._diagnose(watched, findings)
-            elif kind == "checkpoint":
+            elif kind == "checkpoint" and self._owns(watched, str(row.get("path"))):
                 watched.checkpoint = str(row.get("path"))
                 saved = e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0))
                 self.journal.emit_many(payloads)
@@ -124,10 +126,21 @@ class JobWatcher:
                 self._say_once(watched, saved)
             elif kind == "result":
                 watched.result = {k: v for k, v in row.items() if k != "kind"}
-                watched.checkpoint = str(row.get("model") or watched.checkpoint)
+                if row.get("model") and self._owns(watched, str(row["model"])):
+                    watched.checkpoint = str(row["model"])
             elif kind == "note":
                 self._say_once(watched, e.NoteAdded(text=f"{watched.id}: {row.get('text')}"))
         self.journal.emit_many(payloads)
+
+    def _owns(self, watched: Watched, path: str) -> bool:
+        """Whether a checkpoint that a job names is its own. A script could name any folder of the machine, or put a link to
+        one into its own: it would be read and copied with the host's rights."""
+        if not watched.held or is_within(Path(path), watched.folder):
+            return True
+        self._say_once(
+            watched, e.NoteAdded(text=f"{watched.id} names {path} as its model, which is not its own: left out")
+        )
+        return False
 
     def _say_once(self, watched: Watched, payload: e.Payload) -> None:
         """Record what a row says; a host after this one reads the row again and records nothing."""
@@ -249,6 +262,17 @@ class JobWatcher:
         except OSError:
             return ""
         return data[-3000:].decode("utf-8", "replace")
+
+
+def is_within(folder: Path, root: Path) -> bool:
+    """Whether a folder and all that is in it really lie below `root`, wherever links lead."""
+    real = root.resolve()
+    try:
+        return folder.resolve().is_relative_to(real) and all(
+            p.resolve().is_relative_to(real) for p in folder.rglob("*") if p.is_symlink()
+        )
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return False
 
 
 def _metric(job: str, step: int, values: dict[str, float]) -> e.MetricLogged:

@@ -57,7 +57,13 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--hours", type=float, help="wall-clock budget (default: the task's, else 10)")
     p.add_argument("--usd", type=float, default=0.0, help="dollars it may spend")
     p.add_argument("--tokens", type=int, default=0, help="tokens the brain may use (0: no limit)")
-    p.add_argument("--disk", type=float, default=0.0, metavar="GB", help="gigabytes the run may take (0: no limit)")
+    p.add_argument(
+        "--disk",
+        type=float,
+        default=0.0,
+        metavar="GB",
+        help="gigabytes the run's folder may take, jobs and checkpoints included (0: no limit)",
+    )
     p.add_argument("--effort", default="", help="reasoning effort of the brain: low, medium, high, ...")
     p.add_argument(
         "--fix",

@@ -27,6 +27,8 @@ def approval_text(a: Approval) -> str:
     lines.append(f"cost: ${a.cost_usd:.2f}" if a.cost_usd else "cost: none known")
     if a.untrusted:
         lines.append("UNTRUSTED text took part in this: " + ", ".join(one_line(u) for u in a.untrusted))
+    if a.files:
+        lines.append("a yes is for these programs as they are now: " + ", ".join(one_line(f) for f in a.files))
     lines += [f"arguments, exactly (hash {one_line(a.arguments_hash[:12])}):", clean(arguments, newlines=True)]
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@
     ├── TooLarge        more was asked for at once than the memory set aside holds
     ├── BadEvent        an event that cannot be stored as it is
     ├── BadQuery        an SQL query that is wrong, or that wants to write
+    ├── NotAdmitted     the run's host does not talk to this process
     ├── ConnectionLost  the socket to the run's host broke
     └── RemoteError     the host answered with an error that is not the store's own
 
@@ -47,6 +48,12 @@ class LogBusy(StoreError):
     def __init__(self, what: str, *, pid: int | None = None, where: str = "", next: str = "") -> None:
         super().__init__(what, where=where, next=next)
         self.pid = pid
+
+
+class NotAdmitted(StoreError):
+    """The host of the run does not talk to this process."""
+
+    default_next = "Use a program that no sandbox holds: commands and scripts of a brain may not command its own run"
 
 
 class LogMissing(StoreError):

@@ -58,6 +58,12 @@ class Inbox(Generic[T]):
             self._changed.notify_all()
             return item
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is an item."""
+        with self._changed:
+            return bool(self._items)
+
     def shut(self, why: str) -> None:
         """Refuse further items with `why`; those that are here can still be taken."""
         with self._changed:

@@ -12,15 +12,17 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from store import wire
-from store.errors import ConnectionLost, LogBusy, LogClosed, StoreError
+from store.errors import ConnectionLost, LogBusy, LogClosed, NotAdmitted, StoreError
 from store.lines import LineSocket
 from store.log import EventLog
 
@@ -38,9 +40,17 @@ Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 class LogServer:
-    """Serves a log at `socket_path` until closed. `handlers` are further operations, by name."""
+    """Serves a log at `socket_path` until closed. `handlers` are further operations, by name. `admits`: whether a process,
+    by its id, is talked to at all; asked where the system says who connects (Linux)."""
 
-    def __init__(self, log: EventLog, socket_path: Path, handlers: Mapping[str, Handler] | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        socket_path: Path,
+        handlers: Mapping[str, Handler] | None = None,
+        admits: Callable[[int], bool] = lambda pid: True,
+    ) -> None:
+        self._admits = admits
         self.socket_path = socket_path
         self._log = log
         self._handlers = dict(handlers or {})
@@ -97,24 +107,29 @@ class LogServer:
             except OSError:
                 return  # closed
             client = LineSocket(connection, str(self.socket_path))
+            pid = _peer(connection)
+            serve = self._answers_for if pid is None or self._admits(pid) else partial(_turn_away, pid)
             with self._changing:
                 if self._closed:
                     client.close()
                     return
-                thread = threading.Thread(target=self._attend, args=(client,), name="log-client", daemon=True)
+                thread = threading.Thread(target=self._attend, args=(client, serve), name="log-client", daemon=True)
                 self._clients[client] = thread
             thread.start()
 
-    def _attend(self, client: LineSocket) -> None:
+    def _attend(self, client: LineSocket, serve: Callable[[LineSocket], None]) -> None:
         try:
-            while not self._closed:
-                self._take_request(client, client.line() or b"")
+            serve(client)
         except ConnectionLost:
             pass  # clients come and go
         finally:
             client.close()
             with self._changing:
                 self._clients.pop(client, None)
+
+    def _answers_for(self, client: LineSocket) -> None:
+        while not self._closed:
+            self._take_request(client, client.line() or b"")
 
     def _take_request(self, client: LineSocket, line: bytes) -> None:
         try:
@@ -175,6 +190,21 @@ class LogServer:
 
     def _sql(self, request: wire.Request) -> object:
         return self._log.sql(str(request["query"]), int(request.get("limit") or _WINDOW))
+
+
+def _peer(connection: socket.socket) -> int | None:
+    """Id of the process that connected; None where the system does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    except OSError:
+        return None
+
+
+def _turn_away(pid: int, client: LineSocket) -> None:
+    client.line()  # a socket closed on a request that nobody has read takes the answer with it
+    client.send(wire.failure(NotAdmitted(f"the host of this run does not talk to process {pid}")))
 
 
 def _listen(path: Path) -> socket.socket:

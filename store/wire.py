@@ -111,6 +111,7 @@ def raised(error: Failure) -> StoreError:
     if kind in (
         errors.LogDamaged,
         errors.LogMissing,
+        errors.NotAdmitted,
         errors.LogClosed,
         errors.BadQuery,
         errors.BadEvent,

@@ -3,7 +3,7 @@
 It drains its queue into a plan of at most a thousand events, commits that as one transaction, shows the events to
 subscribers, moves the mark, and only then answers. Between commits it checkpoints when the write-ahead log has grown
 (events are stored as text first and packed into typed tables then: see `store.pack`), and when idle it packs, and
-digests the database file for the seal.
+digests the database file for the seal. A checkpoint that is due lets appends that wait go first, for a while.
 
 When DuckDB reports an error, nothing about the open instance is trusted any more: it is closed and opened again, and
 the file says whether the transaction is in it. If it is, work goes on; if not, it is tried once more and then
@@ -48,6 +48,10 @@ _WORTH_PACKING = 2000
 """Events that came since the last packing; fewer wait for the next checkpoint."""
 _RETRY_BYTES = 4 << 20
 """After a checkpoint that could not be made, the write-ahead log grows this much before the next try."""
+
+
+_WAITS_UNTIL = 2
+"""So many times that size, and the checkpoint goes before appends that wait."""
 
 
 @dataclass(frozen=True)
@@ -255,9 +259,18 @@ class Writer:
             size = os.stat(self._parts.folder / WAL).st_size
         except FileNotFoundError:
             return
-        if size >= self._wal_limit:
-            done = self.checkpoint()
-            self._wal_limit = self._parts.limits.wal_bytes if done else size + _RETRY_BYTES
+        if size < self._wal_limit or (size < _WAITS_UNTIL * self._wal_limit and not self._packed()):
+            return
+        done = self.checkpoint()
+        self._wal_limit = self._parts.limits.wal_bytes if done else size + _RETRY_BYTES
+
+    def _packed(self) -> bool:
+        """Pack all that is not packed yet, a slice at a time. False as soon as an append waits: it goes first."""
+        while not self._inbox.waiting:
+            if self._parts.repacker.behind(self.tip.seq) <= 0:
+                return True
+            self._pack_a_little()
+        return False
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the database file. False if readers or a full disk were in the way.

@@ -12,6 +12,7 @@ import time
 from io import StringIO
 from typing import Any, cast
 
+import msgspec
 from rich.console import Console
 from smolagents import AgentLogger, LogLevel, Tool, ToolCallingAgent
 from smolagents.memory import ActionStep, TaskStep
@@ -23,7 +24,7 @@ from core.agent.desk import Desk
 from core.agent.gate import Gate
 from core.agent.loops import LoopDetector, advice
 from core.agent.patience import Deferred, Interruption, RunOver, patiently
-from core.agent.prompt import TEMPLATE
+from core.agent.prompt import EDITED, TEMPLATE, quoted
 from core.agent.recorded import EARLY_END, NO_CALL, WAITING_END, RecordedModel
 from core.agent.taint import sources_of
 from core.errors import InternError
@@ -71,6 +72,7 @@ class InternAgent(ToolCallingAgent):
         """Results that calls of a recovered answer have already: they are told again, not carried out again."""
         self.loops: LoopDetector | None = None
         gate.sources = self._sources
+        gate.check = self._check
         self._refused = 0
         self._call_ids: list[str] = []
         super().__init__(
@@ -106,7 +108,8 @@ class InternAgent(ToolCallingAgent):
         if self.desk.stopping.is_set():
             raise RunOver
         if tool_name == WAITING_END:
-            return self._refuse(call, tool_name, arguments, self._await_decisions())
+            self._refused = 0  # the brain has done nothing wrong: it has nothing else to do
+            return self._refuse(call, tool_name, arguments, self._await_decision())
         if tool_name == "final_answer":
             said = arguments if isinstance(arguments, str) else str(arguments.get("answer", ""))
             return said
@@ -153,16 +156,16 @@ class InternAgent(ToolCallingAgent):
             return False
         return self.gate.asks(definition, cast(dict[str, Any], arguments))
 
-    def _await_decisions(self) -> str:
-        """Wait until all that waits for a person is decided; what the brain is told instead of the end it wanted."""
+    def _await_decision(self) -> str:
+        """Wait until something that waits for a person is decided; what the brain is told instead of the end it wanted."""
         waiting = [c.approval for c in self.desk.state.open_calls.values() if c.approval]
         try:
-            self.desk.wait_until(lambda s: all(s.approvals[a].decision for a in waiting), None)
+            self.desk.wait_until(lambda s: any(s.approvals[a].decision for a in waiting), None)
         except InternError as error:
             if self.desk.stopping.is_set():
                 raise RunOver from error
             return str(error)
-        return "Not yet: calls that waited for a person are decided, and their results come with the next message. Read them, then go on or call final_answer again"  # fmt: skip
+        return "Not yet: a person has decided on a call that waited, and its result comes with the next message. Read it, then go on or call final_answer again"  # fmt: skip
 
     def _refuse(self, call: str, tool: str, arguments: dict[str, Any] | str, error: str) -> str:
         shown = arguments if isinstance(arguments, dict) else {"text": arguments[:500]}
@@ -170,7 +173,7 @@ class InternAgent(ToolCallingAgent):
             self.desk.emit(
                 e.ToolRequested(call=call, tool=tool[:200], arguments=_shortened(shown), step=self.recorder.step)
             )
-        error = self.desk.journal.clean_text(error)
+        error = quoted(self.desk.journal.clean_text(error))
         self.desk.emit(e.ToolFailed(call=call, tool=tool[:200], error=error, kind="usage"))
         self._refused += 1
         if self._refused >= HOPELESS:
@@ -196,8 +199,10 @@ class InternAgent(ToolCallingAgent):
         open_call = desk.state.open_calls.get(call)
         desk.begin(call, definition.effect, arguments, definition.tier, name, self.recorder.step)
         began = time.monotonic()
+        asked, note = arguments, ""
         try:
-            arguments = self.gate.admit(call, definition, arguments)
+            arguments = self.gate.admit(call, definition, asked)
+            note = _edited(asked, arguments)
             if open_call is not None and open_call.started and definition.effect == "unsafe":
                 self.gate.repeat(call, definition, arguments)
             # What has an effect, or takes long, is in the log before it begins; a look is recorded with its result.
@@ -211,7 +216,7 @@ class InternAgent(ToolCallingAgent):
         except InternError as error:
             stopped = desk.interrupt.is_set() or desk.stopping.is_set() or isinstance(error, Interruption)
             kind = getattr(error, "kind", "interrupted" if stopped else "error")
-            text = desk.journal.clean_text(str(error))
+            text = _after(note, desk.journal.clean_text(str(error)))
             desk.abandon(call, "the call ended before a person decided")
             desk.emit(e.ToolFailed(call=call, tool=name, error=text, kind=kind, seconds=time.monotonic() - began))
             if desk.stopping.is_set():
@@ -219,7 +224,7 @@ class InternAgent(ToolCallingAgent):
             return self._noticed(name, arguments, f"ERROR: {text}")
         finally:
             desk.end()
-        return self._completed(call, definition, arguments, told, time.monotonic() - began)
+        return self._completed(call, definition, arguments, _after(note, told), time.monotonic() - began)
 
     def _run(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
         def work() -> str:
@@ -260,6 +265,18 @@ class InternAgent(ToolCallingAgent):
         said = advice(name, count)
         self.desk.emit(e.LoopDetected(tool=name, repeats=count, advice=said.strip()))
         return told + said
+
+
+def _edited(asked: dict[str, Any], admitted: dict[str, Any]) -> str:
+    """What a brain is told of arguments that are not its own."""
+    if admitted == asked:
+        return ""
+    return f"{EDITED}{msgspec.json.encode(admitted, order='sorted').decode()}\n"
+
+
+def _after(note: str, told: str) -> str:
+    """What a brain is told, behind a note; nothing in it reads as words of ours. A result from the log stays as it is."""
+    return note + quoted(told.removeprefix(note))
 
 
 class Hopeless(InternError):

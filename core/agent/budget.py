@@ -16,6 +16,15 @@ from core.state import RunState
 
 MARKS = (0.5, 0.8, 0.95)
 
+DISK_LOOK_S = 10.0
+"""At most between two looks at the disk."""
+
+QUICK_LOOK_S = 1.0
+"""Between two looks where the disk has a budget: a training writes a checkpoint of gigabytes in seconds."""
+
+LOOK_SHARE = 0.02
+"""Of the time, spent on looking at most: a folder of very many files is looked at less often."""
+
 DISK_FLOOR = 200 << 20
 """Free bytes below which a run ends, whatever its budget: its log and its report must still fit."""
 
@@ -70,8 +79,23 @@ def spent(state: RunState, clock: Clock, free_bytes: int | None = None) -> str:
     return ""
 
 
+def next_look_s(state: RunState, took_s: float) -> float:
+    """Seconds until the disk is looked at again. `took_s`: what the last look took. A checkpoint asks for one at once."""
+    if state.budget.disk_gb <= 0:
+        return DISK_LOOK_S
+    return min(DISK_LOOK_S, max(QUICK_LOOK_S, took_s / LOOK_SHARE))
+
+
+def worth_saying(limit_gb: float) -> float:
+    """Bytes by which the use has to change before it is recorded: a megabyte, of a small budget a hundredth."""
+    return min(float(1 << 20), 0.01 * limit_gb * 1e9)
+
+
 def folder_bytes(root: Path) -> int:
-    """Bytes of all files below a folder, hard links counted once."""
+    """Bytes that all files below a folder take on the disk, hard links counted once: of a run its log and blobs, its jobs
+    with their checkpoints, prepared data, workspace, evaluations and final_model. What several runs share (the caches of
+    models, papers and environments) is not in it and does not count.
+    """
     total, seen = 0, set[tuple[int, int]]()
     stack = [root]
     while stack:

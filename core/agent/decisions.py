@@ -63,6 +63,10 @@ def edit(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
         raise Rejected(f"the new arguments are no JSON object: {error}") from error
     if not changed:
         raise Rejected("there are no new arguments")
+    tool = desk.state.approvals[name].tool
+    problem = desk.gate.misfit(tool, changed) if desk.gate is not None else ""
+    if problem:  # said to the person now, and not to the brain once it is too late to correct them
+        raise Rejected(f"the new arguments do not fit: {problem}")
     return _decide(desk, seq, name, "edited", text, changed)
 
 

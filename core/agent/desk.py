@@ -91,6 +91,8 @@ class Admits(Protocol):
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]: ...
 
+    def misfit(self, tool: str, arguments: dict[str, Any]) -> str: ...
+
 
 class Interrupted(ToolError):
     """A person interrupted the wait. Jobs go on."""
@@ -295,12 +297,8 @@ class Desk:
         return known is not None and known.decision != EXPIRED
 
     def decided(self, approval: str, call: str) -> bool:
-        """Wait for a person's decision; False once they have let `PATIENCE_S` pass and the brain can go on meanwhile.
-
-        A fixed policy lives by the order of its results: it waits.
-        """
-        patience = None if self.ask_brain is None else patience_s()
-        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), patience)
+        """Wait for a person's decision; False once they have let `PATIENCE_S` pass: the brain goes on meanwhile."""
+        return self.wait_until(lambda s: approval in s.approvals and bool(s.approvals[approval].decision), patience_s())
 
     # --------------------------------------------------------------------------------------------------------- jobs
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +14,9 @@ from core import events as e
 from core.agent import blocked, scope
 from core.agent.desk import Desk
 from core.agent.patience import Deferred
+from core.agent.taint import leaves
 from core.errors import ToolError
+from core.state import Approval
 from core.tools.toolbox import ToolDef
 
 TIERS = ("read", "workspace", "network", "spend", "publish")
@@ -43,25 +47,46 @@ class Gate:
         self.desk = desk
         self.sources: Callable[[dict[str, Any]], list[str]] = lambda arguments: []
         """Set by the agent: text from outside that took part in a call's arguments."""
+        self.check: Callable[[str, dict[str, Any]], tuple[str, dict[str, Any]]] = lambda tool, arguments: (
+            "",
+            arguments,
+        )
+        """Set by the agent: what is wrong with a call's arguments, and the arguments without empty ones."""
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
-        forbidden = blocked.reason(self.desk.state.scope.get("blocked") or [], definition.name, arguments)
-        if forbidden:  # the rules of a benchmark are nobody's to loosen during a run
-            raise Denied(forbidden, next="Go on without it")
+        self._forbid(definition, arguments)
         reason = self._reason(definition, arguments)
         if not reason:
             return arguments
         if self.desk.settings.unattended:
             raise Denied(f"{reason}, and nobody is here to ask", next="Go on without it")
-        return self._ask(f"approval-{call}", call, definition, arguments, reason)
+        admitted = self._ask(f"approval-{call}", call, definition, arguments, reason)
+        if admitted != arguments:  # a person's own, which they may have written with an error
+            self._forbid(definition, admitted)
+            problem, admitted = self.check(definition.name, admitted)
+            if problem:
+                raise Denied(f"The arguments as a person changed them do not fit: {problem}", next="Ask again")
+        return admitted
+
+    def _forbid(self, definition: ToolDef, arguments: dict[str, Any]) -> None:
+        forbidden = blocked.reason(self.desk.state.scope.get("blocked") or [], definition.name, arguments)
+        if forbidden:  # the rules of a benchmark are nobody's to loosen during a run, a person's edit included
+            raise Denied(forbidden, next="Go on without it")
+
+    def misfit(self, tool: str, arguments: dict[str, Any]) -> str:
+        """Why a person's new arguments of a waiting call cannot be carried out; empty where they can."""
+        return self.check(tool, arguments)[0]
 
     def announce(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
         """Ask already while calls before this one are under way; `admit` waits for the answer."""
+        if self.desk.settings.unattended or f"approval-{call}" in self.desk.state.approvals:
+            return
+        if blocked.reason(self.desk.state.scope.get("blocked") or [], definition.name, arguments):
+            return  # it will be refused: nobody is asked about it
         reason = self._reason(definition, arguments)
-        approval = f"approval-{call}"
-        if reason and not self.desk.settings.unattended and approval not in self.desk.state.approvals:
-            self._request(approval, call, definition, arguments, reason)
+        if reason:
+            self._request(f"approval-{call}", call, definition, arguments, reason)
 
     def repeat(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
         """A call whose outcome is unknown, because the host died in it: a person says whether it is done again.
@@ -88,7 +113,7 @@ class Gate:
         line = self.desk.settings.autonomy
         if TIERS.index(definition.tier) > TIERS.index(line):
             return f"{definition.name} needs the tier {definition.tier}; this run may go up to {line}"
-        changed = scope.differences(self.desk.state.scope, definition.name, arguments)
+        changed = scope.differences(self.desk.state.scope, definition.name, arguments, self.desk.state.datasets)
         return f"{definition.name} differs from what was asked for: " + "; ".join(changed) if changed else ""
 
     def _request(self, approval: str, call: str, definition: ToolDef, arguments: dict[str, Any], reason: str) -> None:
@@ -97,6 +122,7 @@ class Gate:
             e.ApprovalRequested(
                 approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
                 tier=definition.tier, reason=reason, untrusted=self.sources(arguments),
+                files=files_run(self.desk.folder / "workspace", definition, arguments),
             )
         )  # fmt: skip
 
@@ -109,12 +135,46 @@ class Gate:
         if not desk.decided(approval, call):
             raise Deferred(approval)
         decided = desk.state.approvals[approval]
-        if decided.decision == "edited":
-            return decided.arguments
-        if decided.decision != "approved":
+        if decided.decision not in ("approved", "edited"):
             raise Denied(
                 f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way"
             )
+        changed = self.changed(decided, call)
+        if changed:
+            raise Denied(f"{', '.join(changed)} {CHANGED} a person was asked about {definition.name}", next="Ask again")
+        if decided.decision == "edited":
+            return decided.arguments
         if decided.arguments_hash != arguments_hash(definition.name, arguments):
             raise Denied(f"The approval of {definition.name} was given for other arguments", next="Ask again")
         return arguments
+
+    def changed(self, decided: Approval, call: str) -> list[str]:
+        """Files of the workspace that are not those a person said yes to: work goes on while a call waits."""
+        workspace = self.desk.folder / "workspace"
+        return [name for name, digest in decided.files.items() if _digest(workspace / name) != digest]
+
+
+CHANGED = "changed since"
+
+_NAME = re.compile(r"[\w./-]+")
+MOST_FILES = 50
+PROGRAMS = (".py", ".sh")
+
+
+def files_run(workspace: Path, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of the workspace's files that the arguments in `definition.runs` name, by path; empty for a program that is
+    not there yet. What those files read in their turn is not followed."""
+    said = [leaf for name in definition.runs for leaf in leaves(arguments.get(name))]
+    names = dict.fromkeys(found for text in said for found in _NAME.findall(text))
+    root = workspace.resolve()
+    inside = [n for n in names if (root / n).resolve().is_relative_to(root)]
+    named = [n for n in inside if (root / n).is_file() or n.endswith(PROGRAMS)]
+    return {name: _digest(root / name) for name in named[:MOST_FILES]}
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -40,6 +40,10 @@ class TooSlow(InternError, TimeoutError):
     """The call did not end within its time."""
 
 
+WAITING = "[waiting] "
+"""How the answer to a call begins that waits for a person."""
+
+
 class Deferred(Exception):
     """The call waits for a person who does not answer now: the brain goes on, the call is carried out once decided."""
 
@@ -47,7 +51,7 @@ class Deferred(Exception):
         super().__init__(approval)
         self.approval = approval
         self.told = told or (
-            f"[waiting] This call waits for a person ({approval}); nothing of it was done yet. Go on with work that does not "
+            f"{WAITING}This call waits for a person ({approval}); nothing of it was done yet. Go on with work that does not "
             "need it. Its result comes as a message once they have decided; do not send the call again"
         )
 

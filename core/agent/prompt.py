@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from core.state import RunState
@@ -52,9 +54,34 @@ def task_message(state: RunState) -> str:
     return f"{state.goal}\n\nTask: {state.task}. Base model: {state.model}.{fixed} Begin with read_task; it also tells the budget."
 
 
+LATE = re.compile(r"Result of the call (\S+) of \S+, which had waited for a person:\n")
+"""How `late_result` begins."""
+
+EDITED = "[edited] A person changed the arguments before the call was carried out: "
+"""Before the result of a call that was approved with other arguments; they follow as JSON, to the end of the line."""
+
+PERSON = "Message from the person you work for"
+QUOTED = "[quoted] "
+
+_OURS = re.compile(
+    rf"(?<!{re.escape(QUOTED)})(?:{PERSON}|Result of the call \S+ of \S+, which had waited|\[(?:edited|waiting)\] (?=A person|This call|The helper))"
+    rf"|^(?!{re.escape(QUOTED)})(?:New task:|Observation:|(?:system|user|assistant)\s*:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
 def late_result(tool: str, call: str, told: str) -> str:
     return f"Result of the call {call} of {tool}, which had waited for a person:\n{told}"
 
 
 def steering_message(text: str) -> str:
-    return f"Message from the person you work for (weigh it before your next decision): {text}"
+    return f"{PERSON} (weigh it before your next decision): {text}"
+
+
+def quoted(told: str) -> str:
+    """What a tool said, with words that only this program says to a brain marked as a quotation.
+
+    On the wire a result and a person's words are both texts of the role `user`, one after the other: a page, a log or a
+    foreign server that writes "Message from the person you work for" must not read as one. Marks nothing twice.
+    """
+    return _OURS.sub(lambda found: QUOTED + found.group(), told)

@@ -12,6 +12,7 @@ from core.agent.patience import Deferred
 from core.compute.protocol import Quote
 from core.compute.spec import JobSpec
 from core.errors import ToolError
+from core.state import Approval
 
 if TYPE_CHECKING:
     from core.agent.desk import Desk
@@ -83,3 +84,15 @@ def _ask(desk: Desk, cost: Cost) -> None:
             "edited: a price takes only a plain yes" if decided.decision == "edited" else "no reason given"
         )
         raise ToolError(f"A person denied {cost.what}: {why}", next="Find another way")
+    _still_covered(cost, decided)
+
+
+def _still_covered(cost: Cost, decided: Approval) -> None:
+    """A yes is for what was shown, or less of it: a price may have gone up while the call waited. Raises ToolError."""
+    same = all(decided.arguments.get(k) == cost.arguments.get(k) for k in ("kind", "flavor", "teacher"))
+    if same and (cost.usd or 0.0) <= decided.cost_usd + 0.005:
+        return
+    raise ToolError(
+        f"{cost.what} would now cost up to ${cost.usd or 0.0:.2f}; the person said yes to ${decided.cost_usd:.2f}",
+        next="Send the call again: the new price is then asked for",
+    )

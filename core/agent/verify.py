@@ -20,6 +20,7 @@ from smolagents.monitoring import TokenUsage
 
 from core import events as e
 from core.agent.desk import EXPIRED, INNER, Desk, Settings
+from core.agent.gate import CHANGED
 from core.agent.loop import CLOSED, Research
 from core.agent.memory import WORDS, rebuild
 from core.agent.patience import Deferred, Interruption
@@ -207,11 +208,17 @@ class _Tape:
 
     def deferred(self, call: str) -> bool:
         """Whether the call was put off when it was carried out here."""
-        for _, event in self.ahead():
-            p = e.payload_of(event)
-            if isinstance(p, _OF_CALL) and p.call == call:
-                return isinstance(p, e.ToolDeferred)
-        return False
+        return isinstance(self._next_of(call), e.ToolDeferred)
+
+    def changed(self, call: str) -> list[str]:
+        """Which files had changed since a person was asked about the call, by the refusal that followed."""
+        p = self._next_of(call)
+        words, found, _ = p.error.partition(f" {CHANGED} ") if isinstance(p, e.ToolFailed) else ("", "", "")
+        return words.split(", ") if found else []
+
+    def _next_of(self, call: str) -> e.Payload | None:
+        said = (e.payload_of(event) for _, event in self.ahead())
+        return next((p for p in said if isinstance(p, _OF_CALL) and p.call == call), None)
 
     def _tools(self) -> list[ToolDef]:
         """The program's tools, their work replaced by the tape; tools it does not know are made from their calls."""
@@ -236,6 +243,7 @@ class _Again(Research):
         control = _TapeControl(tape)
         super().__init__(cast(Desk, tape.desk), cast(Any, control), memory, tools, inner=_TapeModel(tape))
         self.agent.loops = None  # what it advised stands in the recorded results
+        self.agent.gate.changed = lambda decided, call: tape.changed(call)  # type: ignore[method-assign]
 
     def system_prompt(self) -> str:
         request = next((event for _, event in self.tape.ahead() if event.type == "model_requested"), None)

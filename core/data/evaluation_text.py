@@ -16,6 +16,7 @@ from typing import cast
 from core.data.files import open_data
 from core.data.text import words
 from core.errors import InternError
+from core.python_source import parse
 
 LONG_ANSWER = 13
 """Words from which an answer is a text of its own (the n of the n-gram test); a shorter one ("42", a tool call) is the right
@@ -71,7 +72,7 @@ def _strings(path: Path) -> Iterable[str]:
     if suffix in ("jsonl", "ndjson", "json", "csv", "tsv", "parquet"):
         return _table(path, suffix)
     if suffix == "py":
-        return _literals(ast.parse(path.read_text(encoding="utf-8", errors="replace")))
+        return _literals(parse(path.read_text(encoding="utf-8", errors="replace")))
     if suffix in ("txt", "md"):
         text = path.read_text(encoding="utf-8", errors="replace")
         return [*text.splitlines(), *text.split("\n\n")]

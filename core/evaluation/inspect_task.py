@@ -18,6 +18,7 @@ import msgspec
 from core import install
 from core.errors import TaskInvalid
 from core.home import home
+from core.python_source import parse
 
 RUN = Path(__file__).with_name("inspect_run.py")
 
@@ -93,7 +94,7 @@ def _asked(name: str) -> dict[str, str]:
 def task_functions(file: Path) -> list[str]:
     """Functions under `@task`, read without running the file. Raises TaskInvalid where it is no Python."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise TaskInvalid(f"the file is no Python: {error}", where=str(file), next="Correct it") from error
     return [

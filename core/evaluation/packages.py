@@ -12,13 +12,15 @@ import importlib.machinery
 import sys
 from pathlib import Path
 
+from core.python_source import parse
+
 
 def imported(folder: Path) -> set[str]:
     """Top-level names that evaluate.py and evaluation_code/ import."""
     names: set[str] = set()
     for path in [folder / "evaluate.py", *sorted((folder / "evaluation_code").rglob("*.py"))]:
         try:
-            nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8", errors="replace"))))
+            nodes = list(ast.walk(parse(path.read_text(encoding="utf-8", errors="replace"))))
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
         names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

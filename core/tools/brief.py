@@ -114,6 +114,7 @@ def budget(desk: Desk) -> object:
         "seconds_used": round(desk.clock.used_s),
         "usd_used": used.usd_used,
         "tokens_used": used.tokens_used,
+        **({"disk_gb_used": used.disk_used / 1e9, "disk_gb_limit": used.disk_gb} if used.disk_gb else {}),
         "jobs_running": [j.id for j in desk.state.running_jobs()],
     }
 

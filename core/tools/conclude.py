@@ -73,6 +73,9 @@ def _evaluation(desk: Desk, name: str) -> Evaluation:
 )
 def promote(desk: Desk, model: str, evaluation: str) -> object:
     """Make this model the final_model, with the decoding it was evaluated with. Refused unless it is the best so far."""
+    # a path may hold another base, better by itself
+    if model not in ("base", "final", "final_model", *desk.state.jobs):
+        raise ToolError(f"{model[:200]} is no model of this run", next="Promote base, or a job by its id")
     found = _evaluation(desk, evaluation)
     source = desk.model_path(model)
     if found.model != source:

@@ -20,6 +20,7 @@ from core.errors import InternError, ToolError
 from core.evaluation.prompting import Decoding
 from core.evaluation.sampler import SampleSpec, Variant
 from core.evaluation.verify import check
+from core.tools.files import check_no_samples
 from core.tools.toolbox import array, integer, mapping, text, tool
 
 
@@ -28,6 +29,7 @@ def inspect_data(desk: Desk, path: str) -> object:
     """Inspect a data file: columns, lengths, duplicates, conflicting labels, odd answers, rows leaked from the evaluation."""
     if not Path(path).exists():
         raise ToolError(f"There is no file {path}", next="read_task lists the data files")
+    _check_readable(desk, path)
     tokenizer = Path(desk.card.path) / "tokenizer.json"
     texts = evaluation_texts(desk)
     seen = inspect(path, tokenizer_json=tokenizer if tokenizer.exists() else None, evaluation_texts=texts or None)
@@ -54,6 +56,30 @@ def inspect_data(desk: Desk, path: str) -> object:
         )
     )
     return _seen(seen, path)
+
+
+def _check_readable(desk: Desk, path: str) -> None:
+    """Data is the task's, the run's, or what the person named; samples of the evaluation are none. Raises ToolError."""
+    full = Path(path).resolve()
+    check_no_samples(desk, full, path)
+    roots = (desk.folder.resolve(), Path(desk.task.path).resolve())
+    listed = {Path(f.path).resolve() for f in desk.task.data_files}
+    if not any(full.is_relative_to(root) for root in (*roots, *listed, *_named(desk))):
+        raise ToolError(
+            f"{path} is no data of this run: it lies outside the run and the task, and no person named it",
+            next="Use a file that read_task lists, or ask the person for it with ask_human",
+        )
+
+
+def _named(desk: Desk) -> set[Path]:
+    """Places that a person named: in the goal, in what they fixed, in a message or an answer."""
+    state = desk.state
+    said = [desk.settings.goal, str(state.scope.get("data") or "")]
+    said += [c.text for c in state.commands if c.command in ("steer", "queue", "interrupt")]
+    said += [q.answer for q in state.questions.values() if q.answer]
+    words = {word.strip(".,;:()'\"`") for text in said for word in text.split() if "/" in word}
+    places = {Path(word).expanduser().resolve() for word in words}
+    return {place for place in places if len(place.parts) > 2}  # "/" and "/home" are no data
 
 
 def _seen(seen: Inspection, path: str) -> object:
@@ -119,6 +145,8 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
     """Prepare data for training: filter, deduplicate, decontaminate, split by prompt; every dropped row is accounted for."""
     _check_name(name, sources)
     given, again = _options(desk, sources, options or {})
+    for source in [] if again else sources:
+        _check_readable(desk, source)
     paths = [str(desk.data_path(s) / "train.jsonl") if again else s for s in sources]
     out = desk.folder / "data" / name
     try:
@@ -164,6 +192,7 @@ def _options(desk: Desk, sources: Sequence[str], options: dict[str, Any]) -> tup
             raise ToolError(f"{source} was not inspected yet", next="Call inspect_data on it first")
     exclude = options.get("exclude")
     if isinstance(exclude, str):
+        _check_readable(desk, exclude)
         try:
             listed = Path(exclude).read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -27,12 +27,17 @@ def _readable(desk: Desk, path: str) -> Path:
         raise ToolError(
             f"{path} is outside the run and the task", next="Use paths in the workspace or the task's folder"
         )
+    check_no_samples(desk, full, path)
+    return full
+
+
+def check_no_samples(desk: Desk, full: Path, path: str) -> None:
+    """Raises ToolError where a path leads to evaluation samples."""
     if _secret(desk, full):
         raise ToolError(
             f"{path} holds evaluation samples; they are not to be read",
             next="Use the development split through evaluate",
         )
-    return full
 
 
 def _secret(desk: Desk, full: Path) -> bool:

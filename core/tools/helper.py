@@ -18,6 +18,7 @@ from smolagents.models import ChatMessage, MessageRole
 from core import events as e
 from core.agent.desk import INNER, Desk
 from core.agent.patience import Deferred
+from core.agent.prompt import quoted
 from core.errors import InternError, ToolError
 from core.literature import recipes as library
 from core.tools.toolbox import ToolDef, observation, text, tool
@@ -178,11 +179,11 @@ class _Helper:
         try:
             assert desk.gate is not None
             arguments = desk.gate.admit(call, definition, asked.arguments)
-            told = desk.journal.clean_text(observation(definition.run(desk, **arguments)))[:OBSERVED]
+            told = quoted(desk.journal.clean_text(observation(definition.run(desk, **arguments))))[:OBSERVED]
         except Deferred as waits:
             raise Deferred(waits.approval, PUT_OFF.format(tool=name, approval=waits.approval)) from waits
         except (InternError, TypeError) as error:
-            text_ = desk.journal.clean_text(str(error))
+            text_ = quoted(desk.journal.clean_text(str(error)))
             desk.emit(e.ToolFailed(call=call, tool=name, error=text_, seconds=time.monotonic() - began))
             return f"ERROR: {text_}"
         self.read.append(told)

@@ -26,6 +26,7 @@ NETWORK_TIERS = ("network", "spend", "publish")
     effect="keyed",
     tier="workspace",
     waits=True,
+    runs=("file",),
 )
 def run_script(
     desk: Desk,
@@ -57,7 +58,7 @@ def run_script(
     (folder / "script.py").write_bytes(code)  # what ran stays with the job, whatever becomes of the workspace
     spec: dict[str, Any] = {
         "kind": "script", "script": str(folder / "script.py"), "settings": settings or {}, "time_limit_s": limit,
-        "model": desk.model_path(model) if model else None, "data": str(desk.data_path(data)) if data else None,
+        "model": _model(desk, model) if model else None, "data": str(desk.data_path(data)) if data else None,
         "network": bool(network), "seed": desk.settings.seed, "trust": [],
     }  # fmt: skip
     config = {"file": file, "threads": desk.cores} | {k: v for k, v in (("model", model), ("data", data)) if v}
@@ -66,6 +67,17 @@ def run_script(
         threads=desk.cores, experiment=experiment or "", time_limit_s=limit, job=job,
     )  # fmt: skip
     return {"job": job, "time_limit_s": limit, "network": bool(network)}
+
+
+def _model(desk: Desk, name: str) -> str:
+    """A model of this run, or a folder of its own. A job is shown what its spec names, so a brain may not name any folder
+    of the machine here. Raises ToolError."""
+    path = desk.model_path(name)
+    if path == desk.settings.model or Path(path).resolve().is_relative_to(desk.folder.resolve()):
+        return path
+    raise ToolError(
+        f"{name} is not a model of this run: a script gets no other folder", next="Start from base, final or a job's id"
+    )
 
 
 def _code(desk: Desk, file: str) -> bytes:

@@ -38,6 +38,7 @@ MOST_BYTES = 50 << 20
     effect="unsafe",
     tier="workspace",
     waits=True,
+    runs=("command",),
 )
 def run_command(desk: Desk, command: str, seconds: float | None = None) -> object:
     """Run a command in the workspace, confined: no home, no token, no network, limited time, memory, disk and processes;

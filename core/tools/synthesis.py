@@ -45,6 +45,7 @@ CHARGED_EVERY = 25
     effect="idempotent",
     tier="workspace",
     waits=True,
+    runs=("program",),
 )  # fmt: skip
 def synthesize_data(
     desk: Desk,

@@ -31,6 +31,8 @@ class ToolDef(NamedTuple):
     """Long by its nature (it waits for a job or a person): its silence is no stall."""
     timeout_s: float | None = None
     """Longest silence before the call is given up."""
+    runs: tuple[str, ...] = ()
+    """Arguments that name files of the workspace whose code is run: a yes is for these files as they are."""
 
 
 def tool(
@@ -40,13 +42,14 @@ def tool(
     tier: str = "read",
     waits: bool = False,
     timeout_s: float | None = None,
+    runs: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., object]], ToolDef]:
     """Make a ToolDef of a function whose first parameter is the desk."""
 
     def declare(function: Callable[..., object]) -> ToolDef:
         return ToolDef(
             function.__name__, inspect.cleandoc(function.__doc__ or ""), inputs or {}, function, effect, tier, waits,
-            timeout_s,
+            timeout_s, runs,
         )  # fmt: skip
 
     return declare

@@ -55,6 +55,7 @@ SETTINGS = ", ".join(f for f in TrainSpec.__struct_fields__ if f not in OWNED)
     effect="keyed",
     tier="workspace",
     waits=True,
+    runs=("settings",),
 )
 def train(
     desk: Desk,
@@ -115,6 +116,7 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
             f"{model} is not a descendant of this run's base: only that is trained",
             next="Start from base, final or a job's id",
         )
+    _check_resumed(desk, settings.get("resume_from"))
     left = desk.clock.work_left_s
     if left < 5:
         raise ToolError("No time is left for another training", next="Conclude and finish")
@@ -146,6 +148,18 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _check_resumed(desk: Desk, checkpoint: Any) -> None:
+    """Weights to go on from are a job's of this run: others would be another base by a side door. Raises ToolError."""
+    if checkpoint is None:
+        return
+    jobs = (desk.folder / "jobs").resolve()
+    if not isinstance(checkpoint, str) or not (jobs / checkpoint).resolve().is_relative_to(jobs):
+        raise ToolError(
+            f"resume_from is {str(checkpoint)[:200]!r}, which is no checkpoint of this run's jobs",
+            next="Name a checkpoint folder of one of its jobs, or start from its id with `model`",
+        )
 
 
 def _promised(desk: Desk) -> int:
@@ -207,11 +221,12 @@ def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None,
         return all(ended)
 
     desk.wait_until(ready, seconds)
-    return {"jobs": [_report(desk, job) for job in jobs], "seconds_left_for_research": round(desk.clock.work_left_s)}
+    reports = desk.journal.read(lambda s: [_report(s, job) for job in jobs])
+    return {"jobs": reports, "seconds_left_for_research": round(desk.clock.work_left_s)}
 
 
-def _report(desk: Desk, job_id: str) -> object:
-    state = desk.journal.snapshot()
+def _report(state: RunState, job_id: str) -> object:
+    """Of one job, in values of its own: the state goes on changing."""
     job = state.jobs[job_id]
     failures = [f for f in state.failures if f.job == job_id]
     return {
@@ -231,7 +246,7 @@ def _report(desk: Desk, job_id: str) -> object:
         },
         "last": {k: v for k, v in job.last.items() if v is not None},
         "diagnosis": [_finding(f) for f in failures],
-        **({"alerts": {"untrusted_source": f"alerts of {job.id}", "content": job.alerts}} if job.alerts else {}),
+        **({"alerts": {"untrusted_source": f"alerts of {job.id}", "content": list(job.alerts)}} if job.alerts else {}),
     }
 
 

@@ -68,6 +68,8 @@ def approvals(a: argparse.Namespace) -> int:
     for w in waiting:
         print(f"{w.id}  {w.tool} ({w.tier})  event {w.seq}\n  why   {one_line(w.reason)}")
         print(f"  with  {one_line(msgspec.json.encode(w.arguments).decode())}\n  hash  {w.arguments_hash}")
+        if w.files:
+            print(f"  runs  {', '.join(one_line(f) for f in w.files)} (a yes is for these as they are now)")
         if w.untrusted:
             print(f"  NOTE  words in it come from outside: {', '.join(one_line(u) for u in w.untrusted)}")
     for q in questions:

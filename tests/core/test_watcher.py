@@ -112,3 +112,28 @@ def test_a_value_that_is_not_finite_is_named_and_ends_the_job(lab: Lab) -> None:
     assert lab.journal.state.jobs["job-1"].status == "cancelled", "a hopeless job is not waited for"
     logged = [e.payload_of(x) for x in lab.log.events() if x.type == "metric_logged"]
     assert any(isinstance(p, e.MetricLogged) and p.nonfinite for p in logged)
+
+
+@pytest.mark.parametrize("way", ["named", "linked", "own"])
+def test_a_brains_script_has_no_model_but_its_own(lab: Lab, tmp_path: Path, way: str) -> None:
+    """What a held job says is its own word, and what it names is read and copied with the host's rights."""
+    other, folder = tmp_path / "of-somebody", lab.folder / "jobs" / "job-1"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    mine = folder / "held" / "model"
+    mine.mkdir(parents=True)
+    (folder / "held.json").write_text("{}")
+    if way == "linked":
+        (mine / "config.json").symlink_to(other / "config.json")
+    else:
+        (mine / "config.json").write_text("{}")
+    named = other if way == "named" else mine
+    rows = [
+        {"kind": "checkpoint", "step": 1, "path": str(named)},
+        {"kind": "result", "status": "finished", "model": str(named)},
+    ]
+    said = "".join(json.dumps(row) + "\n" for row in rows)
+    lab.launch(f"open({str(folder / 'metrics.jsonl')!r}, 'w').write({said!r})")
+    lab.until_ended()
+    assert lab.journal.state.jobs["job-1"].checkpoint == (str(mine) if way == "own" else "")
+    assert any("not its own" in note for note in lab.journal.state.notes) == (way != "own")

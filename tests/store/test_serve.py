@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import threading
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from store.client import RemoteLog
-from store.errors import BadQuery, ConnectionLost, LogBusy, RemoteError, StoreError
+from store.errors import BadQuery, ConnectionLost, LogBusy, NotAdmitted, RemoteError, StoreError
 from store.event import Event
 from store.log import EventLog
 from store.serve import LogServer
@@ -48,6 +49,24 @@ def _collect(feed: object, count: int) -> list[Event]:
     while len(events) < count:
         events += feed.batch(100, 10)  # type: ignore[attr-defined]
     return events
+
+
+def test_who_is_not_admitted_is_told_so_and_served_nothing(log: EventLog) -> None:
+    seen: list[int] = []
+    welcome = threading.Event()
+
+    def admits(pid: int) -> bool:
+        seen.append(pid)
+        return welcome.is_set()
+
+    with LogServer(log, log.folder / "s", {}, admits) as server:
+        for ask in (lambda remote: remote.last, lambda remote: remote.subscribe(1).batch(1, 1)):
+            with RemoteLog(server.socket_path) as remote, pytest.raises(NotAdmitted, match=f"process {os.getpid()}"):
+                ask(remote)
+        welcome.set()
+        with RemoteLog(server.socket_path) as remote:
+            assert remote.last == log.last
+    assert set(seen) == {os.getpid()}
 
 
 def test_a_remote_log_answers_as_the_log_itself(log: EventLog, remote: RemoteLog) -> None:

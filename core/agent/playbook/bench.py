@@ -6,8 +6,9 @@ import math
 import re
 from typing import Any
 
-from core.agent.playbook.model import Act, Call, Observation
+from core.agent.playbook.model import Act, Await, Call, Observation
 from core.agent.playbook.search import Trial
+from core.agent.playbook.strands import Late, Strands
 from core.agent.playbook.wishes import Wishes
 
 STEPS = (
@@ -25,6 +26,9 @@ STEPS = (
 _FITS = re.compile(r"(batch_size|grad_accum|max_length) (\d+)")
 """Settings as the pre-flight names them."""
 
+SAID_ONLY = ("note", "update_plan", "choose_remedy")
+"""Calls that only tell something: nothing waits for their result."""
+
 SMALL = 50_000_000
 """Below this many parameters two trainings share a machine's cores better than one uses them all."""
 
@@ -32,9 +36,10 @@ SMALL = 50_000_000
 class Bench:
     """State of the policy; everything in it came from observations."""
 
-    def __init__(self, seed: int, wishes: Wishes) -> None:
+    def __init__(self, seed: int, wishes: Wishes, late: Late | None = None) -> None:
         self.seed = seed
         self.wishes = wishes
+        self.strands = Strands({} if late is None else late, self.summary)
         self.settings: dict[str, dict[str, Any]] = {}
         self.concerns: dict[str, int] = {}
         self.groups: dict[str, int] = {}
@@ -57,7 +62,10 @@ class Bench:
         self.mutation = 0
         """Which change of settings the next round tries."""
         self.used_remedies: set[str] = set()
-        self.change = ""
+        self.changes: dict[str, str] = {}
+        """What each experiment changes: several may be under way, where one waits for a person."""
+        self.row_counts: dict[str, int] = {}
+        """Rows of prepared data that is not `data`."""
         self.statuses: dict[str, str] = {}
         self.number = 0
         self.params = 0
@@ -75,26 +83,53 @@ class Bench:
     # ---------------------------------------------------------------------------------------------------- the basics
 
     def call(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
-        """One tool call. Reads the time left from any observation that tells it."""
+        """One tool call and its result, whenever that comes."""
+        observation: Observation = yield from self.ask(tool, arguments, why)
+        if observation.waiting and tool not in SAID_ONLY:
+            observation = yield Await(observation.call)
+            self._read_clock(observation)
+        return observation
+
+    def ask(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
+        """One tool call and what it said at once, which may be that it waits for a person."""
         observation: Observation = yield Call(tool, arguments, why)
+        self._read_clock(observation)
+        return observation
+
+    def _read_clock(self, observation: Observation) -> None:
         left = observation.get("seconds_left_for_research")
         if left is not None:
             self._left = float(left)
-        return observation
 
     def train(self, arguments: dict[str, Any], why: str) -> Act:
-        """Launch a training. One that the pre-flight refuses for its memory is launched as it says that it would fit, and all
-        later ones of that method too. `arguments["settings"]` then holds what it was launched with."""
-        launched: Observation = yield from self.call("train", arguments, why)
-        fits = {name: int(value) for name, value in _FITS.findall(launched.error.partition("Use ")[2])}
+        """Launch a training, or ask for it: the answer may be that it waits (then `launched`). One that the pre-flight
+        refuses for its memory is launched as it says that it would fit, and all later ones of that method too.
+        `arguments["settings"]` then holds what it was launched with."""
+        told: Observation = yield from self.ask("train", arguments, why)
+        return told if told.waiting else (yield from self._as_it_fits(told, arguments))
+
+    def launched(self, told: Observation, arguments: dict[str, Any]) -> Act:
+        """The launch that `train` asked for, once a person has decided on it. Where they changed its arguments,
+        `arguments` holds theirs."""
+        if not told.waiting:
+            return told
+        told = yield Await(told.call)
+        if told.edited:
+            rate = told.get("lr")
+            said: dict[str, Any] = told.edited.get("settings") or {}
+            arguments |= told.edited
+            arguments["settings"] = said if rate is None else {**said, "lr": rate}
+        return (yield from self._as_it_fits(told, arguments))
+
+    def _as_it_fits(self, told: Observation, arguments: dict[str, Any]) -> Act:
+        fits = {name: int(value) for name, value in _FITS.findall(told.error.partition("Use ")[2])}
         if not fits:
-            return launched
+            return told
         method = str(arguments["method"])
         self.fitting[method] = fits
         arguments["settings"].update(fits)
-        yield from self.call("note", {"content": f"{method}: {launched.error}", "kind": "lesson"}, "")
-        launched = yield from self.call("train", arguments, "The same, as it fits the memory.")
-        return launched
+        yield from self.call("note", {"content": f"{method}: {told.error}", "kind": "lesson"}, "")
+        return (yield from self.call("train", arguments, "The same, as it fits the memory."))
 
     def take(self, brief: dict[str, Any]) -> None:
         """What the brief says."""
@@ -113,7 +148,9 @@ class Bench:
 
     def plan(self, doing: str) -> Act:
         """Mark the step now being done; steps passed over are skipped."""
-        self.statuses = {k: ("done" if v == "doing" else v) for k, v in self.statuses.items()}
+        parked = self.strands.names
+        ended = {k: "todo" if k in parked else "done" for k, v in self.statuses.items() if v == "doing"}
+        self.statuses |= ended
         self.statuses[doing] = "doing"
         steps: list[dict[str, str]] = []
         for key, title in STEPS:
@@ -123,6 +160,8 @@ class Bench:
         yield from self.call("budget", {}, "")
 
     def _note(self, key: str) -> str:
+        if key in self.strands.names:
+            return "waits for a person"
         if key == "base" and self.reference:
             return f"{100 * self.baseline:.1f} %"
         return f"{100 * self.gains[key]:+.1f}" if key in self.gains else ""
@@ -141,6 +180,10 @@ class Bench:
             self.groups = {g["kind"]: int(g["count"]) for g in groups}
             text = "Wrong answers now: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in self.groups.items())
             yield from self.call("note", {"content": text, "kind": "lesson"}, "")
+
+    def rows_of(self, data: str) -> int:
+        """Rows of prepared data; `data` may be empty for the data in use."""
+        return self.row_counts.get(data, self.rows)
 
     # ---------------------------------------------------------------------------------------------------------- time
 
@@ -170,7 +213,7 @@ class Bench:
     def begin(self, hypothesis: str, change: str) -> Act:
         self.number += 1
         name = f"experiment-{self.number}"
-        self.change = change
+        self.changes[name] = change
         yield from self.call(
             "start_experiment", {"experiment": name, "hypothesis": hypothesis, "change": change}, hypothesis
         )

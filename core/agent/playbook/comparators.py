@@ -19,12 +19,17 @@ from core.agent.playbook.experiments import full
 from core.agent.playbook.model import Act, Policy
 from core.agent.playbook.policy import measure_base, prepare, read
 from core.agent.playbook.search import Trial
+from core.agent.playbook.strands import Late
 from core.agent.playbook.wishes import Wishes
 
 
-def comparator(name: str, seed: int, wishes: Wishes) -> Policy:
+def comparator(name: str, seed: int, wishes: Wishes, late: Late | None = None) -> Policy:
     """One of COMPARATORS, from the task's brief to the summary."""
-    bench = Bench(seed, wishes)
+    bench = Bench(seed, wishes, late)
+    return bench.strands.alone(_compared(bench, name, seed))
+
+
+def _compared(bench: Bench, name: str, seed: int) -> Act:
     brief = yield from bench.call("read_task", {}, "Begin with the task itself.")
     if brief.error:
         return f"The task cannot be read: {brief.error}"

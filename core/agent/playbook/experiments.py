@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.agent.playbook.bench import Bench
-from core.agent.playbook.model import Act
+from core.agent.playbook.model import Act, Observation
 from core.agent.playbook.remedies import first_remedy
 from core.agent.playbook.reports import error_counts, is_usable, learn_from, note_speed
 from core.agent.playbook.search import Trial, best, last_score
@@ -80,11 +80,51 @@ def _full_jobs(bench: Bench, method: str, experiment: str, trials: list[Trial], 
     limit = max(8.0, share * left)
     if limit > LONG_S and not any(known == method for known, _ in bench.step_times):
         yield from smoke(bench, method, experiment, trials[0], start)
-    launched: dict[str, Trial] = {}
+    asked = yield from _ask_for_all(bench, method, experiment, trials, start, (limit, left))
+    done: list[Done] = yield from _read(bench, method, experiment, [a for a in asked if not a.told.waiting])
+    late: list[_Asked] = []
+    for one in [a for a in asked if a.told.waiting]:
+        late.append(one._replace(told=(yield from bench.launched(one.told, one.arguments))))
+    return done + (yield from _read(bench, method, experiment, late))
+
+
+class _Asked(NamedTuple):
+    """A job that was asked for: started, refused, or waiting for a person."""
+
+    told: Observation
+    trial: Trial
+    wanted: dict[str, Any]
+    """Its settings as they were asked for."""
+    arguments: dict[str, Any]
+
+
+def _ask_for_all(
+    bench: Bench, method: str, experiment: str, trials: list[Trial], start: str, seconds: tuple[float, float]
+) -> Act:
+    """Every job that is wanted. `seconds`: what each is planned for, and what it may take at most."""
+    asked: list[_Asked] = []
     for trial in trials:
-        job = yield from _launch_full(bench, method, experiment, trial, start, (limit, left), len(trials))
-        if job:
-            launched[job] = trial
+        data = trial.data or bench.data
+        settings = _full_settings(bench, method, trial, seconds, len(trials))
+        batch, steps = _batch(trial), settings["max_steps"]
+        arguments = {
+            "method": method, "data": data, "model": start, "settings": settings, "experiment": experiment,
+            "title": f"{method}, lr {trial.settings['lr']:g}, batch {batch}, {steps} steps",
+        }  # fmt: skip
+        told = yield from bench.train(arguments, f"{steps} train steps fit {seconds[0]:.0f} s.")
+        asked.append(_Asked(told, trial, settings, arguments))
+    return asked
+
+
+def _read(bench: Bench, method: str, experiment: str, asked: list[_Asked]) -> Act:
+    """Wait for those that started; (report, trial) of each."""
+    launched: dict[str, Trial] = {}
+    for told, trial, wanted, arguments in asked:
+        if told.error:
+            words = f"The job could not start: {told.error}"
+            yield from bench.call("note", {"content": words, "kind": "lesson"}, "")
+        elif told.get("job"):
+            launched[told.get("job")] = trial.as_launched(wanted, arguments["settings"])
     if not launched:
         return []
     waited = yield from bench.call("wait_for_jobs", {"jobs": list(launched)}, "")
@@ -97,19 +137,23 @@ def _full_jobs(bench: Bench, method: str, experiment: str, trials: list[Trial], 
     return done
 
 
-def _launch_full(
-    bench: Bench, method: str, experiment: str, trial: Trial, start: str, seconds: tuple[float, float], beside: int
-) -> Act:
+def _batch(trial: Trial) -> int:
+    return int(trial.settings["batch_size"]) * int(trial.settings.get("grad_accum") or 1)
+
+
+def _full_settings(
+    bench: Bench, method: str, trial: Trial, seconds: tuple[float, float], beside: int
+) -> dict[str, Any]:
     """`seconds`: what the job is planned for, and what it may take at most. `beside`: jobs that share the machine."""
     settings, (limit, most) = trial.settings, seconds
-    batch = int(settings["batch_size"]) * int(settings.get("grad_accum") or 1)
-    wanted = int(settings.get("max_steps") or bench.epochs(method) * max(1, bench.rows / batch))
+    rows = bench.rows_of(trial.data)
+    wanted = int(settings.get("max_steps") or bench.epochs(method) * max(1, rows / _batch(trial)))
     if method == "grpo":
         wanted = int(settings.get("max_steps") or 400)
     seen = bench.step_times.get((method, int(settings["batch_size"])))
     step_s = statistics.median(seen) if seen else trial.seconds_per_step  # one trial may have met a busy machine
     steps = max(20, min(wanted, int((limit - min(bench.overhead_s, limit / 2)) / step_s))) if step_s else wanted
-    job = {
+    return {
         **settings,
         "max_steps": steps,
         "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
@@ -117,18 +161,6 @@ def _launch_full(
         "eval_every": max(5, steps // 6),
         "threads": max(1, bench.cores // beside),
     }
-    launched = yield from bench.train(
-        {
-            "method": method, "data": bench.data, "model": start, "settings": job, "experiment": experiment,
-            "title": f"{method}, lr {settings['lr']:g}, batch {batch}, {steps} steps",
-        },
-        f"{steps} train steps fit {limit:.0f} s.",
-    )  # fmt: skip
-    if launched.error:
-        words = f"The job could not start: {launched.error}"
-        yield from bench.call("note", {"content": words, "kind": "lesson"}, "")
-        return None
-    return launched.get("job")
 
 
 def judge(bench: Bench, method: str, experiment: str, jobs: dict[str, Trial]) -> Act:
@@ -152,10 +184,12 @@ def judge(bench: Bench, method: str, experiment: str, jobs: dict[str, Trial]) ->
     job = max(results, key=lambda j: float(results[j]["score"]))
     result, score = results[job], float(results[job]["score"])
     told = yield from bench.conclude(experiment, result["evaluation"])
-    bench.last.setdefault(method, jobs[job])
+    trial = jobs[job]._replace(data="")  # what comes next trains on the data in use
+    change = bench.changes.get(experiment, method)
+    bench.last.setdefault(method, trial)
     if score > bench.best and (yield from bench.promote(job, result, f"{100 * score:.1f} % is the best so far.")):
-        bench.gains[bench.change] = bench.gains.get(bench.change, 0.0) + score - bench.best
-        bench.last[method] = jobs[job]
+        bench.gains[change] = bench.gains.get(change, 0.0) + score - bench.best
+        bench.last[method] = trial
         bench.best, bench.reference = score, result["evaluation"]
         bench.groups = error_counts(result)
     return told.get("verdict") == "better"

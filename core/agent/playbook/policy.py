@@ -15,6 +15,7 @@ from core.agent.playbook.model import Act, Observation, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
 from core.agent.playbook.reports import error_counts
 from core.agent.playbook.search import Trial, best, higher
+from core.agent.playbook.strands import Done, Late
 from core.agent.playbook.trials import candidates, climb
 from core.agent.playbook.wishes import Wishes
 
@@ -25,9 +26,13 @@ STALE = 2
 """Experiments in a row without a significant gain after which research stops."""
 
 
-def research(seed: int, wishes: Wishes) -> Policy:
-    """The whole run; returns the summary given as final answer."""
-    bench = Bench(seed, wishes)
+def research(seed: int, wishes: Wishes, late: Late | None = None) -> Policy:
+    """The whole run; returns the summary given as final answer. `late`: see `strands`."""
+    bench = Bench(seed, wishes, late)
+    return bench.strands.alone(_research(bench))
+
+
+def _research(bench: Bench) -> Act:
     brief = yield from bench.call("read_task", {}, "Begin with the task itself.")
     if brief.error:
         return f"The task cannot be read: {brief.error}"
@@ -36,34 +41,50 @@ def research(seed: int, wishes: Wishes) -> Policy:
 
     yield from read(bench)
     yield from bench.plan("data")
-    if not (yield from prepare(bench)):
-        yield from bench.plan("base")
-        yield from measure_base(bench, None)
-        return "There is no data to train on: only decoding could be improved. " + bench.summary()
+    prepared: Done | None = yield from bench.strands.run("data", prepare(bench))
     yield from bench.plan("base")
-    if not (yield from measure_base(bench, bench.data)):
+    # Where the preparation waits for a person, the base is measured meanwhile; only few-shot needs the data.
+    measured = yield from measure_base(bench, bench.data or None)
+    fit = prepared.value if prepared is not None else (yield from bench.strands.finish("data"))
+    if not fit:
+        return "There is no data to train on: only decoding could be improved. " + bench.summary()
+    if not measured:
         return "The base model could not be measured. " + bench.summary()
+    yield from _improve(bench)
+    yield from bench.answer_wishes()
+    yield from bench.plan("finish")
+    return bench.summary()
 
-    stale = 0
+
+def _improve(bench: Bench) -> Act:
+    """Move after move, until nothing gains any more or the time is short. One that waits for a person is parked: others
+    go on, and it is taken up again when its result has come."""
+    strands, wishes = bench.strands, bench.wishes
+    stale, short = 0, False
     tried: set[str] = set()
-    while stale < STALE and bench.best < ENOUGH and not wishes.finish:
+    while bench.best < ENOUGH and not wishes.finish:
         yield from bench.answer_wishes()
-        move = yield from _next_move(bench, tried)
+        move: str | None = strands.ready()
+        begun = bool(move)
+        if not move:
+            move = None if short or stale >= STALE else (yield from _next_move(bench, tried))
         if move is None:
-            break
+            if not strands.parked:
+                break
+            yield from strands.wait()
+            continue
         yield from bench.plan(move)
         before = bench.best
-        gained: bool | None = yield from _MOVES[move](bench)
+        done: Done | None = yield from strands.resume(move) if begun else strands.run(move, _MOVES[move](bench))
         tried.add(move)
+        if done is None:
+            continue
+        gained: bool | None = done.value
         # A move that could not even run (no time, no data) does not count as an attempt without a gain.
         if gained is not None:
             stale = 0 if gained and bench.best > before else stale + 1
             bench.paying = move if stale == 0 else ""
-        if bench.seconds_left() < bench.smallest_experiment_s():
-            break
-    yield from bench.answer_wishes()
-    yield from bench.plan("finish")
-    return bench.summary()
+        short = bench.seconds_left() < bench.smallest_experiment_s()
 
 
 # ------------------------------------------------------------------------------------------------------------- read
@@ -171,7 +192,9 @@ def _next_move(bench: Bench, tried: set[str]) -> Act:
     if bench.wishes.look_at_errors:
         bench.wishes.look_at_errors = False
         yield from bench.look_at_errors()
-    allowed = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if bench.method_of(m) not in bench.wishes.skip]
+    parked = bench.strands.names  # begun already: it goes on once a person has decided
+    moves = [m for m in ("sft", "grpo", "rounds", "labels", "rft") if m not in parked]
+    allowed = [m for m in moves if bench.method_of(m) not in bench.wishes.skip]
     if bench.paying in ("sft", "rounds") and "rounds" in allowed and bench.fits("rounds"):
         return "rounds"  # what pays goes on; the other moves come when it no longer does
     for move in allowed:
@@ -280,10 +303,11 @@ def _labels(bench: Bench) -> Act:
     if made.error:
         yield from bench.conclude(experiment, None)
         return None
-    before, bench.data, bench.rows = bench.data, cleaner, int(made.get("rows", bench.rows))
-    gained = yield from full(bench, "sft", experiment, [bench.last["sft"]], start="final", share=0.6)
-    if not gained:
-        bench.data = before
+    rows = bench.row_counts[cleaner] = int(made.get("rows", bench.rows))
+    trial = bench.last["sft"]._replace(data=cleaner)
+    gained = yield from full(bench, "sft", experiment, [trial], start="final", share=0.6)
+    if gained:
+        bench.data, bench.rows = cleaner, rows
     return gained
 
 
@@ -295,16 +319,15 @@ def _gentler(trial: Trial) -> Trial:
 def _rft(bench: Bench) -> Act:
     """Rejection sampling: the model's own checked answers as new demonstrations."""
     experiment = yield from bench.begin("Training on the model's own checked answers raises the score", "rft")
+    data = bench.data
     made = yield from bench.call(
-        "sample_and_verify", {"model": "final", "data": bench.data, "name": f"{bench.data}-own"}, "Sample, check, keep."
+        "sample_and_verify", {"model": "final", "data": data, "name": f"{data}-own"}, "Sample, check, keep."
     )
     if made.error or not int(made.get("rows", 0)):
         yield from bench.conclude(experiment, None)
         return None
-    before, bench.data = bench.data, f"{bench.data}-own"
-    gained = yield from full(bench, "sft", experiment, [bench.last["sft"]], start="final", share=0.5)
-    bench.data = before
-    return gained
+    trial = bench.last["sft"]._replace(data=f"{data}-own")
+    return (yield from full(bench, "sft", experiment, [trial], start="final", share=0.5))
 
 
 _MOVES: dict[str, Callable[[Bench], Act]] = {

@@ -21,6 +21,13 @@ class Trial(NamedTuple):
     seconds_per_step: float | None = None
     start_score: float = 0.0
     """Development score before its first train step."""
+    data: str = ""
+    """Prepared data other than the bench's."""
+
+    def as_launched(self, wanted: dict[str, Any], launched: dict[str, Any]) -> Trial:
+        """With what a person changed: `launched` is what they made of the settings that were `wanted`."""
+        changed = {k: v for k, v in launched.items() if k in self.settings and wanted.get(k) != v}
+        return self.but(**changed) if changed else self
 
     def but(self, **settings: Any) -> Trial:
         """The same with other settings. A step's time follows the batch: measured here, half of it does not depend on it."""

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from core.agent.playbook.bench import Bench
-from core.agent.playbook.model import Act
+from core.agent.playbook.model import Act, Observation
 from core.agent.playbook.reports import learn_from, note_speed
 from core.agent.playbook.search import Trial, first_score, higher, ladder, last_score, next_rungs, worth_a_long_job
 
@@ -22,13 +22,12 @@ SMOKE_STEPS = 20
 
 def smoke(bench: Bench, method: str, experiment: str, trial: Trial, start: str) -> Act:
     """A few steps before a long job of a method that was not tried yet: does it run, and what does a step take?"""
-    launched = yield from bench.train(
-        {
-            "method": method, "data": bench.data, "model": start, "experiment": experiment,
-            "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": SMOKE_STEPS},
-        },
-        "A long job comes next: first see that it runs.",
-    )  # fmt: skip
+    arguments = {
+        "method": method, "data": trial.data or bench.data, "model": start, "experiment": experiment,
+        "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": SMOKE_STEPS},
+    }  # fmt: skip
+    told = yield from bench.train(arguments, "A long job comes next: first see that it runs.")
+    launched = yield from bench.launched(told, arguments)
     if launched.error:
         return
     waited = yield from bench.call("wait_for_jobs", {"jobs": [launched.get("job")]}, "")
@@ -88,37 +87,52 @@ def candidates(bench: Bench, method: str, trials: list[Trial]) -> list[Trial]:
 def _trials(
     bench: Bench, method: str, experiment: str, start: str, rates: list[float], each: float, source: str
 ) -> Act:
+    """All rungs that may start at once, then those that wait for a person."""
     settings = bench.base_settings(method)
+    asked: list[tuple[Observation, dict[str, Any]]] = []
+    for lr in rates:
+        arguments = {
+            "method": method, "data": bench.data, "model": start, "title": f"{method} trial, lr {lr:g}",
+            "settings": _trial_settings(bench, method, {**settings, "lr": lr}, each), "experiment": experiment,
+        }  # fmt: skip
+        asked.append(((yield from bench.train(arguments, f"A short trial at {lr:g} ({source}).")), arguments))
+        settings |= bench.fitting.get(method, {})
+    seen = yield from _read(bench, method, experiment, settings, [a for a in asked if not a[0].waiting])
+    late: list[tuple[Observation, dict[str, Any]]] = []
+    for told, arguments in [a for a in asked if a[0].waiting]:
+        late.append(((yield from bench.launched(told, arguments)), arguments))
+    return seen + (yield from _read(bench, method, experiment, settings, late))
+
+
+def _trial_settings(bench: Bench, method: str, settings: dict[str, Any], each: float) -> dict[str, Any]:
     one_epoch = -(-bench.rows // int(settings["batch_size"]))
     steps = max(20, min(one_epoch, 50)) if method == "sft" else 40
-    threads = max(1, bench.cores // bench.slots())
+    return {
+        **settings,
+        "max_steps": steps,
+        # Only runs whose rate has decayed can be compared (arXiv 2405.18392); a policy gradient keeps its rate.
+        "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
+        "time_limit_s": each + (bench.overhead_s or UNMEASURED_S),
+        "threads": max(1, bench.cores // bench.slots()),
+        "eval_every": steps if method == "sft" else max(5, steps // 3),
+    }
+
+
+def _read(
+    bench: Bench,
+    method: str,
+    experiment: str,
+    settings: dict[str, Any],
+    launched: list[tuple[Observation, dict[str, Any]]],
+) -> Act:
+    """Wait for the trials that were launched; a Trial of each that could start."""
     jobs: dict[str, float] = {}
-    for lr in rates:
-        trial = {
-            **settings,
-            "lr": lr,
-            "max_steps": steps,
-            # Only runs whose rate has decayed can be compared (arXiv 2405.18392); a policy gradient keeps its rate.
-            "scheduler": "cosine" if method == "sft" else "constant_with_warmup",
-            "time_limit_s": each + (bench.overhead_s or UNMEASURED_S),
-        }
-        trial |= {"threads": threads, "eval_every": steps if method == "sft" else max(5, steps // 3)}
-        launched = yield from bench.train(
-            {
-                "method": method,
-                "data": bench.data,
-                "model": start,
-                "title": f"{method} trial, lr {lr:g}",
-                "settings": trial,
-                "experiment": experiment,
-            },
-            f"A short trial at {lr:g} ({source}).",
-        )
-        if launched.error:
-            yield from bench.call("note", {"content": f"The trial at {lr:g} could not start: {launched.error}"}, "")
-            continue
-        jobs[launched.get("job")] = lr
-        settings |= bench.fitting.get(method, {})
+    for told, arguments in launched:
+        lr = float(arguments["settings"].get("lr", 0.0))
+        if told.error:
+            yield from bench.call("note", {"content": f"The trial at {lr:g} could not start: {told.error}"}, "")
+        else:
+            jobs[told.get("job")] = lr
     if not jobs:
         return []
     waited = yield from bench.call("wait_for_jobs", {"jobs": list(jobs)}, "")

@@ -24,7 +24,7 @@ class Wishes:
 
     def hear(self, text: str) -> None:
         """Take in one message."""
-        words = text.rpartition("):")[2].strip() if text.startswith("Message from the person") else text.strip()
+        words = text.partition("):")[2].strip() if text.startswith("Message from the person") else text.strip()
         understood = self._understand(words.lower())
         if understood:
             self.unanswered.append(f"Heard {words!r}: {'; '.join(understood)}.")

@@ -41,6 +41,7 @@ class Stand:
         return self.journal.state
 
     call = "1.0"
+    gate = None
 
     def asked(self, approval: str) -> bool:
         return Desk.asked(cast(Desk, self), approval)
@@ -164,6 +165,25 @@ def test_money_is_spent_on_a_plain_yes_only(control: Control, stand: Stand, deci
     stand.emit(e.ApprovalDecided(approval="approval-x", decision=decision))
     with pytest.raises(ToolError, match="A person denied a machine"):
         admit_cost(desk, cost)
+
+
+@pytest.mark.parametrize(("usd", "flavor", "covered"), [(1.0, "a10g", True), (0.4, "a10g", True), (1.2, "a10g", False), (1.0, "h200", False)])  # fmt: skip
+def test_a_yes_to_a_price_covers_that_price_and_less_of_the_same(
+    control: Control, stand: Stand, usd: float, flavor: str, covered: bool
+) -> None:
+    """The job starts when the decision comes, perhaps hours later: what it costs may be another sum by then."""
+
+    def cost(usd: float, flavor: str) -> Cost:
+        return Cost("approval-spend-x", "rent", "job-1", usd, {"flavor": flavor, "usd_at_most": usd}, "why")
+
+    with pytest.raises(Deferred):
+        admit_cost(cast(Desk, stand), cost(1.0, "a10g"))
+    say(control, "approve", approval="approval-spend-x")
+    if covered:
+        admit_cost(cast(Desk, stand), cost(usd, flavor))
+    else:
+        with pytest.raises(ToolError, match=r"said yes to \$1\.00"):
+            admit_cost(cast(Desk, stand), cost(usd, flavor))
 
 
 def test_a_question_whose_call_is_over_is_asked_again_and_only_a_new_yes_counts(control: Control, stand: Stand) -> None:

@@ -94,6 +94,21 @@ def test_a_script_that_is_not_there_or_no_python_is_refused_before_a_job(desk: D
     assert not desk.state.jobs
 
 
+def test_a_script_is_shown_no_folder_of_the_machine_by_calling_it_a_model(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (desk.folder / "workspace" / "mine.py").write_text("print(1)")
+    for name in (str(tmp_path / "keys"), str(desk.folder / "workspace" / ".." / ".." / "keys")):
+        with pytest.raises(ToolError, match="not a model of this run"):
+            run_script.run(desk, file="mine.py", title="t", model=name)
+    assert not desk.state.jobs
+
+
+@pytest.mark.parametrize("checkpoint", ["/elsewhere/checkpoint-4", "../../x", "job-1/../../../x", 4, ""])
+def test_a_training_goes_on_from_checkpoints_of_this_run_only(desk: Desk, checkpoint: object) -> None:
+    with pytest.raises(ToolError, match="no checkpoint of this run's jobs" if checkpoint != "" else "prepared data"):
+        train.run(desk, method="sft", data="d", model="base", title="t", settings={"resume_from": checkpoint})
+
+
 def test_a_reward_function_outside_the_workspace_is_refused(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "r.py").write_text("def f(p, c, a): return 1.0")
     data = tmp_path / "data"

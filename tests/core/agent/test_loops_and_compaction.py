@@ -40,6 +40,38 @@ def test_neither_the_clock_nor_an_advice_makes_a_result_another_one() -> None:
     assert seen.saw("read_task", {}, '{"x":1,"seconds_left_for_research":7}', jobs_running=False) == 3
 
 
+def told(seen: LoopDetector, *calls: tuple[str, str]) -> list[int]:
+    return [seen.saw(tool, {"x": 1}, said, jobs_running=False) for tool, said in calls]
+
+
+def test_the_name_of_a_new_job_or_of_a_log_file_does_not_make_a_result_another_one() -> None:
+    seen = LoopDetector()
+    commands = [("run_command", f'{{"exit_code":1,"seconds":{n}.2,"log":"/r/commands/{n}.0.txt"}}') for n in range(3)]
+    assert told(seen, *commands) == [0, 0, 3]
+    trainings = [("train", f'{{"job":"job-{n}","time_limit_s":{90 - n}}}') for n in range(3)]
+    assert told(seen, *trainings) == [0, 0, 3]
+    assert told(LoopDetector(), *[("train", f'{{"job":"job-1","lr":{n}}}') for n in range(5)]) == [0] * 5
+
+
+def test_a_round_of_many_calls_made_three_times_is_a_loop_and_a_look_at_the_clock_in_between_is_not() -> None:
+    seen = LoopDetector()
+    once = [(f"t{n}", "same") for n in range(7)]
+    assert not any(told(seen, *once, *once, *once[:-1]))
+    assert told(seen, once[-1]) == [3]
+    clock = [x for n in range(8) for x in (("budget", "{}"), *((f"a{n}{k}", "y") for k in range(6)))]
+    assert not any(told(LoopDetector(), *clock))
+
+
+def test_one_error_again_and_again_is_a_loop_whatever_the_arguments() -> None:
+    seen = LoopDetector()
+    found = [
+        seen.saw("train", {"lr": n}, f"ERROR: lr is {n}, data 'd{n}' is unknown", jobs_running=False) for n in range(6)
+    ]
+    assert found == [0, 0, 0, 0, 5, 6]
+    others = [seen.saw("train", {"n": n}, f"ERROR: reason {'abc'[n]}", jobs_running=False) for n in range(3)]
+    assert others == [0, 0, 0]
+
+
 def step(n: int, observation: str) -> ActionStep:
     calls = [ToolCall(name="note", arguments={"content": f"c{n}"}, id=f"{n}.0")]
     return ActionStep(

@@ -57,7 +57,7 @@ def desk(tmp_path: Path, hub: HubServer) -> Iterator[Desk]:
     folder = tmp_path / "run"
     (folder / "final_model").mkdir(parents=True)
     (folder / "final_model" / "config.json").write_text("{}")
-    task = SimpleNamespace(verifier=None, max_new_tokens=8, path=str(tmp_path / "task"), dev_file=None, eval_text_files=(), evaluate_path=str(tmp_path / "evaluate.py"))  # fmt: skip
+    task = SimpleNamespace(verifier=None, max_new_tokens=8, path=str(tmp_path / "task"), dev_file=None, data_files=[], eval_text_files=(), evaluate_path=str(tmp_path / "evaluate.py"))  # fmt: skip
     (tmp_path / "task").mkdir()
     (tmp_path / "evaluate.py").write_text("")
     web = Web(Limiter(tmp_path / "limits", clock=FakeClock()), Politeness(timeout_s=5))
@@ -238,7 +238,7 @@ def test_options_that_do_not_exist_and_lists_that_cannot_be_read_are_said(desk: 
     with pytest.raises(ToolError, match="max_token"):
         prepared(desk, path, options={"max_token": 9})
     with pytest.raises(ToolError, match="ids to exclude"):
-        prepared(desk, path, options={"exclude": str(tmp_path / "nowhere.txt")})
+        prepared(desk, path, options={"exclude": str(tmp_path / "task" / "nowhere.txt")})
     prepared(desk, path, options={"dev_rows": 20})
     rows = (desk.folder / "data" / "clean" / "train.jsonl").read_bytes()
     with pytest.raises(ToolError, match="made of itself"):

@@ -30,7 +30,7 @@ def main(spec_path: str) -> int:
 def train(folder: Path, spec: dict) -> None:
     out = folder / "model"
     steps = int(spec.get("max_steps") or 5)
-    pause = float(os.environ.get("QUICK_STEP_S", "0.01"))
+    pause, size = float(os.environ.get("QUICK_STEP_S", "0.01")), int(os.environ.get("QUICK_CHECKPOINT", "0"))
     began = int(Path(spec["resume_from"]).name.split("-")[1]) if spec.get("resume_from") else 0
     with (folder / "metrics.jsonl").open("a") as stream:
 
@@ -45,6 +45,11 @@ def train(folder: Path, spec: dict) -> None:
             say(kind="metric", step=step, values={"loss": 1.0 / step, "step_time": 0.01, "learning_rate": 1e-4})
             (folder / "heartbeat").write_text("")
             time.sleep(pause)
+            if size:  # what a real training leaves behind, on the way
+                place = folder / "model" / f"checkpoint-{step}"
+                place.mkdir(parents=True)
+                (place / "weights.bin").write_bytes(os.urandom(size))
+                say(kind="checkpoint", step=step, path=str(place))
             asked = (folder / "control").read_text().strip() if (folder / "control").exists() else ""
             if asked == "checkpoint":
                 (folder / "control").unlink()

@@ -47,6 +47,15 @@ def test_a_brain_that_breaks_the_rules_is_refused_each_time(tmp_path: Path) -> N
             call("prepare_data", name="clean", sources=[str(quick.task / "data" / "train.jsonl")], options={}),
             call("train", method="sft", data="stolen", model="base", title="t", settings={"max_steps": 4}),
             call("train", method="sft", data="clean", model=str(sibling), title="t", settings={"max_steps": 4}),
+            call("inspect_data", path=str(held)),
+            call("inspect_data", path="/etc/hostname"),
+            call(
+                "prepare_data",
+                name="c2",
+                sources=[str(quick.task / "data" / "train.jsonl")],
+                options={"exclude": "/etc/hostname"},
+            ),
+            call("promote", model=str(sibling), evaluation="any"),
             call("fetch_dataset", dataset="openai/gsm8k", rows=10),
             call("search_papers", query="PostTrainBench traces GSM8K"),
             call("final_answer", answer="done"),
@@ -61,10 +70,14 @@ def test_a_brain_that_breaks_the_rules_is_refused_each_time(tmp_path: Path) -> N
     for part in (
         "rows of stolen hold samples of the evaluation",
         "not a descendant of this run's base",
+        "heldout.jsonl holds evaluation samples",
+        "/etc/hostname is no data of this run",
+        "is no model of this run",
         "'openai/gsm8k' would look up",
         "would look up posttrainbench",
     ):
         assert part in said, said
+    assert said.count("/etc/hostname is no data of this run") == 2
     checks = [p for p in payloads if isinstance(p, e.ContaminationChecked)]
     assert any(p.dataset == "stolen" and p.overlapping > 100 for p in checks)
     assert not state_at(run).jobs or all(j.kind != "training" for j in state_at(run).jobs.values())
