@@ -83,9 +83,8 @@ class _Info(msgspec.Struct):
 
     @property
     def licence(self) -> str:
-        return stated_by_hub(
-            self.tags, cast("dict[str, object]", self.cardData) if isinstance(self.cardData, dict) else {}
-        )
+        card: object = self.cardData
+        return stated_by_hub(self.tags, cast("dict[str, object]", card) if isinstance(card, dict) else {})
 
 
 class _Split(msgspec.Struct):

@@ -105,7 +105,7 @@ def _front_matter(readme: Path) -> list[str]:
     """The values of `license` in the YAML block a README begins with: one, `[a, b]`, or a list of lines."""
     head = re.match(r"---\r?\n(.*?)\n---", _read(readme), re.DOTALL)
     lines = head.group(1).splitlines() if head else []
-    own = next((_values(line.partition(":")[2]) for line in lines if line.startswith("license_name:")), [])
+    own = next((_values(line.partition(":")[2]) for line in lines if line.startswith("license_name:")), list[str]())
     for at, line in enumerate(lines):
         if line.startswith("license:"):
             found = _values(line.partition(":")[2])

@@ -145,8 +145,9 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
     """Prepare data for training: filter, deduplicate, decontaminate, split by prompt; every dropped row is accounted for."""
     _check_name(name, sources)
     given, again = _options(desk, sources, options or {})
-    for source in [] if again else sources:
-        _check_readable(desk, source)
+    if not again:
+        for source in sources:
+            _check_readable(desk, source)
     paths = [str(desk.data_path(s) / "train.jsonl") if again else s for s in sources]
     out = desk.folder / "data" / name
     try:

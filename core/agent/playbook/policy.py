@@ -7,7 +7,7 @@ library, the brief and its own trials.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.experiments import full, judge
@@ -75,11 +75,12 @@ def _improve(bench: Bench) -> Act:
             continue
         yield from bench.plan(move)
         before = bench.best
-        done: Done | None = yield from strands.resume(move) if begun else strands.run(move, _MOVES[move](bench))
+        part = strands.resume(move) if begun else strands.run(move, _MOVES[move](bench))
+        done = cast("Done | None", (yield from part))
         tried.add(move)
         if done is None:
             continue
-        gained: bool | None = done.value
+        gained = cast("bool | None", done.value)
         # A move that could not even run (no time, no data) does not count as an attempt without a gain.
         if gained is not None:
             stale = 0 if gained and bench.best > before else stale + 1
