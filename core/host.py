@@ -68,16 +68,12 @@ from store.serve import LogServer
 CONTRACT_SAMPLES = 16
 """Samples of the look at the benchmark that only checks that evaluate.py works."""
 
-SWITCH_S = 0.001
-"""A thread that works in Python gives way after this long (5 ms by default): a command passes through four threads."""
-
 GAP_S = 10.0
 """Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
 
 
 def host(folder: Path, python: str = sys.executable) -> int:
     """Run the host of `folder` until its run ends. Returns the exit code. `python` runs the jobs."""
-    sys.setswitchinterval(SWITCH_S)
     with EventLog.open(folder, TABLES) as log:
         started = process_started(os.getpid()) or 0.0
         socket = socket_path(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import threading
+from typing import Any
 
 _ONE = threading.Lock()
 
@@ -16,3 +17,9 @@ def parse(source: str) -> ast.Module:
     """As ast.parse. Raises what that raises: SyntaxError, ValueError, RecursionError."""
     with _ONE:
         return ast.parse(source)
+
+
+def literal(source: str) -> Any:
+    """As ast.literal_eval. Raises what that raises: ValueError, SyntaxError, RecursionError, MemoryError."""
+    with _ONE:
+        return ast.literal_eval(source)

@@ -5,7 +5,6 @@ Files come from strangers: what cannot be read is an error that says which line 
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import msgspec
 
 from core.errors import NotFound, UsageError
 from core.hub.cache import hub_home
+from core.python_source import literal
 from core.training.log_rows import Entry, Row, entry, in_order, last_training, number, with_step_times, with_steps
 from core.training.log_shapes import rows_in
 from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
@@ -287,7 +287,7 @@ def _parse(line: str) -> dict[str, Any] | None:
         value: Any = json.loads(body)
     except (json.JSONDecodeError, RecursionError):
         try:
-            value = ast.literal_eval(_BARE.sub(r"'\1\2'", _TENSOR.sub(r"\1", body)))
+            value = literal(_BARE.sub(r"'\1\2'", _TENSOR.sub(r"\1", body)))
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
     return cast(dict[str, Any], value) if isinstance(value, dict) else None
