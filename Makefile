@@ -27,7 +27,9 @@ check: setup
 	$(BIN)/lint-imports
 
 # Whole runs want the machine to themselves, and are left out, by name, when the time runs out (tests/conftest.py).
-test: export INTERN_TESTS_BEGAN ?= $(shell date +%s)
+ifndef INTERN_TESTS_BEGAN
+export INTERN_TESTS_BEGAN := $(shell date +%s)
+endif
 test: check
 	$(BIN)/python -m pytest -m "not soak and not slow" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m "slow and not soak" --bounded -rs
