@@ -406,6 +406,8 @@ class Desk:
             if self.journal.wait(lambda s: ready(s) or self.interrupt.is_set() or self.stopping.is_set(), max(left, 0)):
                 if self.journal.read(ready):
                     return True
+                if self.stopping.is_set():
+                    raise Interrupted("The run ends, and with it this wait", next="Nothing: what was reached is kept")
                 raise Interrupted("The wait was interrupted; jobs go on", next="Read the last message of the person")
             if deadline is not None and time.monotonic() >= deadline:
                 return False
