@@ -134,7 +134,7 @@ def researcher_state(good: list[str]) -> dict[str, Any]:
                 "data": "clean",
                 "model": "base",
                 "title": "SFT",
-                "settings": {"lr": 2e-4, "max_steps": 120, "batch_size": 64},
+                "settings": {"lr": 2e-4, "max_steps": 120, "batch_size": 64, "time_limit_s": 230},
             },
         },
         lambda: {"name": "wait_for_jobs", "arguments": {"jobs": [json.loads(good[5])["job"]]}},
