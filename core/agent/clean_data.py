@@ -16,6 +16,7 @@ import msgspec
 from core import events as e
 from core.agent.patience import Deferred
 from core.errors import InternError, ToolError
+from store.sealer import digest_file
 
 if TYPE_CHECKING:
     from core.agent.desk import Desk
@@ -41,8 +42,7 @@ def evaluation_texts(desk: Desk) -> list[str]:
 def train_digest(folder: Path) -> str:
     """SHA-256 of the rows a training reads."""
     try:
-        with (folder / "train.jsonl").open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_file(folder / "train.jsonl")
     except OSError as error:
         raise ToolError(
             f"The training rows cannot be read: {error.strerror}",

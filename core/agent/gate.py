@@ -18,6 +18,7 @@ from core.agent.taint import leaves
 from core.errors import ToolError
 from core.state import Approval
 from core.tools.toolbox import ToolDef
+from store.sealer import digest_file
 
 TIERS = ("read", "workspace", "network", "spend", "publish")
 """From what only looks to what the world sees."""
@@ -174,7 +175,6 @@ def files_run(workspace: Path, definition: ToolDef, arguments: dict[str, Any]) -
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_file(path)
     except OSError:
         return ""

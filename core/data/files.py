@@ -165,6 +165,16 @@ _SPLITS = {
 }
 
 
+def stride(rows: int, most: int) -> int:
+    """The k for which every k-th of so many rows are at most `most`."""
+    return max(1, -(-rows // most))
+
+
+def looked_at(rows: int, step: int) -> int:
+    """How many of so many rows every `step`-th are."""
+    return -(-rows // step)
+
+
 def split_of(path: Path, root: Path) -> str | None:
     """The split a file's name or folder tells (`train-00000-of-00002.parquet`, `test/part.jsonl`)."""
     parts = [path.name, *(p.name for p in path.parents if p != root and root in p.parents)]

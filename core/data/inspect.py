@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, unused, verifying
-from core.data.files import Data, open_data
+from core.data.files import Data, looked_at, open_data, stride
 from core.data.flags import build
 from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
 from core.data.text import clip
@@ -91,10 +91,11 @@ def inspect_data(
 
 def _sampled(data: Data, shape: AnswerShape, lengths: Mapping[str, Lengths], *, verified: bool) -> tuple[str, ...]:
     """Which checks saw some of the rows only: what a sample does not hold they cannot have seen."""
-    step = max(1, -(-data.rows // TOKENIZED))
-    looked = {"form of the answers": shape.checked, "languages": languages.looked_at(data.rows)}
-    looked |= {"lengths in tokens": -(-data.rows // step)} if any(v.unit == "tokens" for v in lengths.values()) else {}
-    looked |= {"answers against the verifier": verifying.looked_at(data.rows)} if verified else {}
+    most = {"languages": languages.SAMPLE_ABOVE}
+    most |= {"lengths in tokens": TOKENIZED} if any(v.unit == "tokens" for v in lengths.values()) else {}
+    most |= {"answers against the verifier": verifying.SAMPLE} if verified else {}
+    looked = {"form of the answers": shape.checked}
+    looked |= {what: looked_at(data.rows, stride(data.rows, n)) for what, n in most.items()}
     return tuple(f"{what}: {n:,} of {data.rows:,} rows, evenly spread" for what, n in looked.items() if n < data.rows)
 
 
@@ -190,7 +191,7 @@ def _tokens(data: Data, tokenizer_json: Path | str | None, unchecked: list[str])
     if not Path(tokenizer_json).is_file():
         raise ToolError("There is no tokenizer.json", where=str(tokenizer_json), next="Give the base model's own file.")
     tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    step = max(1, -(-data.rows // TOKENIZED))
+    step = stride(data.rows, TOKENIZED)
     found: dict[str, Lengths] = {}
     for part in ("prompt", "answer"):
         texts = [

@@ -6,7 +6,7 @@ only from about eight words on, and only of those listed. A minority is reported
 
 from __future__ import annotations
 
-from core.data.files import Data
+from core.data.files import Data, looked_at, stride
 from core.data.flags import conclude, flag
 from core.data.schema import Concern
 
@@ -33,14 +33,9 @@ SAMPLE_ABOVE = 200_000
 """Beyond this many rows every k-th row is looked at."""
 
 
-def looked_at(rows: int) -> int:
-    """How many of so many rows are looked at."""
-    return -(-rows // max(1, -(-rows // SAMPLE_ABOVE)))
-
-
 def mixed(data: Data) -> tuple[dict[str, float], Concern | None]:
     """Share of texts by language, and the rows whose prompt or answer is in another than the ruling one of its kind."""
-    step = max(1, -(-data.rows // SAMPLE_ABOVE))
+    step = stride(data.rows, SAMPLE_ABOVE)
     told: dict[str, int] = {}
     for part in ("prompt", "answer"):
         _tell(data, part, step)
@@ -54,7 +49,7 @@ def mixed(data: Data) -> tuple[dict[str, float], Concern | None]:
         data.con.execute("DROP TABLE tongues")
     total = sum(told.values())
     shares = {lang: round(c / total, 4) for lang, c in sorted(told.items(), key=lambda x: (-x[1], x[0]))[:8]}
-    checked = looked_at(data.rows)
+    checked = looked_at(data.rows, step)
     return shares, conclude(
         data, "mixed_languages", "{n} rows ({share}) are in another language or script than the others", checked
     )

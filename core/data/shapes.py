@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from core.data.files import Data
+from core.data.files import Data, looked_at
 from core.data.flags import build, conclude, flag
 from core.data.schema import AnswerShape, Concern
 
@@ -54,7 +54,7 @@ def shape(data: Data) -> tuple[AnswerShape, list[Concern]]:
     step = _tell(data)
     counts = data.all("SELECT shape, count(*) FROM shapes GROUP BY shape ORDER BY count(*) DESC, shape")
     if not counts:
-        return AnswerShape(name="none", share=0.0, checked=-(-data.rows // step)), []
+        return AnswerShape(name="none", share=0.0, checked=looked_at(data.rows, step)), []
     total = sum(c for _, c in counts)
     classes = _classes(data)
     name, share, keys = _rule(data, dict(counts), total)
@@ -62,9 +62,9 @@ def shape(data: Data) -> tuple[AnswerShape, list[Concern]]:
         name, share = "label", _label_rule(data, total)
     concerns = [_mismatches(data, name, total), _balance(data, classes, total)]
     data.con.execute("DROP TABLE shapes")
-    return AnswerShape(name=name, share=round(share, 4), keys=keys, classes=classes, checked=-(-data.rows // step)), [
-        c for c in concerns if c
-    ]
+    return AnswerShape(
+        name=name, share=round(share, 4), keys=keys, classes=classes, checked=looked_at(data.rows, step)
+    ), [c for c in concerns if c]
 
 
 def _tell(data: Data) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from core.data.files import Data
+from core.data.files import Data, stride
 from core.data.flags import conclude, flag_rows
 from core.data.schema import Concern, VerifierSpec
 from core.errors import ToolError, UsageError
@@ -38,17 +38,12 @@ for line in sys.stdin:
 """
 
 
-def looked_at(rows: int) -> int:
-    """How many of so many rows are checked."""
-    return -(-rows // max(1, -(-rows // SAMPLE)))
-
-
 def mismatches(data: Data, verifier: VerifierSpec | Check) -> Concern | None:
     """Rows whose answer its verifier refuses.
 
     Raises UsageError (a spec that cannot be used) and ToolError (a verifier program that breaks or takes too long).
     """
-    step = max(1, -(-data.rows // SAMPLE))
+    step = stride(data.rows, SAMPLE)
     rows = data.all(
         f"SELECT n, prompt, answer FROM rows WHERE n % {step} = 0 AND trim(answer) <> '' AND prompt IS NOT NULL "
         f"ORDER BY n"

@@ -17,6 +17,7 @@ import msgspec
 from core.errors import EvaluationAltered
 from core.evaluation import packages
 from core.tasks import Task
+from store.sealer import digest_file
 
 _GUARDED_FOLDERS = ("templates", "evaluation_code", "evaluation_data")
 _IGNORED = ("__pycache__", ".pytest_cache")
@@ -53,7 +54,7 @@ def record(task: Task, store: str | Path) -> Guard:
         copy = store / "files" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
-        digests[name] = _sha256(copy)
+        digests[name] = digest_file(copy)
     guard = Guard(folder=str(folder), store=str(store), digests=digests, packages=packages.states(folder))
     index.write_bytes(msgspec.json.encode(guard))
     return guard
@@ -67,7 +68,7 @@ def changed(guard: Guard) -> list[str]:
         path = folder / name
         if not path.is_file():
             found.append(f"removed {name}")
-        elif _sha256(path) != digest:
+        elif digest_file(path) != digest:
             found.append(f"changed {name}")
     now = {p.relative_to(folder).as_posix() for p in guarded_files(folder, ())}
     # A new file of an imported name beside evaluate.py would take the module's place; other new Python files there are
@@ -129,8 +130,3 @@ def _copy_over(copy: Path, target: Path) -> None:
     if target.is_symlink():
         target.unlink()
     shutil.copy2(copy, target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ makes).
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
 from pathlib import Path
@@ -24,6 +23,7 @@ from core.repro.readme import readme
 from core.repro.rerun import folder_digest
 from core.tasks import load_task
 from core.training.trust import local_folder
+from store.sealer import digest_file
 
 LARGEST = 256 << 20
 """Bytes of a model or data folder that is copied into the pack."""
@@ -81,7 +81,9 @@ class _Packer:
             shutil.copyfile(self.folder / "report.md", self.out / "report.md")
         self._program()
         (self.out / "README.md").write_text(readme(self.line, self.notes))
-        listed = {p.relative_to(self.out).as_posix(): _sha256(p) for p in sorted(self.out.rglob("*")) if p.is_file()}
+        listed = {
+            p.relative_to(self.out).as_posix(): digest_file(p) for p in sorted(self.out.rglob("*")) if p.is_file()
+        }
         _write_json(self.out / "files.json", listed)
 
     def _base(self) -> dict[str, str]:
@@ -207,7 +209,7 @@ class _Packer:
     def _check_rows(self, step: Trained) -> None:
         """The name of prepared data can be given again: are these still the rows that were trained on?"""
         path = self.folder / "data" / step.data / "train.jsonl"
-        if step.data_sha256 and path.is_file() and _sha256(path) != step.data_sha256:
+        if step.data_sha256 and path.is_file() and digest_file(path) != step.data_sha256:
             self.notes.append(
                 f"`{step.data}` was prepared anew after {step.job} read it: the rows here are the later ones"
             )
@@ -264,11 +266,6 @@ class _Packer:
             PROGRAM / "core" / "pocket", self.out / "code" / "core" / "pocket",
             ignore=lambda folder, names: [n for n in names if not n.endswith(".py") or Path(folder).name != "pocket"],
         )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _write_json(path: Path, value: Any) -> None:
