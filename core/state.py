@@ -1,6 +1,6 @@
 """What a run looks like after its events: the one state behind every screen, live and in replay.
 
-`RunState` is plain data that serialises (snapshots) and copies cheaply. It is changed in one place only, `core/fold.py`;
+`RunState` is plain data that serialises (snapshots) and copies cheaply. It is changed in one place only, `core/fold`;
 everything else reads it. Each number keeps the sequence number of the event it came from (`seq` fields), so that a
 screen can always answer "where is that from?".
 """
@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FEED_LENGTH, FEED_CUT = 200, 50
@@ -64,7 +64,7 @@ class Job(msgspec.Struct):
     metric_rows: int = 0
     """Metric events so far: a new host goes on reading the job's stream behind them."""
     series: dict[str, Series] = {}
-    """History of the headline metrics (HEADLINE in core/fold.py)."""
+    """History of the headline metrics (HEADLINE in core/fold/jobs.py)."""
     checkpoint: str = ""
     reason: str = ""
     seconds: float = 0.0
@@ -171,7 +171,8 @@ class Paper(msgspec.Struct):
     why: str = ""
     read: bool = False
     taken: list[str] = []
-    cites: list[str] = []
+    cites: dict[str, int] = {}
+    """Papers it cites, and the event that says so."""
 
 
 class Command(msgspec.Struct):
@@ -338,6 +339,8 @@ class RunState(msgspec.Struct):
     experiments: dict[str, Experiment] = {}
     evaluations: dict[str, Evaluation] = {}
     failures: list[Failure] = []
+    on_trial: list[int] = []
+    """Failures, by `seq`, for which a remedy was chosen whose experiment is not concluded."""
     papers: dict[str, Paper] = {}
     recipes: list[str] = []
     datasets: dict[str, Dataset] = {}

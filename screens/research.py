@@ -107,7 +107,9 @@ class Citations(Pane):
             often = f"  cited {times[cited]} times" if times[cited] > 1 else ""
             role = "good" if known is not None and known.read else ""
             name = cut(name, max(width - 4 - len(often), 8))
-            rows.append(row((branch, "band"), (name, role), (often, "accent"), seq=known.seq if known else paper.seq))
+            rows.append(
+                row((branch, "band"), (name, role), (often, "accent"), seq=known.seq if known else paper.cites[cited])
+            )
         return rows
 
     def _recipe(self, recipe: str, papers: dict[str, Paper], times: Counter[str], width: int) -> Row:

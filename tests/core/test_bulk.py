@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import events as e
-from core.bulk import extend
 from core.fold import Folder
+from core.fold.bulk import extend
 from core.player import Indexer
 from core.series import Series
 from core.state import FEED_CUT, FEED_LENGTH, kept_of, to_bytes

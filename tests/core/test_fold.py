@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 import msgspec
 import pytest
 
 from core import events as e
 from core.fold import Folder, fold
-from core.state import RunState, from_bytes, to_bytes
-from store.event import Event, NewEvent
+from core.state import Failure, RunState, from_bytes, to_bytes
+from store.event import Event, NewEvent, Record
 
 
 def stored(payloads: list[e.Payload], start: int = 1) -> list[Event]:
@@ -130,3 +133,31 @@ def _sample(kind: object) -> object:
     if kind is float or "float" in text.split("|")[0]:
         return 0.5
     return "x"
+
+
+class _Unwalkable(list[Failure]):
+    """A list that can be looked into, but not gone through from end to end."""
+
+    def __iter__(self) -> Iterator[Failure]:
+        raise AssertionError("a handler goes through all failures there have been")
+
+
+def test_no_event_of_a_long_run_costs_more_the_more_there_were() -> None:
+    folder = Folder()
+    seq = count(1)
+
+    def tell(payload: e.Payload, cause: int | None = None) -> int:
+        at = next(seq)
+        folder.apply(Record(at, at, type(payload).type, 1, "agent", cause, e.encode(payload)))
+        return at
+
+    folder.state.failures = _Unwalkable()
+    seen = [tell(e.FailureDiagnosed(job="j", kind="divergence", first_step=k, severity="failing")) for k in range(5)]
+    for at in seen[1:4]:
+        tell(e.RemedyChosen(remedy="lower the learning rate", experiment=f"exp-{at % 2}"), at)
+    tell(e.RemedyChosen(remedy="of nothing", experiment="exp-0"), 10_000)
+    tell(e.ExperimentConcluded(experiment="exp-0", verdict="better", delta=0.25))
+    failures = [folder.state.failures[k] for k in range(5)]
+    assert [f.result for f in failures] == ["", "better +0.250", "", "better +0.250", ""]
+    assert [f.remedy for f in failures] == ["", *["lower the learning rate"] * 3, ""]
+    assert folder.state.on_trial == [seen[2]]

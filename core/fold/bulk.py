@@ -1,4 +1,4 @@
-"""Folding columns: what `core/fold.py` does for one metric or one device reading, for thousands of them.
+"""Folding columns: what the handlers of this package do for one metric or one device reading, for thousands of them.
 
 Both leave the same state to the last bit; `tests/core/test_bulk.py` compares them on whatever hypothesis thinks of. So
 a screen that opens a run of a million events need not turn each number into an object first.
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.events import GpuSampled
-from core.fold import HEADLINE, HISTORY_CUT, HISTORY_LENGTH, note_trouble, show_device
+from core.fold.jobs import HEADLINE
+from core.fold.resources import HISTORY_CUT, HISTORY_LENGTH, note_trouble, show_device
 from core.series import BINS, Series
 from core.state import Device, Job, RunState, kept_of
 from core.tables import GPU, METRICS
