@@ -1,7 +1,8 @@
 # pyright: basic
 """Drawing answers from a model with transformers; imported by job processes only (it needs torch).
 
-Batches are sorted by length and padded on the left, so that a small model on a CPU does little but useful work.
+Batches are sorted by length and padded on the left, so that a small model on a CPU does little but useful work, and are no
+larger than the free memory can hold: 256 answers of 4,000 tokens of a 1.7 B model would need a cache of 120 GB.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from core.training.memory import cache_bytes
 from core.training.trust import Risk, loading
+
+CACHE_SHARE = 0.5
+"""Of the free memory, at most, for the key-value cache: `generate` copies parts of it as it grows, and logits come on top."""
 
 _MARK = "Q7Z"
 """An answer that no chat template contains, to find out what a template writes after an answer."""
@@ -85,21 +91,58 @@ def generate(
     """Answers to `rendered` prompts (special tokens included), in their order. `temperature` 0 is greedy.
 
     `stop`: token ids that end an answer; by default all of `stop_ids`. A prompt that leaves no room in the context
-    is cut on the left.
+    is cut on the left. At most `batch_size` at once, fewer where the memory does not hold as many.
     """
     stop = list(stop if stop is not None else stop_ids(model, tokenizer))
-    room = _context(model) - max_new_tokens
-    ids = [tokenizer(text, add_special_tokens=False).input_ids[-max(room, 1) :] for text in rendered]
+    ids = prompt_ids(tokenizer, rendered, _context(model) - max_new_tokens)
+    size = min(batch_size, affordable(model, max(map(len, ids), default=0) + max_new_tokens))
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     config = _config(tokenizer, max_new_tokens, temperature, stop)
     torch.manual_seed(seed)
     answers: dict[int, Generation] = {}
     with _own_config(model, config):
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
-            for i, row in zip(chunk, _batch(model, config, [ids[i] for i in chunk]), strict=True):
-                answers[i] = _answer(tokenizer, row, stop)
+        while len(answers) < len(order):
+            chunk = order[len(answers) : len(answers) + size]
+            rows = _batch_or_none(model, config, [ids[i] for i in chunk])
+            if rows is None:  # the estimate was wrong, or another program has grown
+                size = len(chunk) // 2
+                torch.cuda.empty_cache()
+                continue
+            answers |= {i: answer_of(tokenizer, row, stop) for i, row in zip(chunk, rows, strict=True)}
     return [answers[i] for i in range(len(ids))]
+
+
+def prompt_ids(tokenizer, rendered: Sequence[str], room: int) -> list[list[int]]:
+    """Token ids of rendered prompts, each cut on the left to `room` tokens."""
+    return [tokenizer(text, add_special_tokens=False).input_ids[-max(room, 1) :] for text in rendered]
+
+
+def affordable(model, tokens: int) -> int:
+    """How many sequences of that many tokens the free memory holds the key-value cache of; at least 1."""
+    config = model.config.get_text_config().to_dict()
+    each = tokens * cache_bytes(config, model.dtype.itemsize)
+    if not each:  # no attention that caches: a state-space model
+        return 1 << 30
+    return max(1, int(CACHE_SHARE * _free_bytes(model.device) / each))
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Memory this process may still take; of a GPU, that which torch holds without using it included."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _batch_or_none(model, config: GenerationConfig, ids: list[list[int]]) -> list[list[int]] | None:
+    """None where the GPU's memory did not do for several. What failed is freed only once its traceback is gone: hence a
+    function of its own."""
+    try:
+        return _batch(model, config, ids)
+    except torch.OutOfMemoryError:
+        if len(ids) == 1:
+            raise
+        return None
 
 
 @contextmanager
@@ -125,7 +168,8 @@ def _batch(model, config: GenerationConfig, ids: list[list[int]]) -> list[list[i
     return out[:, width:].tolist()
 
 
-def _answer(tokenizer, row: list[int], stop: Sequence[int]) -> Generation:
+def answer_of(tokenizer, row: list[int], stop: Sequence[int]) -> Generation:
+    """The answer in generated token ids: what stands before the first stop token."""
     end = next((i for i, token in enumerate(row) if token in stop), None)
     kept = row if end is None else row[:end]
     text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)

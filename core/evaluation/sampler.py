@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from core.evaluation.prompting import Decoding, Prompting, render
 from core.evaluation.stats import wilson
 from core.evaluation.verify import VerifierSpec, check
 from core.training.trust import Risk
+
+if TYPE_CHECKING:
+    from core.evaluation.engines import Engine
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,23 +94,29 @@ def main(spec_path: str) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
-    from core.evaluation.generate import declared_stop_ids, load
+    from core.evaluation.engines import open_engine
+    from core.evaluation.generate import declared_stop_ids
 
     torch.set_num_threads(max(1, spec.threads))
     folder = Path(spec.output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = read_rows(spec.data, spec.limit)
     examples = read_rows(spec.shots_from, 64) if spec.shots_from else []
-    model, tokenizer = load(spec.model, spec.device, spec.trust)
     only = Variant(name="only", decoding=spec.decoding, prompting=spec.prompting)
     variants = spec.variants or (only,)
+    tokens = max(v.decoding.max_new_tokens for v in variants)
+    engine = open_engine(
+        spec.model, spec.device, spec.batch_size, spec.trust, tokens=tokens,
+        questions=len(rows) * spec.samples_per_prompt * len(variants), context=_context(variants, rows, examples) + tokens,
+    )  # fmt: skip
     drawn: dict[str, list[Any]] = {}
-    outcomes = [run_variant(spec, v, rows, examples, model, tokenizer, drawn) for v in variants]
+    outcomes = [run_variant(spec, v, rows, examples, engine, drawn) for v in variants]
     (folder / "samples.jsonl").write_bytes(Path(outcomes[0].samples).read_bytes())
     first = msgspec.to_builtins(outcomes[0])
     result = {
         **first,
-        "declared_stop_ids": declared_stop_ids(model, tokenizer),
+        "declared_stop_ids": declared_stop_ids(engine, engine.tokenizer),
+        "engine": engine.name,
         "variants": msgspec.to_builtins(outcomes),
         "seconds": time.monotonic() - started,
     }
@@ -121,30 +130,26 @@ def run_variant(
     variant: Variant,
     rows: list[Row],
     examples: list[Row],
-    model: Any,
-    tokenizer: Any,
+    engine: Engine,
     known: dict[str, list[Any]],
 ) -> Outcome:
     """Asks every row in one way and writes its samples. `known` holds what was drawn so far: two variants that ask the same
     greedily ("as given" of a model that is greedy by itself) are answered once."""
-    from core.evaluation.generate import declared_stop_ids, generate, stop_ids
+    from core.evaluation.generate import declared_stop_ids, stop_ids
 
-    started = time.monotonic()
+    started, tokenizer = time.monotonic(), engine.tokenizer
     prompting = with_shots(variant, examples, rows)
     template = Path(prompting.template_path).read_text(encoding="utf-8") if prompting.template_path else None
-    stops = declared_stop_ids(model, tokenizer)
+    stops = declared_stop_ids(engine, tokenizer)
     if not variant.declared_stops_only:
-        stops = stop_ids(model, tokenizer, template)
+        stops = stop_ids(engine, tokenizer, template)
     asked = [row for row in rows for _ in range(spec.samples_per_prompt)]
     same = repr((sorted(stops), variant.decoding, prompting))
-    drawn = known.get(same) or generate(
-        model,
-        tokenizer,
+    drawn = known.get(same) or engine.generate(
         [render(tokenizer, prompting, row.prompt) for row in asked],
         max_new_tokens=variant.decoding.max_new_tokens,
         temperature=variant.decoding.temperature,
         seed=spec.seed,
-        batch_size=spec.batch_size,
         stop=stops,
     )
     if variant.decoding.temperature == 0:
@@ -167,6 +172,22 @@ def run_variant(
         samples=str(path),
         stop_ids=stops,
     )
+
+
+def _context(variants: tuple[Variant, ...], rows: list[Row], examples: list[Row]) -> int:
+    """Tokens that hold the longest question with its worked examples: a byte is at most a token, and a template adds some."""
+
+    def size(row: Row) -> int:
+        return len(row.prompt.encode()) + len(row.answer.encode()) + TEMPLATE_BYTES
+
+    system = max(len((v.prompting.system or "").encode()) for v in variants)
+    shots = max(max(v.decoding.shots, len(v.prompting.shots)) for v in variants)
+    given = max(sum(len(p.encode()) + len(a.encode()) + TEMPLATE_BYTES for p, a in v.prompting.shots) for v in variants)
+    return system + max(map(size, rows)) + max(given, shots * max(map(size, examples), default=0))
+
+
+TEMPLATE_BYTES = 200
+"""What a chat template writes around a turn, at most."""
 
 
 def read_rows(path: str, limit: int) -> list[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def main(spec_path: str) -> None:
     functions, weights = build_rewards(spec)
     if spec.check_rewards and not bench.resume:
         try_rewards(bench, functions, weights)
+    data = prompts(spec, bench)
     trainer = RenderedPrompts(
         model=bench.model,
-        args=settings(spec, bench, weights),
+        args=settings(spec, bench, weights, data["prompt"]),
         reward_funcs=functions,
-        train_dataset=prompts(spec, bench),
+        train_dataset=data,
         processing_class=bench.tokenizer,
         peft_config=lora_config(spec.lora),
         callbacks=[callback],
@@ -59,8 +61,8 @@ def main(spec_path: str) -> None:
     run(bench, trainer, callback)
 
 
-def settings(spec: TrainSpec, bench: Bench, weights: list[float]) -> GRPOConfig:
-    """TRL's configuration."""
+def settings(spec: TrainSpec, bench: Bench, weights: list[float], prompts: Sequence[str]) -> GRPOConfig:
+    """TRL's configuration for these rendered prompts."""
     return GRPOConfig(
         **common_settings(bench),
         num_generations=spec.num_generations,
@@ -73,8 +75,20 @@ def settings(spec: TrainSpec, bench: Bench, weights: list[float]) -> GRPOConfig:
         scale_rewards=spec.scale_rewards,
         mask_truncated_completions=spec.mask_truncated,
         reward_weights=weights,
-        use_vllm=uses_vllm(spec, bench.device),
+        **generation(spec, bench, prompts),
     )
+
+
+def generation(spec: TrainSpec, bench: Bench, prompts: Sequence[str]) -> dict[str, Any]:
+    """Who generates. vLLM shares the GPU with the training: it gives its memory back between two generations, and its cache
+    is laid out for these prompts and completions and not for the longest text the model could take."""
+    if not uses_vllm(spec, bench.device):
+        return {"use_vllm": False}
+    longest = max(len(ids) for ids in bench.tokenizer(list(prompts), add_special_tokens=False).input_ids)
+    return {
+        "use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True,
+        "vllm_max_model_length": longest + spec.max_completion_length,
+    }  # fmt: skip
 
 
 def uses_vllm(spec: TrainSpec, device: str) -> bool:

@@ -76,10 +76,18 @@ def estimate(spec: TrainSpec, gpu: bool) -> Memory | None:
     if anchored:
         terms["reference model"] = count * 4
     if spec.kind in ("grpo", "rejection"):
-        heads = int(config.get("num_key_value_heads") or config.get("num_attention_heads") or 1)
-        head = int(config.get("head_dim") or hidden // max(int(config.get("num_attention_heads") or 1), 1))
-        terms["key-value cache"] = tokens * layers * 2 * heads * head * width
+        terms["key-value cache"] = tokens * cache_bytes(config, width)
     return Memory(terms=dict(sorted(terms.items(), key=lambda t: -t[1])), parameters=count)
+
+
+def cache_bytes(config: dict[str, Any], width: int) -> int:
+    """Bytes of the key-value cache a token of one sequence takes: a key and a value of `width` bytes a number, for each layer and
+    key-value head. `config`: the language model's part of config.json."""
+    heads = int(config.get("num_attention_heads") or 1)
+    head = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
+    return (
+        int(config.get("num_hidden_layers") or 0) * 2 * int(config.get("num_key_value_heads") or heads) * head * width
+    )
 
 
 def _trained(spec: TrainSpec, hidden: int, layers: int, inner: int, count: int) -> int:

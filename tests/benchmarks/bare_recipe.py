@@ -43,7 +43,7 @@ def _grpo(spec, bench):
 
     functions, weights = build_rewards(spec)
     return grpo.RenderedPrompts(
-        bench.model, args=grpo.settings(spec, bench, weights), reward_funcs=functions,
+        bench.model, args=grpo.settings(spec, bench, weights, []), reward_funcs=functions,
         train_dataset=grpo.prompts(spec, bench), processing_class=bench.tokenizer,
     )  # fmt: skip
 
