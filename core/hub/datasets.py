@@ -17,15 +17,18 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from core.errors import ToolError
+from core.hub import parquet
 from core.hub.hosts import authorization, endpoint, viewer
 from core.hub.licences import is_open, stated_by_hub, warning
-from core.literature.errors import PaperMissing, SourceBroken, SourceRefused
+from core.literature.errors import LiteratureError, PaperMissing, SourceBroken, SourceRefused
 from core.literature.rank import Index, words
 from core.literature.web import Web
 
 T = TypeVar("T")
 PAGE = 100
 """Rows the viewer gives at once."""
+MANY = 1000
+"""Rows above which the Parquet files of a data set are fetched rather than pages of the viewer."""
 _HELD_BACK = re.compile(r"test|valid|dev|eval", re.IGNORECASE)
 """Names of splits that are kept from training."""
 _DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst")
@@ -121,6 +124,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Every row of the split; else evenly spread pages of it."""
     left_out: int = 0
     """Rows that the viewer gives with cells cut off: half a text is none to train on."""
+    without: tuple[str, ...] = ()
+    """Columns that were left out: bytes, such as pictures."""
     others: tuple[str, ...] = ()
     """What else there is, as config/split; the first twenty."""
     licence: str = ""
@@ -200,7 +205,8 @@ def _refused(dataset: str, error: SourceRefused) -> ToolError:
 
 
 def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str = "", rows: int = 1000) -> Sample:
-    """Up to `rows` rows of one split as JSON lines, in pages spread evenly over the split; appears whole or not at all.
+    """Up to `rows` rows of one split as JSON lines, spread evenly over the split; appears whole or not at all. Few are read in
+    pages; many are taken from the data set's Parquet files where the Hub has made such, else at most `MANY` from pages.
 
     Raises ToolError (see `check_usable`; a split that does not exist or has no rows, and a choice that is not ours, name
     those there are) and LiteratureError.
@@ -216,11 +222,19 @@ def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str 
     asked = {"dataset": dataset, "config": chosen.config, "split": chosen.split}
     first = _page(web, asked, 0, min(PAGE, rows))
     total = max(first.num_rows_total, len(first.rows))
+    others = tuple(f"{s.config}/{s.split}" for s in listed if s != chosen)[:20]
+    if min(rows, total) > MANY:
+        many = _from_files(web, dataset, chosen, target, rows, total)
+        if many is not None and many.rows:
+            return Sample(
+                dataset=dataset, config=chosen.config, split=chosen.split, path=str(target), rows=many.rows, total=total,
+                complete=many.whole, licence=licence, without=many.without, others=others,
+            )  # fmt: skip
+        rows = MANY
     given = list(first.rows)
     for offset in _offsets(total, rows, len(given)):
         given += _page(web, asked, offset, min(PAGE, rows - len(given), total - offset)).rows
     taken = [r.row for r in given if not r.truncated_cells]
-    others = tuple(f"{s.config}/{s.split}" for s in listed if s != chosen)[:20]
     if not taken:
         why = "every row has cells that the viewer cuts off" if given else "no rows"
         raise ToolError(f"{dataset} {chosen.config}/{chosen.split}: {why}", next=f"It also has: {', '.join(others) or 'nothing else'}")  # fmt: skip
@@ -232,6 +246,25 @@ def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str 
         dataset=dataset, config=chosen.config, split=chosen.split, path=str(target), rows=len(taken), total=total,
         complete=len(taken) >= total and not first.partial, licence=licence, left_out=len(given) - len(taken), others=others,
     )  # fmt: skip
+
+
+def _from_files(web: Web, dataset: str, chosen: _Split, target: Path, rows: int, total: int) -> parquet.Taken | None:
+    """Rows from the Parquet files; None where the Hub has none of this data set, or does not give them now."""
+    try:
+        listing = _get(web, parquet.listing_address(dataset, chosen.config), parquet.Listing)
+        files = parquet.files_of(listing, chosen.config, chosen.split, rows / total)
+        paths = parquet.download(dataset, files)
+    except LiteratureError:
+        return None
+    if not paths:
+        return None
+    known = sum((f.config, f.split) == (chosen.config, chosen.split) for f in listing.parquet_files)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    made = parquet.take(paths, partial, rows, all_of_them=len(files) == known and not listing.partial)
+    if made.rows:
+        partial.replace(target)
+    return made
 
 
 def _choose(dataset: str, listed: Sequence[_Split], config: str, split: str) -> _Split:

@@ -44,7 +44,7 @@ def search_datasets(
 @tool(
     {
         "dataset": text("owner/name"),
-        "rows": integer("How many at most (default 1000), spread evenly over the split"),
+        "rows": integer("How many at most (default 10000), spread evenly over the split"),
         "split": text("Default train", optional=True),
         "config": text("Default the first", optional=True),
     },
@@ -58,12 +58,13 @@ def fetch_dataset(
     name = "-".join([dataset.replace("/", "--"), *(quote(p, safe="") for p in (config, split) if p)])
     target = desk.folder / "data" / "fetched" / f"{name}.jsonl"
     made = datasets.fetch(
-        desk.literature.web, dataset, target, split=split or "", config=config or "", rows=max(1, rows or 1000)
+        desk.literature.web, dataset, target, split=split or "", config=config or "", rows=max(1, rows or 10_000)
     )
     why = f"{made.config}/{made.split}: " + (
         "all rows" if made.complete else f"{made.rows} of {made.total} rows, evenly spread"
     )
     why += f"; {made.left_out} with cut cells left out" if made.left_out else ""
+    why += f"; without {', '.join(made.without)}" if made.without else ""
     desk.emit(e.DatasetFound(dataset=dataset, source=made.path, rows=made.rows, why=why, licence=made.licence))
     return msgspec.to_builtins(made)
 

@@ -139,6 +139,8 @@ class Loopback:
         for name, value in {**answer.headers, **fault.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        if request.method == "HEAD":
+            return
         if fault.drip:
             self._drip(handler, body)
             return

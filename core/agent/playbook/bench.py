@@ -46,6 +46,8 @@ class Bench:
         self.data = ""
         self.rows = 0
         self.files: list[str] = []
+        self.subject: tuple[str, str] = ("", "")
+        """Name and description of the task: what data on the Hub would be looked for by."""
         self.baseline = 0.0
         self.best = 0.0
         self.reference = ""
@@ -134,6 +136,7 @@ class Bench:
     def take(self, brief: dict[str, Any]) -> None:
         """What the brief says."""
         self.files = list(brief["data_files"])
+        self.subject = (str(brief.get("task") or ""), str(brief.get("description") or brief.get("goal") or ""))
         self.params = int(brief["model"]["parameters"] or 0)
         self.cores = int(brief["machine"]["cores"])
         self.gpus = int(brief["machine"]["gpus"])
@@ -180,6 +183,16 @@ class Bench:
             self.groups = {g["kind"]: int(g["count"]) for g in groups}
             text = "Wrong answers now: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in self.groups.items())
             yield from self.call("note", {"content": text, "kind": "lesson"}, "")
+
+    def inspect(self, path: str) -> Act:
+        """Look at a data file; whether it can be trained on. What is wrong with it is kept in `concerns`."""
+        seen = yield from self.call("inspect_data", {"path": path}, "Look at the data before training on it.")
+        if seen.error:
+            yield from self.call("note", {"content": f"{path} is left out: {seen.error}"})
+            return False
+        if seen.get("trainable"):
+            self.concerns |= {c["kind"]: int(c["count"]) for c in seen.rows("concerns")}
+        return bool(seen.get("trainable"))
 
     def rows_of(self, data: str) -> int:
         """Rows of prepared data; `data` may be empty for the data in use."""

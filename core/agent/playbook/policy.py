@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from core.agent.playbook.bench import Bench
+from core.agent.playbook.discovery import find_data
 from core.agent.playbook.experiments import full, judge
-from core.agent.playbook.model import Act, Observation, Policy
+from core.agent.playbook.model import Act, Policy
 from core.agent.playbook.remedies import GROUP_SIGN
 from core.agent.playbook.reports import error_counts
 from core.agent.playbook.search import Trial, best, higher
@@ -112,15 +113,11 @@ def prepare(bench: Bench) -> Act:
     """Inspect every file, then prepare what is fit to train on. Says whether there is anything."""
     usable: list[str] = []
     for path in bench.files:
-        seen: Observation = yield from bench.call(
-            "inspect_data", {"path": path}, "Look at the data before training on it."
-        )
-        if seen.error:
-            yield from bench.call("note", {"content": f"{path} is left out: {seen.error}"})
-            continue
-        if seen.get("trainable"):
+        if (yield from bench.inspect(path)):
             usable.append(path)
-            bench.concerns |= {c["kind"]: int(c["count"]) for c in seen.rows("concerns")}
+    if not usable:
+        found = yield from find_data(bench)
+        usable = [found] if found else []
     if not usable:
         return False
     options = {

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from core.agent.playbook.comparators import COMPARATORS, comparator
+from core.agent.playbook.discovery import queries
 from core.agent.playbook.model import Call, Observation, PlaybookModel, Policy
 from core.agent.playbook.policy import research
 from core.agent.playbook.search import Trial, best, higher, ladder, next_rungs, worth_a_long_job
@@ -188,6 +189,78 @@ def test_it_ends_when_the_time_is_short() -> None:
     world = World(seconds=60)
     play(world)
     assert world.left > -60, "no long job was begun that does not fit"
+
+
+class Bare(World):
+    """A task without data, and a Hub where only the third data set is of use."""
+
+    def _read_task(self) -> object:
+        told: dict[str, Any] = World._read_task(self)  # type: ignore[assignment]
+        return {
+            **told,
+            "data_files": [],
+            "task": "bench/long-division",
+            "description": "Divide; answer with the quotient.",
+        }
+
+    def _search_datasets(self, query: str, **_: Any) -> object:
+        found = {
+            "long-division": [],
+            "long": [{"id": "a/locked", "gated": True, "reasons": ["matches"]}, {"id": "b/pictures", "gated": False}],
+            "division": [{"id": "b/pictures", "gated": False}, {"id": "c/quotients", "gated": False}],
+        }
+        return {"untrusted_source": "hub", "content": found[query]}
+
+    def _fetch_dataset(self, dataset: str, rows: int) -> object:
+        if dataset == "a/locked":
+            return "ERROR: a/locked is gated or private"
+        return {"path": f"/run/data/{dataset}.jsonl", "rows": rows, "total": 50_000, "licence": "mit"}
+
+    def _inspect_data(self, path: str) -> object:
+        return {"trainable": "quotients" in path, "rows": 2000, "concerns": []}
+
+
+def test_a_task_without_data_is_trained_on_what_the_hub_has() -> None:
+    world = Bare()
+    play(world)
+    tools = [(c.tool, c.arguments) for c in world.calls]
+    assert [a["dataset"] for t, a in tools if t == "fetch_dataset"] == ["b/pictures", "a/locked", "c/quotients"]
+    prepared = next(a for t, a in tools if t == "prepare_data")
+    assert prepared["sources"] == ["/run/data/c/quotients.jsonl"]
+    assert world.best > 0.6
+    lessons = " ".join(str(a.get("content")) for t, a in tools if t == "note")
+    assert "c/quotients from the Hub, 20000 of 50000 rows, licence mit" in lessons
+    assert "a/locked is left out: a/locked is gated or private" in lessons
+
+
+def test_a_task_without_data_and_without_a_network_is_still_measured() -> None:
+    class Cut(Bare):
+        def _search_datasets(self, query: str, **_: Any) -> object:
+            return "ERROR: the Hub cannot be reached"
+
+    world = Cut()
+    assert "no data to train on" in play(world)
+    tools = [c.tool for c in world.calls]
+    assert (tools.count("search_datasets"), tools.count("train"), tools.count("promote")) == (2, 0, 1)
+
+
+def test_a_search_that_the_rules_forbid_is_followed_by_another() -> None:
+    class Watched(Bare):
+        def _search_datasets(self, query: str, **_: Any) -> object:
+            if query == "long-division":
+                return "ERROR: 'long-division' would look up long-division, which this run is measured with"
+            return Bare._search_datasets(self, query)
+
+    world = Watched()
+    play(world)
+    assert world.best > 0.6
+
+
+def test_what_is_searched_for_comes_from_the_name_and_the_longest_words_of_the_description() -> None:
+    assert queries("inspect/gsm8k", "") == ["gsm8k"]
+    found = queries("pocket/unit-conversion", "Convert the measurements; answer with the number only.")
+    assert found == ["unit-conversion", "unit", "conversion", "measurements", "convert", "number"]
+    assert queries("", "") == []
 
 
 def test_tools_that_refuse_do_not_stop_it() -> None:

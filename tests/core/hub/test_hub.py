@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from core.errors import ToolError
+from core.hub import parquet
 from core.hub.datasets import Wanted, fetch, search
 from core.hub.hosts import authorization
 from core.hub.push import Push, push
@@ -63,6 +66,67 @@ def test_rows_are_fetched_page_by_page_and_a_sample_is_spread(hub: HubServer, we
     assert (part.rows, part.total, part.complete) == (300, 950, False)
     assert len({row["question"] for row in some}) == 300
     assert int(some[-1]["answer"]) > 500
+
+
+def parquet_of(tmp_path: Path, rows: list[dict[str, Any]], name: str = "made.parquet") -> bytes:
+    source, made = tmp_path / "made.jsonl", tmp_path / name
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    duckdb.execute(f"COPY (SELECT *, 'x'::BLOB AS picture FROM '{source}') TO '{made}'")
+    return made.read_bytes()
+
+
+def large(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int = 3) -> list[dict[str, Any]]:
+    """`gil/large`: 4,500 rows with nested turns in several Parquet files."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    rows = [{"n": i, "messages": [{"role": "user", "content": f"{i} ü"}]} for i in range(4500)]
+    each = len(rows) // shards
+    hub.datasets["gil/large"] = HubDataset(
+        rows, ["license:mit"],
+        parquet={f"default/train/{k:04d}.parquet": parquet_of(tmp_path, rows[k * each : (k + 1) * each]) for k in range(shards)}
+        | {"default/test/0000.parquet": parquet_of(tmp_path, [{"n": -1}])},
+    )  # fmt: skip
+    return rows
+
+
+def test_many_rows_come_from_parquet_files_whole_or_evenly_spread(
+    hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = large(hub, tmp_path, monkeypatch)
+    whole = fetch(web, "gil/large", tmp_path / "all.jsonl", rows=10_000)
+    assert (whole.rows, whole.total, whole.complete, whole.without) == (4500, 4500, True, ("picture",))
+    assert [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()] == rows
+    assert hub.asked("/rows") == 1
+    part = fetch(web, "gil/large", tmp_path / "some.jsonl", rows=2000)
+    taken = [json.loads(line)["n"] for line in (tmp_path / "some.jsonl").read_text().splitlines()]
+    assert (part.rows, part.complete, len(set(taken))) == (2000, False, 2000)
+    assert (taken == sorted(taken), taken[0] < 10, taken[-1] > 2990) == (True, True, True)
+    assert max(b - a for a, b in pairwise(taken)) <= 1501  # a file between two is not fetched
+
+
+def test_where_the_parquet_files_cannot_be_had_a_part_comes_from_pages_and_is_said_to_be_one(
+    hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large(hub, tmp_path, monkeypatch)
+    hub.break_next(Fault(status=404), 1, "/parquet")
+    part = fetch(web, "gil/large", tmp_path / "x.jsonl", rows=3000)
+    assert (part.rows, part.total, part.complete) == (1000, 4500, False)
+    hub.datasets["gil/large"].parquet.clear()
+    assert fetch(web, "gil/large", tmp_path / "y.jsonl", rows=3000).rows == 1000
+
+
+def test_of_files_that_are_too_large_some_are_taken() -> None:
+    files = [
+        parquet.ParquetFile("default", "train", f"https://h/d/resolve/r/default/train/{k}.parquet", 10**9)
+        for k in range(10)
+    ]
+    listing = parquet.Listing(files)
+    assert [f.path for f in parquet.files_of(listing, "default", "train", 1.0)] == [
+        f"default/train/{k}.parquet" for k in (0, 2, 5, 7)
+    ]
+    assert len(parquet.files_of(listing, "default", "train", 0.01)) == 1
+    assert parquet.files_of(listing, "default", "test", 1.0) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
-from trl import GRPOConfig
+from trl import GRPOConfig  # pyright: ignore[reportPrivateImportUsage]
 
 from core.errors import UsageError
 from core.tasks import POCKET
