@@ -68,7 +68,7 @@ def files_of(listing: Listing, config: str, split: str, share: float) -> list[Pa
 
 def download(dataset: str, files: Sequence[ParquetFile]) -> list[Path]:
     """The files in the Hub's cache. Raises LiteratureError where one cannot be had."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:

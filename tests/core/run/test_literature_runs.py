@@ -129,3 +129,27 @@ def test_a_run_without_a_network_says_that_its_answers_come_from_the_library(tmp
         assert lab.host(run) == 0
         assert "library (offline)" in str(brain.requests[-1])
     assert {p.source for p in payloads(run, e.PaperFound)} == {"library (offline)"}
+
+
+def test_the_playbook_finds_data_on_the_hub_for_a_task_that_has_none(tmp_path: Path) -> None:
+    """The more popular one is gated, the other holds the evaluation's questions; what is trained on has none of these."""
+    leaked = [{"prompt": f"{i}+{i}=", "answer": str(2 * i)} for i in range(600, 640)]
+    sums = [{"prompt": f"{i}+1=", "answer": str(i + 1)} for i in range(60)]
+    sets = {
+        "ana/quick-sums-gated": HubDataset([], ["license:mit"], downloads=90_000, gated=True),
+        "ben/quick-sums": HubDataset(sums + leaked, ["license:mit"], downloads=50_000),
+    }
+    with WholeHub(sets) as hub, Quick(
+        tmp_path / "lab", HF_HUB_OFFLINE="0", INTERN_OFFLINE="0", HF_ENDPOINT=hub.url, INTERN_VIEWER=hub.url
+    ) as lab:  # fmt: skip
+        (lab.task / "data" / "train.jsonl").unlink()
+        run = lab.create("playbook")
+        assert lab.host(run) == 0
+        state = state_at(run)
+        assert state.status == "finished", state.reason
+        found = payloads(run, e.DatasetFound)
+        assert any(x.dataset == "ben/quick-sums" and x.rows == 100 and x.licence == "mit" for x in found)
+        prepared = payloads(run, e.DatasetPrepared)[0]
+        assert (prepared.rows, prepared.dropped) == (len(sums), {"contaminated": len(leaked)})
+        assert any(j.kind == "training" and j.status == "finished" for j in state.jobs.values())
+        assert any("ben/quick-sums from the Hub, 100 of 100 rows, licence mit" in lesson for lesson in state.lessons)
