@@ -93,6 +93,8 @@ class Admits(Protocol):
 
     def misfit(self, tool: str, arguments: dict[str, Any]) -> str: ...
 
+    def programs(self, tool: str, arguments: dict[str, Any]) -> dict[str, str]: ...
+
 
 class Interrupted(ToolError):
     """A person interrupted the wait. Jobs go on."""
