@@ -28,6 +28,7 @@ from core.agent.prompt import EDITED, TEMPLATE, quoted
 from core.agent.recorded import EARLY_END, NO_CALL, PATIENT, UNHEARD_END, WAITING_END, RecordedModel
 from core.agent.taint import sources_of
 from core.errors import InternError
+from core.state import RunState
 from core.tools.toolbox import ToolDef, observation
 
 PREVIEW = 16_000
@@ -36,6 +37,7 @@ PREVIEW = 16_000
 OBSERVATION_LIMIT = 24_000
 """Characters of one observation a brain is given."""
 
+DECIDED = "Not yet: a person has decided on a call that waited, and its result comes with the next message. Read it, then go on or call final_answer again"
 UNHEARD = "Not yet: a person has said something meanwhile, and it comes with the next message. Read it, then go on or call final_answer again"
 
 
@@ -156,15 +158,20 @@ class InternAgent(ToolCallingAgent):
         return self.gate.asks(definition, cast(dict[str, Any], arguments))
 
     def _await_decision(self) -> str:
-        """Wait until something that waits for a person is decided; what the brain is told instead of the end it wanted."""
+        """Wait until something that waits for a person is decided, or they say something; what the brain is told instead of
+        the end it wanted."""
         waiting = [c.approval for c in self.desk.state.open_calls.values() if c.approval]
+
+        def decided(state: RunState) -> bool:
+            return any(state.approvals[a].decision for a in waiting)
+
         try:
-            self.desk.wait_until(lambda s: any(s.approvals[a].decision for a in waiting), None)
+            self.desk.wait_until(lambda s: decided(s) or self.recorder.words_wait(), None)
         except InternError as error:
             if self.desk.stopping.is_set():
                 raise RunOver from error
             return str(error)
-        return "Not yet: a person has decided on a call that waited, and its result comes with the next message. Read it, then go on or call final_answer again"  # fmt: skip
+        return DECIDED if self.desk.journal.read(decided) else UNHEARD
 
     def _refuse(self, call: str, tool: str, arguments: dict[str, Any] | str, error: str) -> str:
         shown = arguments if isinstance(arguments, dict) else {"text": arguments[:500]}

@@ -26,6 +26,15 @@ Handler = Callable[[int, str, Arguments], str | None]
 
 __all__ = ["Control", "Rejected"]
 
+BREAKS = (Rejected, InternError, OSError, ValueError, TypeError, KeyError, ArithmeticError)
+"""Whatever a command meets, it has an outcome in the log: none is left as if it were still to come, and none ends the run."""
+
+
+def _said(command: str, error: Exception) -> str:
+    """Why a command is rejected."""
+    known = isinstance(error, Rejected | InternError)
+    return str(error) if known else f"{command} broke: {type(error).__name__}: {error}"
+
 
 class Control:
     """Takes commands, and holds what waits for the step boundary."""
@@ -98,13 +107,8 @@ class Control:
             if (self._over or self.desk.stopping.is_set()) and name not in ("note", "title"):
                 raise Rejected("the run is ending")
             result = handler(seq, journal.clean_text(text), arguments)
-        except (Rejected, InternError, OSError, ValueError, TypeError, KeyError, ArithmeticError) as error:
-            # Whatever a command meets, it has an outcome in the log: none is left as if it were still to come.
-            said = (
-                str(error)
-                if isinstance(error, Rejected | InternError)
-                else f"{name} broke: {type(error).__name__}: {error}"
-            )
+        except BREAKS as error:
+            said = _said(name, error)
             journal.emit(e.CommandRejected(command=name, reason=said), cause=seq)
             return {"ok": False, "error": said, "seq": seq}
         if result is not None:
@@ -177,8 +181,8 @@ class Control:
         for seq, command, do in work:
             try:
                 result = do()
-            except Rejected as error:
-                self.desk.journal.emit(e.CommandRejected(command=command, reason=str(error)), cause=seq)
+            except BREAKS as error:
+                self.desk.journal.emit(e.CommandRejected(command=command, reason=_said(command, error)), cause=seq)
             else:
                 self.desk.journal.emit(e.CommandApplied(command=command, result=result), cause=seq)
 
