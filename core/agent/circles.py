@@ -56,10 +56,11 @@ class Circles:
         if signs >= LIMIT:
             end = "The run ends here" if unattended else "The run is paused until a person has said what to do instead"
             return "limit", f"{seen}; {fruitless}. {end}."
+        left = "one more turn" if LIMIT - signs == 1 else f"{LIMIT - signs} more turns"
         then = "the run ends" if unattended else "the run is paused and a person is asked"
         return "firm", (
             f"STOP. {seen}; {fruitless}. Do not send this again in any form. Your next call has to be another one: "
-            f"read_task, another tool, another plan, or final_answer. After {LIMIT - signs} more turns like this {then}."
+            f"read_task, another tool, another plan, or final_answer. After {left} like this {then}."
         )
 
     def why(self) -> str:

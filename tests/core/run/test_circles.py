@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from core import events as e
 from core.agent.loops import LIMIT
 from core.agent.verify import verify_loop
+from core.errors import InternError
 from core.session import command, open_source, state_at
+from store.errors import StoreError
 from tests.core.run.quick import Quick, wait_for
 from tests.servers.llm import LLMServer, text_of
 from tests.servers.researchers import Answer, Capable, call, final
@@ -153,12 +156,17 @@ def test_a_host_killed_while_the_run_waits_at_a_loop_asks_once_and_hears_the_ans
 
 
 def answered(run: Path) -> str:
-    """Answer what is asked at the loop; the host may die of it, which is the test."""
-    state = wait_for(run, lambda s: s.status == "paused" and any(not q.answer for q in s.questions.values()), 60)
-    asked = next(q.id for q in state.questions.values() if not q.answer)
-    with contextlib.suppress(Exception):
-        command(run, "answer", "call a tool, please", {"question": asked})
-    return asked
+    """Answer what is asked at the loop, as often as it takes: the host may be coming up, or die of it, which is the test."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with contextlib.suppress(StoreError, InternError):
+            state = state_at(run)
+            for question in state.questions.values():
+                if question.answer:
+                    return question.id
+                command(run, "answer", "call a tool, please", {"question": question.id})
+        time.sleep(0.05)
+    raise AssertionError("no question was ever answered")
 
 
 def test_a_message_ends_the_pause_at_a_loop_and_the_count_begins_anew(quick: Quick) -> None:
