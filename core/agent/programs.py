@@ -181,20 +181,19 @@ def _says_too_little(node: ast.AST) -> bool:
         case ast.Import():
             return any(alias.name.partition(".")[0] in _MODULES for alias in node.names)
         case ast.ImportFrom():
-            names = [alias.name for alias in node.names]
             first = (node.module or "").partition(".")[0] if not node.level else ""
-            hidden = (
-                _OF_OS.fullmatch if first == "os" else _OF_SYS.__contains__ if first == "sys" else lambda name: False
-            )
-            return first in _MODULES or any(hidden(name) for name in names)
+            return first in _MODULES or any(_hides(first, alias.name) for alias in node.names)
         case ast.Name():
             return node.id in _CALLS
-        case ast.Attribute(value=ast.Name(id="os")):
-            return bool(_OF_OS.fullmatch(node.attr))
-        case ast.Attribute(value=ast.Name(id="sys")):
-            return node.attr in _OF_SYS
+        case ast.Attribute(value=ast.Name(id=module)):
+            return _hides(module, node.attr)
         case _:
             return False
+
+
+def _hides(module: str, name: str) -> bool:
+    """Whether a name of os or sys starts a program, or changes where modules come from."""
+    return bool(_OF_OS.fullmatch(name)) if module == "os" else module == "sys" and name in _OF_SYS
 
 
 def _everything(root: Path) -> Iterator[str]:
