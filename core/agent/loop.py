@@ -176,13 +176,16 @@ class Research:
     # ----------------------------------------------------------------------------------------------------- the brain
 
     def _follow_brain(self) -> None:
-        wanted = self.desk.state.brain
+        wanted = self._wanted_brain()
         if wanted == self.brain:
             return
         self.brain = wanted
         self.model.inner = self.inner or make_model(parse_brain(wanted), self.desk.settings.seed)
         self.model.name = wanted
         self._offer_brain()
+
+    def _wanted_brain(self) -> str:
+        return self.desk.state.brain
 
     def _offer_brain(self) -> None:
         """Tools may ask the brain in a context of its own, unless it is a fixed policy."""

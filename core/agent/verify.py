@@ -255,6 +255,8 @@ class _Again(Research):
     def __init__(self, tape: _Tape, memory: Any, tools: list[ToolDef]) -> None:
         self.tape = tape
         control = _TapeControl(tape)
+        self._late_brain = ""
+        """A brain whose first request came one later than the change to it."""
         super().__init__(cast(Desk, tape.desk), cast(Any, control), memory, tools, inner=_TapeModel(tape))
         control.tell = self.tell
         self.agent.circles = self.circles = cast(Any, _TapeCircles(tape))
@@ -278,6 +280,15 @@ class _Again(Research):
     def _settle(self) -> None:
         self.tape.fold_to(self.tape.next_request())
         super()._settle()
+
+    def _wanted_brain(self) -> str:
+        """As the state has it; a change that came while a request was being made shows in the one after it, once."""
+        wanted, found = super()._wanted_brain(), self.tape.next_request()
+        asked = e.payload_of(self.tape.events[found]) if found < len(self.tape.events) else None
+        if isinstance(asked, e.ModelRequested) and asked.brain == self.brain != wanted != self._late_brain:
+            self._late_brain = wanted
+            return self.brain
+        return wanted
 
     def _too_long(self) -> bool:
         end = self.tape.next_request()
