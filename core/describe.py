@@ -113,7 +113,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "model_completed": _model_completed,
     "model_failed": lambda p: (f"brain failed (try {p.attempt}): {shorten(p.error)}", "bad"),
     "context_compacted": lambda p: (f"context {p.messages_before} -> {p.messages_after} messages", "info"),
-    "loop_detected": lambda p: (f"loop: {p.tool} {p.repeats} times; {p.advice}", "waiting"),
+    "loop_detected": lambda p: (f"loop: {p.tool} {p.repeats} times; {p.advice}", "bad" if p.level == "limit" else "waiting"),
     "tool_requested": lambda p: (f"{p.tool}({arguments(p.arguments)})", "info"),
     "tool_started": lambda p: (f"{p.tool} began", "info"),
     "tool_completed": lambda p: (f"{p.tool} done in {p.seconds:.1f} s", "info"),

@@ -175,6 +175,8 @@ class WorkspaceRestored(Payload, frozen=True, kw_only=True):
     digest: str
     step: int
     reason: str = ""
+    told: bool = False
+    """The brain was told, in its next message; older programs did not."""
 
 
 # --------------------------------------------------------------------------------------------------------- the plan
@@ -282,9 +284,25 @@ class CallStalled(Payload, frozen=True, kw_only=True):
 
 @event("loop_detected")
 class LoopDetected(Payload, frozen=True, kw_only=True):
+    """The brain goes round in circles; what it was told about that."""
+
     tool: str
     repeats: int
     advice: str
+    level: str = "advice"
+    """advice, firm or limit: at the limit a person is asked, or an unattended run ends."""
+    kind: str = ""
+    """same result, round, same error or failures; empty in older logs."""
+    call: str = ""
+    """The call it was told with."""
+    calls: list[str] = []
+    """The calls that make the loop, as far as the detector looks back."""
+    result: str = ""
+    """The beginning of what the last of them gave."""
+    fruitless: int = 0
+    """Of the last twelve turns, how many brought nothing new."""
+    signs: int = 0
+    """Signs that counted so far; see core/agent/loops.py."""
 
 
 # ------------------------------------------------------------------------------------------------------------ tools
@@ -391,6 +409,8 @@ class ApprovalDecided(Payload, frozen=True, kw_only=True):
     arguments_hash: str = ""
     arguments: dict[str, Any] = {}
     reason: str = ""
+    files: dict[str, str] | None = None
+    """Of an edit: the programs that the new arguments run, as in approval_requested."""
 
 
 @event("question_asked")

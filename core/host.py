@@ -118,6 +118,7 @@ class _Host:
         self._over = threading.Event()
         self._written = threading.Event()
         self.journal.listen(self._on_written)
+        self.control.close_lost()  # before the first command of this host can come
         handlers = {"state": self._state, "command": self.control.command}
         self.server = LogServer(log, socket, handlers, lambda pid: not is_confined(pid))
 

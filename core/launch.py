@@ -33,6 +33,7 @@ from core.home import (
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tracking.target import parse_target
+from store.errors import StoreError
 from store.log import EventLog
 
 MIN_FREE_BYTES = 500 << 20
@@ -108,17 +109,16 @@ def create_run(request: Request) -> Path:
         effort=request.effort, scope={**scope.from_goal(request.goal), **request.fixed},
         trackio=target.address or ("off" if target.kind == "off" else ""),
     )  # fmt: skip
+    summary = Summary(
+        run=run, goal=goal, task=name, model=card.path, brain=request.brain, started=datetime.now(UTC).isoformat()
+    )
     try:
         with EventLog.create(folder, TABLES) as log:
             log.append([e.new(created, actor="user")])
-    except OSError as error:
+        write_json(folder / "summary.json", summary)
+    except (OSError, StoreError) as error:
+        _discard(folder)
         raise Refused(f"The log cannot be written: {error}", where=str(folder), next="Check the disk") from error
-    write_json(
-        folder / "summary.json",
-        Summary(
-            run=run, goal=goal, task=name, model=card.path, brain=request.brain, started=datetime.now(UTC).isoformat()
-        ),
-    )
     return folder
 
 

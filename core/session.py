@@ -98,6 +98,11 @@ def follow_events(folder: Path, from_seq: int = 1) -> Iterator[Event]:
 
 def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] | None = None) -> int:
     """Send a command to the run's host; returns the sequence number of its event. Raises Refused if it says no."""
+    return int(ask(folder, name, text, arguments)["seq"])
+
+
+def ask(folder: Path, name: str, text: str = "", arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As `command`; returns the host's whole answer: `seq`, and `result`, what was done, empty where that comes later."""
     host = living_host(folder)
     if host is None:
         raise Refused(f"Run {folder.name} has no living host", where=str(folder), next=f"intern resume {folder.name}")
@@ -107,4 +112,4 @@ def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] |
         raise Refused(
             f"{name} was rejected: {answer.get('error')}", where=f"run {folder.name}, event {answer.get('seq')}"
         )
-    return int(answer["seq"])
+    return answer

@@ -87,16 +87,32 @@ class Workspace:
         for path, (content, mode) in wanted.items():
             target = self.root / path
             data = self.blobs.get(content)
-            if target.is_file() and not target.is_symlink() and target.read_bytes() == data:
+            if path in now and target.read_bytes() == data:
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_way(path)
             partial = target.with_name(f".{target.name}.restoring")
-            partial.write_bytes(data)
+            partial.unlink(missing_ok=True)
+            with partial.open("xb") as file:  # never through a link of that name
+                file.write(data)
             partial.chmod(mode)
             partial.replace(target)
             touched += 1
         self._manifest, self.last, self._seen = wanted, digest, {}
         return touched
+
+    def _make_way(self, path: str) -> None:
+        """Folders above a file that is written again, and nothing else in its place. What stood there since may be a link to
+        anywhere: it is taken away, never followed. Raises OSError where a folder that is in the way is not empty."""
+        folder = self.root
+        for part in Path(path).parts[:-1]:
+            folder /= part
+            if folder.is_symlink() or folder.is_file():
+                folder.unlink()
+            folder.mkdir(exist_ok=True)
+        target = self.root / path
+        if target.is_dir() and not target.is_symlink():
+            for inside, _, _ in os.walk(target, topdown=False):
+                os.rmdir(inside)
 
     def _load(self, digest: str) -> Manifest:
         return msgspec.json.decode(self.blobs.get(digest), type=Manifest)

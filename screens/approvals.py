@@ -37,11 +37,25 @@ ALWAYS_ASKED = ("spend", "publish", "trust")
 """Tiers whose effects cannot be taken back: money that is gone, and what the world has seen."""
 
 
-def always_words(a: Approval) -> str:
+def always_words(a: Approval, autonomy: str) -> str:
+    """What `A` does where the run may go up to `autonomy` alone: it raises that, and never lowers it."""
+    goes = f"This call of {one_line(a.tool)} goes ahead"
+    if may_already(a, autonomy):
+        return (
+            f"{goes}. Nothing else changes: the run may go up to the tier {autonomy} without asking already,\n"
+            f"and this was asked for another reason: {one_line(a.reason)}"
+        )
     return (
-        f"This call of {one_line(a.tool)} goes ahead, and from now on every call up to the tier {a.tier} does without asking.\n"
+        f"{goes}, and from now on every call up to the tier {a.tier} does without asking (so far: up to {one_line(autonomy)}).\n"
         "Calls that spend money, publish, or load code of others are asked every time."
     )
+
+
+def may_already(a: Approval, autonomy: str) -> bool:
+    """Whether the run may go as far as this call alone, and further perhaps."""
+    from core.agent.gate import TIERS
+
+    return a.tier in TIERS and autonomy in TIERS and TIERS.index(autonomy) >= TIERS.index(a.tier)
 
 
 def question_text(q: Question) -> str:
@@ -164,15 +178,22 @@ class Approvals(Dialog[None]):
                 f"tier {item.tier} is asked every time: a approves this one"
             )
             return
-        self.app.push_screen(
-            Confirm("Always for this kind?", always_words(item), "always", "n ask again"), self._always
-        )
+        autonomy = self.desk.view.state.autonomy if self.desk.view is not None else ""
+        already = may_already(item, autonomy)
+        title = "Approve this call?" if already else "Always for this kind?"
 
-    def _always(self, yes: bool | None) -> None:
-        item = self._item
-        if yes and isinstance(item, Approval):
-            self.desk.command("autonomy", item.tier)
-            self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
+        def answered(yes: bool | None) -> None:  # about the call that was shown, whatever came while the question stood
+            if yes:
+                self._always(item)
+
+        does = "approve" if already else "always"
+        self.app.push_screen(Confirm(title, always_words(item, autonomy), does, "n ask again"), answered)
+
+    def _always(self, item: Approval) -> None:
+        autonomy = self.desk.view.state.autonomy if self.desk.view is not None else ""
+        if not may_already(item, autonomy):
+            self.desk.command("autonomy", item.tier, at_least=True)
+        self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
 
     def action_deny(self) -> None:
         if isinstance(self._item, Approval) and self._may_act():

@@ -20,14 +20,15 @@ from smolagents.models import ChatMessage, ChatMessageToolCall
 from smolagents.tools import validate_tool_arguments
 
 from core import events as e
+from core.agent.circles import Circles
 from core.agent.desk import Desk
 from core.agent.gate import Gate
-from core.agent.loops import LoopDetector, advice
 from core.agent.patience import Deferred, Interruption, RunOver, patiently
 from core.agent.prompt import EDITED, TEMPLATE, quoted
-from core.agent.recorded import EARLY_END, NO_CALL, WAITING_END, RecordedModel
+from core.agent.recorded import EARLY_END, NO_CALL, PATIENT, UNHEARD_END, WAITING_END, RecordedModel
 from core.agent.taint import sources_of
 from core.errors import InternError
+from core.state import RunState
 from core.tools.toolbox import ToolDef, observation
 
 PREVIEW = 16_000
@@ -36,8 +37,8 @@ PREVIEW = 16_000
 OBSERVATION_LIMIT = 24_000
 """Characters of one observation a brain is given."""
 
-HOPELESS = 15
-"""Calls in a row that could not even be carried out (unknown tool, no call at all): such a brain cannot do this."""
+DECIDED = "Not yet: a person has decided on a call that waited, and its result comes with the next message. Read it, then go on or call final_answer again"
+UNHEARD = "Not yet: a person has said something meanwhile, and it comes with the next message. Read it, then go on or call final_answer again"
 
 
 class DeclaredTool(Tool):
@@ -70,10 +71,10 @@ class InternAgent(ToolCallingAgent):
         self.recorder = model
         self.results: dict[str, str] = {}
         """Results that calls of a recovered answer have already: they are told again, not carried out again."""
-        self.loops: LoopDetector | None = None
+        self.circles: Circles | None = None
         gate.sources = self._sources
         gate.check = self._check
-        self._refused = 0
+        gate.runs = lambda tool: self.definitions[tool].runs if tool in self.definitions else ()
         self._call_ids: list[str] = []
         super().__init__(
             tools=[DeclaredTool(definition) for definition in tools],
@@ -108,15 +109,15 @@ class InternAgent(ToolCallingAgent):
         if self.desk.stopping.is_set():
             raise RunOver
         if tool_name == WAITING_END:
-            self._refused = 0  # the brain has done nothing wrong: it has nothing else to do
             return self._refuse(call, tool_name, arguments, self._await_decision())
+        if tool_name == UNHEARD_END:
+            return self._refuse(call, tool_name, arguments, UNHEARD)
         if tool_name == "final_answer":
             said = arguments if isinstance(arguments, str) else str(arguments.get("answer", ""))
             return said
         problem, checked = self._check(tool_name, arguments)
         if problem:
             return self._refuse(call, tool_name, arguments, problem)
-        self._refused = 0
         return self._carry_out(call, self.definitions[tool_name], checked)
 
     # --------------------------------------------------------------------------------------------- what cannot be done
@@ -157,15 +158,20 @@ class InternAgent(ToolCallingAgent):
         return self.gate.asks(definition, cast(dict[str, Any], arguments))
 
     def _await_decision(self) -> str:
-        """Wait until something that waits for a person is decided; what the brain is told instead of the end it wanted."""
+        """Wait until something that waits for a person is decided, or they say something; what the brain is told instead of
+        the end it wanted."""
         waiting = [c.approval for c in self.desk.state.open_calls.values() if c.approval]
+
+        def decided(state: RunState) -> bool:
+            return any(state.approvals[a].decision for a in waiting)
+
         try:
-            self.desk.wait_until(lambda s: any(s.approvals[a].decision for a in waiting), None)
+            self.desk.wait_until(lambda s: decided(s) or self.recorder.words_wait(), None)
         except InternError as error:
             if self.desk.stopping.is_set():
                 raise RunOver from error
             return str(error)
-        return "Not yet: a person has decided on a call that waited, and its result comes with the next message. Read it, then go on or call final_answer again"  # fmt: skip
+        return DECIDED if self.desk.journal.read(decided) else UNHEARD
 
     def _refuse(self, call: str, tool: str, arguments: dict[str, Any] | str, error: str) -> str:
         shown = arguments if isinstance(arguments, dict) else {"text": arguments[:500]}
@@ -174,14 +180,9 @@ class InternAgent(ToolCallingAgent):
                 e.ToolRequested(call=call, tool=tool[:200], arguments=_shortened(shown), step=self.recorder.step)
             )
         error = quoted(self.desk.journal.clean_text(error))
+        if tool not in PATIENT:
+            error += self._noticed(call, tool, arguments, f"ERROR: {error}")
         self.desk.emit(e.ToolFailed(call=call, tool=tool[:200], error=error, kind="usage"))
-        self._refused += 1
-        if self._refused >= HOPELESS:
-            raise Hopeless(
-                f"The brain {self.recorder.name} sent {self._refused} calls in a row that cannot be carried out",
-                where=f"step {self.recorder.step}",
-                next="Try another brain: intern fork this run with --brain",
-            )
         return f"ERROR: {error}"
 
     # ------------------------------------------------------------------------------------------------ what can be done
@@ -218,13 +219,15 @@ class InternAgent(ToolCallingAgent):
             kind = getattr(error, "kind", "interrupted" if stopped else "error")
             text = _after(note, desk.journal.clean_text(str(error)))
             desk.abandon(call, "the call ended before a person decided")
+            if kind != "interrupted":
+                text += self._noticed(call, name, asked, f"ERROR: {text}")
             desk.emit(e.ToolFailed(call=call, tool=name, error=text, kind=kind, seconds=time.monotonic() - began))
             if desk.stopping.is_set():
                 raise RunOver from error
-            return self._noticed(name, arguments, f"ERROR: {text}")
+            return f"ERROR: {text}"
         finally:
             desk.end()
-        return self._completed(call, definition, arguments, _after(note, told), time.monotonic() - began)
+        return self._completed(call, definition, asked, _after(note, told), time.monotonic() - began)
 
     def _run(self, definition: ToolDef, arguments: dict[str, Any]) -> str:
         def work() -> str:
@@ -243,10 +246,8 @@ class InternAgent(ToolCallingAgent):
 
     def _completed(self, call: str, definition: ToolDef, arguments: dict[str, Any], told: str, seconds: float) -> str:
         desk, name = self.desk, definition.name
-        told = desk.journal.clean_text(told)
-        if len(told) > OBSERVATION_LIMIT:
-            told = told[: OBSERVATION_LIMIT - 60] + f"\n[cut: {len(told)} characters in all]"
-        told = self._noticed(name, arguments, told)
+        told = self.cut(desk.journal.clean_text(told))
+        told += self._noticed(call, name, arguments, told)
         digest = desk.blobs.put(told.encode("utf-8", "replace")) if len(told) > PREVIEW else ""
         say = desk.emit_soon if definition.effect in ("pure", "idempotent") else desk.emit
         say(
@@ -254,17 +255,16 @@ class InternAgent(ToolCallingAgent):
         )
         return told
 
-    def _noticed(self, name: str, arguments: dict[str, Any], told: str) -> str:
-        """The result, with an advice where the brain goes round in circles."""
-        if self.loops is None:
+    @staticmethod
+    def cut(told: str) -> str:
+        """What a brain is given of a long result."""
+        if len(told) <= OBSERVATION_LIMIT:
             return told
-        jobs = self.desk.journal.read(lambda s: bool(s.running_jobs()))
-        count = self.loops.saw(name, arguments, told, jobs_running=jobs)
-        if not count:
-            return told
-        said = advice(name, count)
-        self.desk.emit(e.LoopDetected(tool=name, repeats=count, advice=said.strip()))
-        return told + said
+        return told[: OBSERVATION_LIMIT - 60] + f"\n[cut: {len(told)} characters in all]"
+
+    def _noticed(self, call: str, name: str, arguments: dict[str, Any] | str, told: str) -> str:
+        """What stands behind a result where the brain goes round in circles."""
+        return self.circles.noticed(call, name, arguments, told) if self.circles is not None else ""
 
 
 def _edited(asked: dict[str, Any], admitted: dict[str, Any]) -> str:
@@ -277,10 +277,6 @@ def _edited(asked: dict[str, Any], admitted: dict[str, Any]) -> str:
 def _after(note: str, told: str) -> str:
     """What a brain is told, behind a note; nothing in it reads as words of ours. A result from the log stays as it is."""
     return note + quoted(told.removeprefix(note))
-
-
-class Hopeless(InternError):
-    """The brain cannot use tools."""
 
 
 def _signature(definition: ToolDef) -> str:

@@ -16,11 +16,24 @@ from core import events as e
 from core.agent import decisions, jobcontrol, settings
 from core.agent.decisions import Rejected
 from core.agent.desk import Desk
+from core.errors import InternError
+
+WORDS = ("steer", "queue", "interrupt")
+"""Commands whose text goes to the brain."""
 
 Arguments = dict[str, Any]
 Handler = Callable[[int, str, Arguments], str | None]
 
 __all__ = ["Control", "Rejected"]
+
+BREAKS = (Rejected, InternError, OSError, ValueError, TypeError, KeyError, ArithmeticError)
+"""Whatever a command meets, it has an outcome in the log: none is left as if it were still to come, and none ends the run."""
+
+
+def _said(command: str, error: Exception) -> str:
+    """Why a command is rejected."""
+    known = isinstance(error, Rejected | InternError)
+    return str(error) if known else f"{command} broke: {type(error).__name__}: {error}"
 
 
 class Control:
@@ -29,14 +42,20 @@ class Control:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.stop_reason = ""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._order = threading.Lock()
         """Held while a command is taken: its outcome is logged before the next one is looked at."""
         self._messages: list[tuple[int, str, str]] = []
         self._later: list[tuple[int, str, Callable[[], str]]] = []
         """What the agent's thread has to do at its boundary: (seq, command, work)."""
         self._pause_seq: int | None = None
+        self._resting = ""
+        """pause or loop: why the agent's thread rests, from when that is certain until somebody ends it."""
+        self._rest_ends: Callable[[], bool] = lambda: False
+        """What ends the rest besides `resume`."""
         self._resumed = threading.Event()
+        self._over = False
+        """The agent has ended: nothing comes to it any more."""
         self._undelivered: list[int] = []
         self.compact: Callable[[], str] | None = None
         """Set by the loop: makes room in the brain's context now."""
@@ -85,12 +104,13 @@ class Control:
                 raise Rejected(problem or f"there is no command {name!r}; known: {', '.join(self._handlers)}")
             if self.desk.state.status in ("finished", "failed", "stopped"):
                 raise Rejected(f"the run is {self.desk.state.status}")
-            if self.desk.stopping.is_set() and name not in ("note", "title"):
+            if (self._over or self.desk.stopping.is_set()) and name not in ("note", "title"):
                 raise Rejected("the run is ending")
             result = handler(seq, journal.clean_text(text), arguments)
-        except Rejected as error:
-            journal.emit(e.CommandRejected(command=name, reason=str(error)), cause=seq)
-            return {"ok": False, "error": str(error), "seq": seq}
+        except BREAKS as error:
+            said = _said(name, error)
+            journal.emit(e.CommandRejected(command=name, reason=said), cause=seq)
+            return {"ok": False, "error": said, "seq": seq}
         if result is not None:
             journal.emit(e.CommandApplied(command=name, result=result), cause=seq)
         return {"ok": True, "seq": seq, "result": result or ""}
@@ -100,6 +120,25 @@ class Control:
         with self._lock:
             self._messages[:0] = pending
             self._undelivered = list(undelivered)
+
+    def close_lost(self) -> None:
+        """A new host: what was asked of a dead one that it neither did nor handed on has an outcome now.
+
+        Words are handed on (`take_back`); all else is for the person to say again, who knows what became of it.
+        """
+        words = self.desk.journal.read(
+            lambda s: [(c.seq, c.command, c.text) for c in s.commands if c.status == "requested"]
+        )
+        for seq, command, text in words:
+            if command not in WORDS or not text.strip():
+                said = "the host died before it was carried out; say it again if you still want it"
+                self.desk.journal.emit(e.CommandRejected(command=command, reason=said), cause=seq)
+
+    @property
+    def words_wait(self) -> bool:
+        """Whether a person has said something that the brain was not given yet."""
+        with self._lock:
+            return bool(self._messages)
 
     # ------------------------------------------------------------------------------------------------ the boundary
 
@@ -123,14 +162,17 @@ class Control:
         return delivering
 
     def end(self) -> None:
-        """The run ends: what is still waiting is told so."""
-        with self._lock:
-            waiting = [(seq, command) for seq, command, _ in self._messages]
-            waiting += [(seq, command) for seq, command, _ in self._later]
+        """The run ends: what is still waiting is told so, and nothing more is taken."""
+        with self._order, self._lock:
+            self._over = True
+            waiting = dict(
+                self.desk.journal.read(lambda s: [(c.seq, c.command) for c in s.commands if c.status == "requested"])
+            )
+            waiting |= {seq: command for seq, command, _ in [*self._messages, *self._later]}
             if self._pause_seq is not None:
-                waiting.append((self._pause_seq, "pause"))
+                waiting[self._pause_seq] = "pause"
             self._messages, self._later, self._pause_seq = [], [], None
-        for seq, command in waiting:
+        for seq, command in waiting.items():
             self.desk.journal.emit(e.CommandRejected(command=command, reason="the run ended first"), cause=seq)
 
     def _do_later(self) -> None:
@@ -139,26 +181,57 @@ class Control:
         for seq, command, do in work:
             try:
                 result = do()
-            except Rejected as error:
-                self.desk.journal.emit(e.CommandRejected(command=command, reason=str(error)), cause=seq)
+            except BREAKS as error:
+                self.desk.journal.emit(e.CommandRejected(command=command, reason=_said(command, error)), cause=seq)
             else:
                 self.desk.journal.emit(e.CommandApplied(command=command, result=result), cause=seq)
 
     def _pause_here(self) -> None:
         with self._lock:
             seq, self._pause_seq = self._pause_seq, None
-        if seq is None:
-            return
-        desk = self.desk
-        self._resumed.clear()
-        jobs = [j.id for j in desk.state.running_jobs()]
+            if seq is None:
+                return
+            self._begin_rest("pause", lambda: False)
+        jobs = self._jobs()
         said = f"at the step boundary; jobs that go on: {', '.join(jobs) or 'none'}"
-        desk.journal.emit(e.CommandApplied(command="pause", result=said), cause=seq)
-        desk.journal.emit(e.RunPaused(reason="asked by a person", jobs_running=len(jobs)), cause=seq)
+        self.desk.journal.emit(e.CommandApplied(command="pause", result=said), cause=seq)
+        self._rest("asked by a person", seq)
+
+    def hold(self, asked: e.QuestionAsked, why: str) -> str:
+        """Rest until a person has answered the question; returns their words, empty where they ended the pause otherwise:
+        by a message, which comes next, by `unpause`, or by ending the run."""
+        journal, name = self.desk.journal, asked.question
+        if name not in self.desk.state.questions:
+            journal.emit(asked)
+        with self._lock:
+            self._begin_rest("loop", lambda: bool(self.desk.state.questions[name].answer) or self.words_wait)
+        self._rest(why, None)
+        answer = self.desk.state.questions[name].answer
+        if not answer:
+            how = "a message came instead" if self.words_wait else "the pause was ended without an answer"
+            journal.emit(e.QuestionAnswered(question=name, text=f"({how})", by="host"))
+        return answer
+
+    def _begin_rest(self, why: str, ends: Callable[[], bool]) -> None:
+        self._resting, self._rest_ends = why, ends
+        self._resumed.clear()
+
+    def _jobs(self) -> list[str]:
+        return [j.id for j in self.desk.state.running_jobs()]
+
+    def _rest(self, why: str, cause: int | None) -> None:
+        """The agent's thread sleeps: until `resume`, the end of the run, or what else ends this rest."""
+        desk = self.desk
+        desk.journal.emit(e.RunPaused(reason=why, jobs_running=len(self._jobs())), cause=cause)
         desk.clock.pause()
         self.idle.set()
         while not self._resumed.wait(0.1) and not desk.stopping.is_set():
-            self._do_later()  # undo, compact and the like need no running brain
+            with self._order:  # an answer, and what is done besides, reach the brain in the log's order
+                if self._rest_ends():
+                    break
+                self._do_later()  # undo, compact and the like need no running brain
+        with self._lock:
+            self._resting = ""
         self.idle.clear()
         desk.clock.resume()
         desk.journal.emit(e.RunResumed())
@@ -182,24 +255,26 @@ class Control:
 
     def _pause(self, seq: int, text: str, arguments: Arguments) -> str | None:
         with self._lock:
-            if self.desk.state.status == "paused" or self._pause_seq is not None:
-                raise Rejected(
-                    "the run is paused already" if self._pause_seq is None else "a pause is asked for already"
-                )
+            if self._pause_seq is not None:
+                raise Rejected("a pause is asked for already")
+            if self._resting and not self._rest_ends():
+                raise Rejected("the run is paused already")
             self._pause_seq = seq
         return None
 
     def _resume(self, seq: int, text: str, arguments: Arguments) -> str | None:
         with self._lock:
             waiting, self._pause_seq = self._pause_seq, None
+            resting, self._resting = self._resting, ""
+            if resting:  # from here on another pause can be asked for
+                self._resumed.set()
         if waiting is not None:
             self.desk.journal.emit(
                 e.CommandRejected(command="pause", reason="taken back before it took effect"), cause=waiting
             )
             return "the pause was taken back"
-        if self.desk.state.status != "paused":
+        if not resting:
             raise Rejected("the run is not paused")
-        self._resumed.set()
         return "the agent goes on"
 
     def _stop(self, seq: int, text: str, arguments: Arguments) -> str | None:

@@ -41,11 +41,15 @@ def _bound(desk: Desk, arguments: Arguments) -> str:
     return name
 
 
-def _decide(desk: Desk, seq: int, name: str, decision: str, reason: str, arguments: Arguments | None = None) -> str:
+def _decide(
+    desk: Desk, seq: int, name: str, decision: str, reason: str, arguments: Arguments | None = None, files: dict[str, str] | None = None
+) -> str:  # fmt: skip
+    """`files`: the programs that a person's own arguments run; those of the request are known."""
     approval = desk.state.approvals[name]
     final = approval.arguments if arguments is None else arguments
     decided = e.ApprovalDecided(
-        approval=approval.id, decision=decision, arguments=final, arguments_hash=arguments_hash(approval.tool, final), reason=reason,
+        approval=approval.id, decision=decision, arguments=final, arguments_hash=arguments_hash(approval.tool, final),
+        reason=reason, files=files,
     )  # fmt: skip
     desk.journal.emit_soon(decided, actor="user", cause=seq)
     return f"{approval.id} {decision}"
@@ -67,7 +71,8 @@ def edit(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     problem = desk.gate.misfit(tool, changed) if desk.gate is not None else ""
     if problem:  # said to the person now, and not to the brain once it is too late to correct them
         raise Rejected(f"the new arguments do not fit: {problem}")
-    return _decide(desk, seq, name, "edited", text, changed)
+    files = desk.gate.programs(tool, changed) if desk.gate is not None else None
+    return _decide(desk, seq, name, "edited", text, changed, files)
 
 
 def deny(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:

@@ -93,6 +93,8 @@ class Admits(Protocol):
 
     def misfit(self, tool: str, arguments: dict[str, Any]) -> str: ...
 
+    def programs(self, tool: str, arguments: dict[str, Any]) -> dict[str, str]: ...
+
 
 class Interrupted(ToolError):
     """A person interrupted the wait. Jobs go on."""
@@ -356,26 +358,17 @@ class Desk:
             job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
         if isinstance(self.compute, Priced):
             admit_spending(self, job_spec, self.compute.quote(job_spec))
+        self._still_wanted()
         status = self.compute.submit(job_spec)
-        self.emit(
-            e.JobLaunched(
-                job=job,
-                kind=kind,
-                method=method,
-                title=title,
-                effect_id=effect,
-                folder=str(folder),
-                argv=list(status.argv),
-                config=config,
-                experiment=experiment,
-                pid=status.pid,
-                started=status.pid_start,
-                boot_id=boot_id(),
-                planned_steps=planned_steps,
-                backend=status.backend,
-                gpus=job_spec.gpus,
-            )
-        )
+        launched = e.JobLaunched(
+            job=job, kind=kind, method=method, title=title, effect_id=effect, folder=str(folder), argv=list(status.argv),
+            config=config, experiment=experiment, pid=status.pid, started=status.pid_start, boot_id=boot_id(),
+            planned_steps=planned_steps, backend=status.backend, gpus=job_spec.gpus,
+        )  # fmt: skip
+        if abandoned():  # interrupted while it was being submitted: it runs, so somebody has to watch it
+            self.journal.emit(launched, actor="agent")
+        else:
+            self.emit(launched)
         return job
 
     def gpus_for(self, kind: str, config: dict[str, Any]) -> int:

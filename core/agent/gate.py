@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,11 +12,10 @@ from core import events as e
 from core.agent import blocked, scope
 from core.agent.desk import Desk
 from core.agent.patience import Deferred
-from core.agent.taint import leaves
+from core.agent.programs import files_run
 from core.errors import ToolError
 from core.state import Approval
 from core.tools.toolbox import ToolDef
-from store.sealer import digest_file
 
 TIERS = ("read", "workspace", "network", "spend", "publish")
 """From what only looks to what the world sees."""
@@ -53,6 +50,8 @@ class Gate:
             arguments,
         )
         """Set by the agent: what is wrong with a call's arguments, and the arguments without empty ones."""
+        self.runs: Callable[[str], tuple[str, ...]] = lambda tool: ()
+        """Set by the agent: arguments of a tool that name programs."""
 
     def admit(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments to use. Raises ToolError where a person, or the policy of an unattended run, said no."""
@@ -86,7 +85,8 @@ class Gate:
         if blocked.reason(self.desk.state.scope.get("blocked") or [], definition.name, arguments):
             return  # it will be refused: nobody is asked about it
         reason = self._reason(definition, arguments)
-        if reason:
+        digest = arguments_hash(definition.name, arguments)
+        if reason and not any(a.arguments_hash == digest for a in self.desk.state.waiting_approvals()):
             self._request(f"approval-{call}", call, definition, arguments, reason)
 
     def repeat(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ class Gate:
             e.ApprovalRequested(
                 approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
                 tier=definition.tier, reason=reason, untrusted=self.sources(arguments),
-                files=files_run(self.desk.folder / "workspace", definition, arguments),
+                files=files_run(self.desk.folder / "workspace", definition.runs, arguments),
             )
         )  # fmt: skip
 
@@ -131,6 +131,9 @@ class Gate:
         self, approval: str, call: str, definition: ToolDef, arguments: dict[str, Any], reason: str
     ) -> dict[str, Any]:
         desk = self.desk
+        twin = self.twin(call, arguments_hash(definition.name, arguments))
+        if twin:  # a yes to each of them would do the thing twice
+            raise Denied(f"{TWIN} ({twin})", next="Do not send it again; its result comes as a message")
         if not desk.asked(approval):
             self._request(approval, call, definition, arguments, reason)
         if not desk.decided(approval, call):
@@ -140,41 +143,34 @@ class Gate:
             raise Denied(
                 f"A person denied {definition.name}: {decided.why or 'no reason given'}", next="Find another way"
             )
-        changed = self.changed(decided, call)
+        changed = self.changed(decided, call, definition)
         if changed:
-            raise Denied(f"{', '.join(changed)} {CHANGED} a person was asked about {definition.name}", next="Ask again")
+            raise Denied(
+                f"{', '.join(changed[:5])} {CHANGED} a person was asked about {definition.name}", next="Ask again"
+            )
         if decided.decision == "edited":
             return decided.arguments
         if decided.arguments_hash != arguments_hash(definition.name, arguments):
             raise Denied(f"The approval of {definition.name} was given for other arguments", next="Ask again")
         return arguments
 
-    def changed(self, decided: Approval, call: str) -> list[str]:
-        """Files of the workspace that are not those a person said yes to: work goes on while a call waits."""
-        workspace = self.desk.folder / "workspace"
-        return [name for name, digest in decided.files.items() if _digest(workspace / name) != digest]
+    def changed(self, decided: Approval, call: str, definition: ToolDef) -> list[str]:
+        """Programs of the workspace that are not those a person said yes to: work goes on while a call waits. One that came
+        since counts too, for it may stand in the way of a module that was meant."""
+        now = files_run(self.desk.folder / "workspace", definition.runs, decided.arguments)
+        return [name for name in {**decided.files, **now} if decided.files.get(name) != now.get(name)]
+
+    def programs(self, tool: str, arguments: dict[str, Any]) -> dict[str, str]:
+        """What of the workspace the call would run, with digests: for arguments that a person wrote."""
+        return files_run(self.desk.folder / "workspace", self.runs(tool), arguments)
+
+    def twin(self, call: str, digest: str) -> str:
+        """The approval for which the very same call waits already; empty where none does."""
+        state = self.desk.state
+        waiting = {c.call: c.approval for c in state.open_calls.values() if c.approval and c.call != call}
+        same = [a for a in state.waiting_approvals() if a.call in waiting and a.arguments_hash == digest]
+        return same[0].id if same else ""
 
 
 CHANGED = "changed since"
-
-_NAME = re.compile(r"[\w./-]+")
-MOST_FILES = 50
-PROGRAMS = (".py", ".sh")
-
-
-def files_run(workspace: Path, definition: ToolDef, arguments: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 of the workspace's files that the arguments in `definition.runs` name, by path; empty for a program that is
-    not there yet. What those files read in their turn is not followed."""
-    said = [leaf for name in definition.runs for leaf in leaves(arguments.get(name))]
-    names = dict.fromkeys(found for text in said for found in _NAME.findall(text))
-    root = workspace.resolve()
-    inside = [n for n in names if (root / n).resolve().is_relative_to(root)]
-    named = [n for n in inside if (root / n).is_file() or n.endswith(PROGRAMS)]
-    return {name: _digest(root / name) for name in named[:MOST_FILES]}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except OSError:
-        return ""
+TWIN = "The same call waits for a person already"

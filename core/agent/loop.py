@@ -13,14 +13,15 @@ from smolagents.memory import ActionStep, FinalAnswerStep, SystemPromptStep, Tas
 from core import events as e
 from core.agent.agent import DeclaredTool, InternAgent
 from core.agent.brain import POLICIES, make_model, parse_brain
+from core.agent.circles import QUESTION, Circles, question
 from core.agent.compaction import SummaryStep, keep_from, limit_characters, summarise
 from core.agent.control import Control
-from core.agent.desk import Desk, Reply
+from core.agent.desk import EXPIRED, Desk, Reply
 from core.agent.gate import Gate
 from core.agent.loops import LoopDetector
 from core.agent.memory import Memory, rebuild
 from core.agent.patience import RunOver
-from core.agent.prompt import late_result, steering_message, task_message
+from core.agent.prompt import late_result, steering_message, task_message, undone
 from core.agent.recorded import RecordedModel, one_question
 from core.agent.transcript import Transcript
 from core.errors import InternError
@@ -48,7 +49,7 @@ class Research:
         model = inner or make_model(parse_brain(self.brain), desk.settings.seed)
         self.model = RecordedModel(model, self.brain, desk, self.transcript, memory.last_step)
         self.agent = InternAgent(self.model, tools, desk, Gate(desk))
-        self.agent.loops = LoopDetector(memory.calls)
+        self.agent.circles = self.circles = Circles(desk, LoopDetector(memory.calls), memory.loop)
         self.agent.results = dict(memory.outputs)
         desk.gate = self.agent.gate
         self._offer_brain()
@@ -61,6 +62,9 @@ class Research:
         self.model.recovered = memory.unfinished
         self.model.after_interrupt = self.after_interrupt
         self.model.view = self._view
+        self.model.words_wait = lambda: control.words_wait
+        self.ended = ""
+        """Why the run ends where neither the brain nor a person said so."""
         control.take_back(memory.pending, memory.undelivered)
         control.compact = self.compact_now
         control.undo = self.undo
@@ -82,17 +86,20 @@ class Research:
         except RunOver:
             pass
         except AgentGenerationError as error:
+            self._close_waiting()
             cause = error.__cause__
             raise cause if isinstance(cause, InternError) else InternError(f"The brain broke: {error}") from error
         self._close_waiting()
-        return self.control.stop_reason or "the time for research is used"
+        return self.control.stop_reason or self.ended or "the time for research is used"
 
     def _close_waiting(self) -> None:
-        """The run ends: what still waits for a person is not carried out any more."""
+        """The run ends: what still waits for a person is not carried out any more, and nobody needs to decide on it."""
         for call in list(self.desk.state.open_calls.values()):
             if call.approval:
                 self.desk.abandon(call.call, CLOSED)
                 self.desk.emit(e.ToolFailed(call=call.call, tool=call.tool, error=CLOSED, kind="interrupted"))
+        for asked in self.desk.journal.read(lambda s: s.waiting_approvals()):  # of calls that were not even begun
+            self.desk.emit_soon(e.ApprovalDecided(approval=asked.id, decision=EXPIRED, reason=CLOSED))
 
     def _steps(self) -> Iterable[Any]:
         """smolagents' own stream over a memory of our making; `run()` would append the task once more."""
@@ -117,13 +124,27 @@ class Research:
             self.boundary()
 
     def boundary(self) -> None:
-        """Between two steps: what a person wants, a brain that changed, a context that is full."""
+        """Between two steps: a brain caught in a loop, what a person wants, a brain that changed, a context that is full."""
+        self._out_of_circles()
         self.model.delivering = self.control.boundary(self.give)
         for call in self._decided():
             tool = self.desk.state.open_calls[call].tool
             told = self.agent.carry_out_decided(call)
-            self.agent.memory.steps.append(TaskStep(task=late_result(tool, call, told)))
+            self.tell(late_result(tool, call, told))
         self._settle()
+
+    def _out_of_circles(self) -> None:
+        """At the limit a person says how to go on. Raises RunOver where nobody is there to ask."""
+        why = self.circles.why()
+        if not why or self.control.words_wait:  # a person's words are the way out
+            return
+        if self.desk.settings.unattended:
+            self.ended = why
+            raise RunOver
+        said = self.control.hold(e.QuestionAsked(question=f"{QUESTION}{self.model.step}", text=question(why)), why)
+        self.circles.forget()
+        if said:
+            self.give(said)
 
     def _decided(self) -> list[str]:
         """Calls that waited for a person and wait no more."""
@@ -139,7 +160,13 @@ class Research:
             self._compact()
 
     def give(self, text: str) -> None:
-        self.agent.memory.steps.append(TaskStep(task=steering_message(text)))
+        """A person's words to the brain."""
+        self.tell(steering_message(text))
+        self.circles.forget()
+
+    def tell(self, text: str) -> None:
+        """Words that are ours."""
+        self.agent.memory.steps.append(TaskStep(task=text))
 
     def after_interrupt(self) -> list[Any]:
         """What to ask after a model call was interrupted."""
@@ -149,13 +176,16 @@ class Research:
     # ----------------------------------------------------------------------------------------------------- the brain
 
     def _follow_brain(self) -> None:
-        wanted = self.desk.state.brain
+        wanted = self._wanted_brain()
         if wanted == self.brain:
             return
         self.brain = wanted
         self.model.inner = self.inner or make_model(parse_brain(wanted), self.desk.settings.seed)
         self.model.name = wanted
         self._offer_brain()
+
+    def _wanted_brain(self) -> str:
+        return self.desk.state.brain
 
     def _offer_brain(self) -> None:
         """Tools may ask the brain in a context of its own, unless it is a fixed policy."""
@@ -241,7 +271,8 @@ class Research:
         before = saved[-2] if len(saved) > 1 else ("", 0)
         files = self.workspace.restore(before[0])
         told = f"undo of step {saved[-1][1]}"
-        self.desk.emit(e.WorkspaceRestored(digest=before[0], step=before[1], reason=told))
+        self.desk.emit(e.WorkspaceRestored(digest=before[0], step=before[1], reason=told, told=True))
+        self.tell(undone(told, before[1]))
         return f"{told}: {files} files are as they were after step {before[1]}"
 
 

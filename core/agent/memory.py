@@ -15,12 +15,16 @@ from smolagents.memory import ActionStep, TaskStep, ToolCall
 from smolagents.monitoring import Timing
 
 from core import events as e
+from core.agent.circles import QUESTION
 from core.agent.compaction import Summary, SummaryStep
-from core.agent.prompt import late_result, steering_message
+from core.agent.control import WORDS
+from core.agent.loops import KEPT_TURNS, POLLS, Called
+from core.agent.prompt import late_result, steering_message, undone
+from core.agent.recorded import PATIENT
 from store.event import Event
 
-WORDS = ("steer", "queue", "interrupt")
-"""Commands whose text goes to the brain."""
+_BEGUN = (e.JobLaunched, e.JobResumed)
+_OVER = (e.JobFinished, e.JobFailed, e.JobCancelled, e.JobPaused)
 
 
 class Memory(NamedTuple):
@@ -35,12 +39,14 @@ class Memory(NamedTuple):
     undelivered: list[int]
     """Words that stand in the memory and were not yet in any request: (seq of the command)."""
     last_step: int
-    calls: list[tuple[str, dict[str, Any] | str, str]]
+    calls: list[Called]
     """The last calls with their results, for the loop detector."""
     switched_at: int
     """Steps of the memory when the present brain took over."""
     brain: str
     """Whose name the last request bears."""
+    loop: e.LoopDetected | None
+    """The last one."""
 
 
 class _Rebuilding:
@@ -54,7 +60,10 @@ class _Rebuilding:
         self.asked: dict[int, tuple[str, str]] = {}
         self.undelivered: list[int] = []
         self.last_step = 0
-        self.calls: list[tuple[str, dict[str, Any] | str, str]] = []
+        self.calls: list[Called] = []
+        self.loop: e.LoopDetected | None = None
+        self.running: set[str] = set()
+        """Jobs that run."""
         self.switched_at = 0
         self.brain = ""
 
@@ -63,7 +72,7 @@ class _Rebuilding:
         if isinstance(p, e.CommandRequested) and p.command in WORDS and p.text.strip():
             self.asked[event.seq] = (p.command, p.text)
         elif isinstance(p, e.CommandApplied) and event.cause in self.asked:
-            self.steps.append(TaskStep(task=steering_message(self.asked.pop(event.cause)[1])))
+            self._say(self.asked.pop(event.cause)[1])
             self.undelivered.append(event.cause)
         elif isinstance(p, e.CommandRejected) and event.cause in self.asked:
             del self.asked[event.cause]
@@ -77,7 +86,19 @@ class _Rebuilding:
         elif isinstance(p, e.ToolCompleted):
             self._told(p.call, p.tool, self.blob(p.digest).decode("utf-8", "replace") if p.digest else p.output)
         elif isinstance(p, e.ToolFailed):
-            self._told(p.call, p.tool, f"ERROR: {p.error}")
+            self._told(p.call, p.tool, f"ERROR: {p.error}", interrupted=p.kind == "interrupted")
+        elif isinstance(p, e.LoopDetected):
+            self.loop = p
+        elif isinstance(p, e.QuestionAnswered) and p.question.startswith(QUESTION):
+            self.calls.clear()
+            if p.by == "user":
+                self._say(p.text)
+        elif isinstance(p, e.WorkspaceRestored) and p.told:
+            self.steps.append(TaskStep(task=undone(p.reason, p.step)))
+        elif isinstance(p, _BEGUN):
+            self.running.add(p.job)
+        elif isinstance(p, _OVER):
+            self.running.discard(p.job)
         elif isinstance(p, e.ToolDeferred):
             self._told(p.call, p.tool, p.output, waits=True)
         elif isinstance(p, e.ContextCompacted):
@@ -86,16 +107,20 @@ class _Rebuilding:
             # an end that was the parent's is not the fork's
             ended = [c.id for c in self.answer.tool_calls if c.name == "final_answer"]
             self.outputs |= dict.fromkeys(ended, "The run goes on from here: it was forked, with a budget of its own.")
+        if isinstance(p, e.RunForked):
+            self.calls.clear()
+            self.running.clear()
         answer = self.answer
         if answer is not None and answer.tool_calls and all(c.id in self.outputs for c in answer.tool_calls):
             self.steps.append(step_of(answer, self.outputs))
-            self.calls += [
-                (c.name, c.arguments, self.outputs[c.id]) for c in answer.tool_calls if c.id not in self.deferred
-            ]
             self.answer = None
-            del self.calls[:-24]
 
-    def _told(self, call: str, tool: str, told: str, waits: bool = False) -> None:
+    def _say(self, text: str) -> None:
+        """A person's words; with them the loop detector begins anew."""
+        self.steps.append(TaskStep(task=steering_message(text)))
+        self.calls.clear()
+
+    def _told(self, call: str, tool: str, told: str, waits: bool = False, interrupted: bool = False) -> None:
         """A result: of a call of the present answer, or of one that had waited and comes as a message."""
         waited = self.deferred.pop(call, None)
         if waited is None:
@@ -104,10 +129,18 @@ class _Rebuilding:
             waited = next((c for c in asked if c.id == call), None)
         else:
             self.steps.append(TaskStep(task=late_result(tool, call, told)))
-            if not waits:
-                self.calls.append((waited.name, waited.arguments, told))
         if waits and waited is not None:
             self.deferred[call] = waited
+        elif waited is not None and not interrupted and waited.name not in PATIENT:
+            self._called(waited, told)
+
+    def _called(self, asked: e.ToolCall, told: str) -> None:
+        """As the loop detector saw it, when it saw it."""
+        signs = self.loop.signs if self.loop is not None and self.loop.call == asked.id else 0
+        polled = asked.name in POLLS and bool(self.running)
+        self.calls.append(Called(asked.id, asked.name, asked.arguments, told, polled, signs))
+        if len(self.calls) > 40 * KEPT_TURNS:  # an answer has 32 calls at most
+            del self.calls[: 4 * KEPT_TURNS]
 
     def _compact(self, p: e.ContextCompacted) -> None:
         summary = msgspec.json.decode(self.blob(p.digest), type=Summary) if p.digest else Summary(p.summary, [], [])
@@ -126,7 +159,7 @@ def rebuild(events: Iterable[Event], blob: Callable[[str], bytes]) -> Memory:
     pending = [(seq, command, text) for seq, (command, text) in work.asked.items()]
     return Memory(
         work.steps, answer, pending, work.outputs if answer else {}, work.undelivered, work.last_step, work.calls, work.switched_at,
-        work.brain,
+        work.brain, work.loop,
     )  # fmt: skip
 
 
@@ -134,7 +167,8 @@ _TELLING = frozenset(
     cls.type
     for cls in (
         e.CommandRequested, e.CommandApplied, e.CommandRejected, e.ModelRequested, e.ModelCompleted, e.ToolCompleted,
-        e.ToolFailed, e.ToolDeferred, e.ContextCompacted, e.RunForked,
+        e.ToolFailed, e.ToolDeferred, e.ContextCompacted, e.RunForked, e.LoopDetected, e.QuestionAnswered, e.WorkspaceRestored,
+        *_BEGUN, *_OVER,
     )
 )  # fmt: skip
 

@@ -78,6 +78,12 @@ def steering_message(text: str) -> str:
     return f"{PERSON} (weigh it before your next decision): {text}"
 
 
+def undone(what: str, step: int) -> str:
+    """What a brain is told when a person took its last change of the workspace back."""
+    then = f"as they were after step {step}" if step else "as they were before your first change"
+    return f"A person took a change of the workspace back ({what}): its files are {then}. Read a file again before you use it"
+
+
 def quoted(told: str) -> str:
     """What a tool said, with words that only this program says to a brain marked as a quotation.
 

@@ -51,6 +51,10 @@ NO_CALL = "no_tool_call"
 EARLY_END = "final_answer_beside_others"
 WAITING_END = "final_answer_before_decisions"
 """final_answer while calls wait for a person: it waits for them, and their results come first."""
+UNHEARD_END = "final_answer_before_words"
+"""final_answer while a person's words wait for the next message: they said them before the end."""
+PATIENT = (WAITING_END, UNHEARD_END)
+"""Calls that are put off through no fault of the brain."""
 
 
 class RecordedModel(Model):
@@ -73,6 +77,8 @@ class RecordedModel(Model):
         self.after_interrupt: Callable[[], list[ChatMessage]] | None = None
         """What to ask instead after a person interrupted a call: the memory with their words in it."""
 
+        self.words_wait: Callable[[], bool] = lambda: False
+        """Set by the loop: whether a person has said something the brain was not given yet."""
         self.view: Callable[[list[ChatMessage]], list[ChatMessage]] = lambda messages: messages
         """What of the memory the brain is sent."""
 
@@ -147,9 +153,10 @@ class RecordedModel(Model):
         text = answer.content if isinstance(answer.content, str) else ""
         found = answer.tool_calls or call_in_text(text)
         waiting = any(c.approval for c in self.desk.state.open_calls.values())
+        ending = WAITING_END if waiting else UNHEARD_END if self.words_wait() else "final_answer"
         calls = [
             e.ToolCall(
-                id=f"{step}.{i}", name=_name(c, len(found), waiting), arguments=arguments_of(c.function.arguments)
+                id=f"{step}.{i}", name=_name(c, len(found), ending), arguments=arguments_of(c.function.arguments)
             )
             for i, c in enumerate(found[:MOST_CALLS])
         ] or [e.ToolCall(id=f"{step}.0", name=NO_CALL, arguments={})]
@@ -201,11 +208,12 @@ def one_question(recorder: RecordedModel, messages: list[ChatMessage], tools: li
     raise AssertionError("unreachable: the last attempt raises")
 
 
-def _name(call: ChatMessageToolCall, beside: int, waiting: bool) -> str:
+def _name(call: ChatMessageToolCall, beside: int, ending: str) -> str:
+    """`ending`: what a final_answer is called that is the only call."""
     name = str(call.function.name or "")[:200]
     if name != "final_answer":
         return name
-    return EARLY_END if beside > 1 else WAITING_END if waiting else name
+    return EARLY_END if beside > 1 else ending
 
 
 def _cut(arguments: dict[str, Any] | str) -> str:

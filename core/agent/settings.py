@@ -26,11 +26,15 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "default")
 
 
 def autonomy(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
+    """The tier the run may go up to alone. `at_least`: raise it to that, if it is lower; it is never lowered by this."""
     if text not in TIERS:
         raise Rejected(f"{text!r} is no tier; tiers: {', '.join(TIERS)}")
+    before = desk.settings.autonomy
+    if arguments.get("at_least") and TIERS.index(before) >= TIERS.index(text):
+        return f"the run may go up to {before} without asking already: that stays"
     desk.journal.emit_soon(e.SettingsChanged(autonomy=text), actor="user", cause=seq)
     desk.settings = msgspec.structs.replace(desk.settings, autonomy=text)
-    return f"up to {text} without asking"
+    return f"up to {text} without asking (before: up to {before})"
 
 
 def budget(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:

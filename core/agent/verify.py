@@ -19,11 +19,15 @@ from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolC
 from smolagents.monitoring import TokenUsage
 
 from core import events as e
+from core.agent.circles import QUESTION
+from core.agent.control import WORDS
 from core.agent.desk import EXPIRED, INNER, Desk, Settings
-from core.agent.gate import CHANGED
+from core.agent.gate import CHANGED, TWIN
 from core.agent.loop import CLOSED, Research
-from core.agent.memory import WORDS, rebuild
+from core.agent.loops import ADVICE
+from core.agent.memory import rebuild
 from core.agent.patience import Deferred, Interruption
+from core.agent.prompt import undone
 from core.errors import InternError
 from core.fold import Folder
 from core.session import open_source
@@ -216,6 +220,16 @@ class _Tape:
         words, found, _ = p.error.partition(f" {CHANGED} ") if isinstance(p, e.ToolFailed) else ("", "", "")
         return words.split(", ") if found else []
 
+    def twin(self, call: str) -> str:
+        """The approval that the same call waited for already, by the refusal that followed."""
+        _, found, after = self.failure(call).partition(f"{TWIN} (")
+        return after.partition(")")[0] if found else ""
+
+    def failure(self, call: str) -> str:
+        """The error that the call ended with; empty where it did not fail."""
+        p = self._next_of(call)
+        return p.error if isinstance(p, e.ToolFailed) else ""
+
     def _next_of(self, call: str) -> e.Payload | None:
         said = (e.payload_of(event) for _, event in self.ahead())
         return next((p for p in said if isinstance(p, _OF_CALL) and p.call == call), None)
@@ -241,9 +255,14 @@ class _Again(Research):
     def __init__(self, tape: _Tape, memory: Any, tools: list[ToolDef]) -> None:
         self.tape = tape
         control = _TapeControl(tape)
+        self._late_brain = ""
+        """A brain whose first request came one later than the change to it."""
         super().__init__(cast(Desk, tape.desk), cast(Any, control), memory, tools, inner=_TapeModel(tape))
-        self.agent.loops = None  # what it advised stands in the recorded results
-        self.agent.gate.changed = lambda decided, call: tape.changed(call)  # type: ignore[method-assign]
+        control.tell = self.tell
+        self.agent.circles = self.circles = cast(Any, _TapeCircles(tape))
+        self.agent.cut = lambda told: told  # type: ignore[method-assign] - it was cut before an advice came behind it
+        self.agent.gate.changed = lambda decided, call, definition: tape.changed(call)  # type: ignore[method-assign]
+        self.agent.gate.twin = lambda call, digest: tape.twin(call)  # type: ignore[method-assign]
 
     def system_prompt(self) -> str:
         request = next((event for _, event in self.tape.ahead() if event.type == "model_requested"), None)
@@ -261,6 +280,15 @@ class _Again(Research):
     def _settle(self) -> None:
         self.tape.fold_to(self.tape.next_request())
         super()._settle()
+
+    def _wanted_brain(self) -> str:
+        """As the state has it; a change that came while a request was being made shows in the one after it, once."""
+        wanted, found = super()._wanted_brain(), self.tape.next_request()
+        asked = e.payload_of(self.tape.events[found]) if found < len(self.tape.events) else None
+        if isinstance(asked, e.ModelRequested) and asked.brain == self.brain != wanted != self._late_brain:
+            self._late_brain = wanted
+            return self.brain
+        return wanted
 
     def _too_long(self) -> bool:
         end = self.tape.next_request()
@@ -290,13 +318,33 @@ class _TapeModel:
         return self.tape.answer()
 
 
-class _TapeControl:
-    """Gives the words that a person's commands brought, where the log says so."""
-
-    stop_reason = ""
+class _TapeCircles:
+    """What the brain was told of loops stands in the recorded results; what came of it, in what follows."""
 
     def __init__(self, tape: _Tape) -> None:
         self.tape = tape
+
+    def noticed(self, call: str, tool: str, arguments: Any, told: str) -> str:
+        """What stands behind the recorded error of a call that the loop refuses itself; a tape's result has it already."""
+        recorded = self.tape.failure(call)
+        _, mark, said = recorded.partition(ADVICE)
+        return mark + said if mark and ADVICE not in told else ""
+
+    def why(self) -> str:
+        return ""
+
+    def forget(self) -> None: ...
+
+
+class _TapeControl:
+    """Gives the words that a person's commands and answers brought, where the log says so."""
+
+    stop_reason = ""
+    words_wait = False
+
+    def __init__(self, tape: _Tape) -> None:
+        self.tape = tape
+        self.tell: Callable[[str], None] = lambda text: None
         self.compact: Callable[[], str] | None = None
         self.undo: Callable[[], str] | None = None
         self._undelivered: list[int] = []
@@ -316,7 +364,20 @@ class _TapeControl:
                 if self.tape.words[cause].strip():
                     give(self.tape.words[cause])
                     delivering.append(cause)
+            elif event.seq not in self.tape.given:
+                self._hear(event, give)
         return delivering
+
+    def _hear(self, event: Event, give: Callable[[str], None]) -> None:
+        """An answer about a loop, or a change of the workspace taken back."""
+        p = e.payload_of(event)
+        if isinstance(p, e.QuestionAnswered) and p.question.startswith(QUESTION) and p.by == "user":
+            give(p.text)
+        elif isinstance(p, e.WorkspaceRestored) and p.told:
+            self.tell(undone(p.reason, p.step))
+        else:
+            return
+        self.tape.given.add(event.seq)
 
 
 class _TapeJournal:

@@ -96,9 +96,12 @@ def _approval_requested(state: RunState, event: Record, p: e.ApprovalRequested) 
 def _approval_decided(state: RunState, event: Record, p: e.ApprovalDecided) -> None:
     if p.approval in state.approvals:
         approval = state.approvals[p.approval]
+        if approval.decision == "expired":
+            return  # its call ended while the person decided: what they said can have no effect any more
         approval.decision, approval.why = p.decision, p.reason
         if p.decision == "edited":
             approval.arguments, approval.arguments_hash = p.arguments, p.arguments_hash
+            approval.files = approval.files if p.files is None else p.files
 
 
 @on(e.QuestionAsked)

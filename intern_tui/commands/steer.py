@@ -11,7 +11,7 @@ import msgspec
 from core.errors import UsageError
 from core.home import find_run
 from core.sanitize import one_line
-from core.session import command, last_state
+from core.session import ask, command, last_state
 
 
 def say(a: argparse.Namespace) -> int:
@@ -30,7 +30,9 @@ def act(a: argparse.Namespace) -> int:
 
 def tell(a: argparse.Namespace) -> int:
     """Commands with one text: settings, single jobs, notes, answers."""
-    print(f"{a.command} is event {command(find_run(a.run), a.command, ' '.join(a.text))}")
+    answer = ask(find_run(a.run), a.command, " ".join(a.text))
+    done = one_line(str(answer.get("result") or ""))
+    print(f"{a.command} is event {answer['seq']}" + (f": {done}" if done else ""))
     return 0
 
 

@@ -35,6 +35,53 @@ def test_a_snapshot_brings_back_content_modes_and_absences(tmp_path: Path) -> No
     assert not (root / "new.txt").exists()
 
 
+def test_bringing_a_file_back_follows_no_link_out_of_the_workspace(tmp_path: Path) -> None:
+    """Code of a brain may put a link where a folder was, or where a file is about to be written."""
+    root, outside = tmp_path / "w", tmp_path / "outside"
+    (root / "sub" / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "kept").write_text("theirs")
+    for name in ("sub/deep/a.txt", "b.txt", "c.txt"):
+        (root / name).write_text("mine")
+    work = Workspace(root, BlobStore(tmp_path))
+    first = work.save()
+    assert first is not None
+    (root / "sub" / "deep" / "a.txt").unlink()
+    (root / "sub" / "deep").rmdir()
+    (root / "sub" / "deep").symlink_to(outside)
+    for name in ("b.txt", "c.txt"):
+        (root / name).unlink()
+    (root / "b.txt").symlink_to(outside / "kept")
+    (root / ".c.txt.restoring").symlink_to(outside / "kept")
+    work.restore(first.digest)
+    assert sorted(p.name for p in outside.iterdir()) == ["kept"]
+    assert (outside / "kept").read_text() == "theirs"
+    for name in ("sub/deep/a.txt", "b.txt", "c.txt"):
+        assert (root / name).read_text() == "mine"
+        assert not (root / name).is_symlink()
+
+
+def test_a_file_comes_back_where_a_folder_stands_unless_that_holds_what_is_not_kept(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    root.mkdir()
+    (root / "a").write_text("mine")
+    work = Workspace(root, BlobStore(tmp_path))
+    first = work.save()
+    assert first is not None
+    (root / "a").unlink()
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "c").write_text("x")
+    work.restore(first.digest)
+    assert (root / "a").read_text() == "mine"
+    (root / "a").unlink()
+    (root / "a").mkdir()
+    with (root / "a" / "big").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(OSError, match="not empty"):
+        work.restore(first.digest)
+    assert (root / "a" / "big").exists()
+
+
 def test_links_and_what_is_too_large_are_not_kept(tmp_path: Path) -> None:
     root = tmp_path / "w"
     root.mkdir()

@@ -11,6 +11,7 @@ from textual.widgets import Input, TextArea
 from core import events as e
 from core.fold import fold
 from core.state import RunState, to_bytes
+from intern_tui.app import InternApp
 from screens.approvals import Approvals
 from screens.confirm import Confirm
 from screens.detail import Detail
@@ -388,12 +389,40 @@ async def test_always_for_this_kind_says_what_that_means_and_is_not_offered_for_
         feed.bring(e.ApprovalDecided(approval="a1", decision="denied"))
         feed.bring(e.ApprovalRequested(approval="a2", call="c", tool="fetch", arguments={}, arguments_hash="h2",
                                        tier="network", reason="r"))  # fmt: skip
-        await settled(pilot, lambda: "fetch  (network)" in text_of(app))
+        feed.bring(e.SettingsChanged(autonomy="read"))
+        await settled(pilot, lambda: "fetch  (network)" in text_of(app) and autonomy_of(app) == "read")
         await pilot.press("A")
-        await settled(pilot, lambda: "every call up to the" in text_of(app))
+        await settled(pilot, lambda: "every call up to the" in text_of(app) and "so far: up to read" in text_of(app))
         await pilot.press("y")
         await settled(pilot, lambda: len(feed.commands) == 2)
-    assert {c[0] for c in feed.commands} == {"autonomy", "approve"}
+    assert feed.commands[0] == ("autonomy", "network", {"at_least": True}), "it can only raise"
+    assert feed.commands[1][0] == "approve"
+
+
+def autonomy_of(app: InternApp) -> str:
+    return app.view.state.autonomy if app.view is not None else ""
+
+
+async def test_always_never_lowers_what_the_run_may_do_and_is_about_the_call_that_was_shown() -> None:
+    """A call of a low tier may be asked about for another reason: it is not what was asked for."""
+    app, feed = live_app(recorded.seq_of("approval_requested"))
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot, lambda: "! 1 approval" in text_of(app))
+        feed.bring(e.ApprovalDecided(approval="a1", decision="denied"))
+        feed.bring(e.SettingsChanged(autonomy="spend"))
+        for name in ("a2", "a3"):
+            feed.bring(e.ApprovalRequested(approval=name, call=name, tool=f"train_{name}", arguments={}, arguments_hash=f"h{name}",
+                                           tier="workspace", reason="differs from what was asked for"))  # fmt: skip
+        await pilot.press("exclamation_mark")
+        await settled(pilot, lambda: "train_a2  (workspace)" in text_of(app) and autonomy_of(app) == "spend")
+        await pilot.press("A")
+        await settled(pilot, lambda: "up to the tier spend without asking already" in text_of(app))
+        assert "differs from what was asked for" in text_of(app)
+        feed.bring(e.ApprovalDecided(approval="a2", decision="expired"))
+        await pilot.pause(1.3)  # what waits is looked at once a second
+        await pilot.press("y")
+        await settled(pilot, lambda: feed.commands != [])
+    assert [(c[0], c[2]["approval"]) for c in feed.commands] == [("approve", "a2")]
 
 
 async def test_a_decision_is_about_what_is_shown_even_if_another_request_came_meanwhile() -> None:

@@ -29,6 +29,9 @@ _FITS = re.compile(r"(batch_size|grad_accum|max_length) (\d+)")
 SAID_ONLY = ("note", "update_plan", "choose_remedy")
 """Calls that only tell something: nothing waits for their result."""
 
+MOST_INTERRUPTED = 3
+"""How often one call is sent again that a person interrupts: after that they do not want it."""
+
 SMALL = 50_000_000
 """Below this many parameters two trainings share a machine's cores better than one uses them all."""
 
@@ -87,16 +90,26 @@ class Bench:
     def call(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
         """One tool call and its result, whenever that comes."""
         observation: Observation = yield from self.ask(tool, arguments, why)
-        if observation.waiting and tool not in SAID_ONLY:
+        while observation.waiting and tool not in SAID_ONLY:
             observation = yield Await(observation.call)
             self._read_clock(observation)
+            if self._again(observation):
+                observation = yield from self.ask(tool, arguments, why)
         return observation
 
     def ask(self, tool: str, arguments: dict[str, Any], why: str = "") -> Act:
-        """One tool call and what it said at once, which may be that it waits for a person."""
+        """One tool call and what it said at once, which may be that it waits for a person. One that a person interrupted is
+        sent again, once their words were heard: an approval that expired with it was no denial, and a job goes on."""
         observation: Observation = yield Call(tool, arguments, why)
+        for _ in range(MOST_INTERRUPTED):
+            if not self._again(observation):
+                break
+            observation = yield Call(tool, arguments, why)
         self._read_clock(observation)
         return observation
+
+    def _again(self, observation: Observation) -> bool:
+        return observation.interrupted and not self.wishes.finish
 
     def _read_clock(self, observation: Observation) -> None:
         left = observation.get("seconds_left_for_research")
@@ -115,7 +128,10 @@ class Bench:
         `arguments` holds theirs."""
         if not told.waiting:
             return told
-        told = yield Await(told.call)
+        while told.waiting:
+            told = yield Await(told.call)
+            if self._again(told):
+                told = yield from self.ask("train", arguments, "Again: its wait was interrupted.")
         if told.edited:
             rate = told.get("lr")
             said: dict[str, Any] = told.edited.get("settings") or {}

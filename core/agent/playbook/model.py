@@ -36,6 +36,10 @@ class Await(NamedTuple):
     call: str
 
 
+_INTERRUPTED = re.compile(r"(?:The wait|\w+) was interrupted(?:;| by a person)")
+"""How a call ends that a person interrupts, and with it an approval that it waited for."""
+
+
 class Observation:
     """What a tool said: decoded JSON in `value`, or `error`, or the word that the call `call` waits for a person."""
 
@@ -50,6 +54,8 @@ class Observation:
             self.edited = msgspec.json.decode(note, type=dict[str, Any])
         text = text.partition(LOOPING)[0]
         self.error = text[len("ERROR:") :].strip() if text.startswith("ERROR:") else ""
+        self.interrupted = bool(_INTERRUPTED.match(self.error))
+        """A person ended the wait for it, which is no denial: nothing of it was done."""
         self.value: Any = None
         if not self.error:
             try:

@@ -119,6 +119,98 @@ def test_a_pause_holds_at_the_boundary_until_resumed(control: Control, stand: St
     assert stand.state.status == "running"
 
 
+def resting(control: Control, stand: Stand) -> threading.Thread:
+    """The agent's thread, at rest in a pause that somebody asked for."""
+    say(control, "pause")
+    thread = threading.Thread(target=control.boundary, args=(lambda text: None,))
+    thread.start()
+    assert control.idle.wait(5)
+    return thread
+
+
+def test_a_pause_asked_for_just_after_the_last_one_was_ended_is_not_lost(control: Control, stand: Stand) -> None:
+    thread = resting(control, stand)
+    assert say(control, "resume")["ok"]
+    assert say(control, "pause")["ok"], "the run goes on, or is about to: it is not paused any more"
+    thread.join(5)
+    assert not thread.is_alive()
+    again = threading.Thread(target=control.boundary, args=(lambda text: None,))
+    again.start()
+    assert stand.journal.wait(lambda s: s.status == "paused", 5)
+    assert say(control, "resume")["ok"]
+    again.join(5)
+
+
+def test_a_question_at_a_loop_holds_the_run_until_it_is_answered(control: Control, stand: Stand) -> None:
+    said: list[str] = []
+    question = e.QuestionAsked(question="loop-9", text="what now?")
+    thread = threading.Thread(target=lambda: said.append(control.hold(question, "it goes round")))
+    thread.start()
+    assert control.idle.wait(5)
+    assert stand.state.status == "paused"
+    assert stand.state.reason == "it goes round"
+    assert not say(control, "pause")["ok"], "it is paused"
+    assert say(control, "answer", "look at the data")["ok"]
+    thread.join(5)
+    assert said == ["look at the data"]
+    assert stand.state.status == "running"
+
+
+@pytest.mark.parametrize(("command", "text"), [("resume", ""), ("steer", "look at the data")])
+def test_so_does_ending_the_pause_or_a_message_and_the_question_is_closed(
+    control: Control, stand: Stand, command: str, text: str
+) -> None:
+    said: list[str] = []
+    thread = threading.Thread(
+        target=lambda: said.append(control.hold(e.QuestionAsked(question="loop-9", text="?"), "why"))
+    )
+    thread.start()
+    assert control.idle.wait(5)
+    assert say(control, command, text)["ok"]
+    thread.join(5)
+    assert said == [""]
+    assert stand.state.questions["loop-9"].answer, "nobody is asked for what is decided"
+    given: list[str] = []
+    control.boundary(given.append)
+    assert given == ([text] if text else [])
+
+
+def test_what_comes_after_the_agent_has_ended_is_rejected_and_not_left_open(control: Control, stand: Stand) -> None:
+    """The last evaluation can take minutes: words said during it reach nobody."""
+    say(control, "steer", "one")
+    control.end()
+    late = say(control, "steer", "two")
+    assert not late["ok"]
+    assert "ending" in late["error"]
+    assert say(control, "note", "kept")["ok"]
+    assert [c.status for c in stand.state.commands] == ["rejected", "rejected", "applied"]
+
+
+def test_a_new_host_closes_what_a_dead_one_was_asked_for_and_did_not_do(control: Control, stand: Stand) -> None:
+    for name, text in (("undo", ""), ("steer", "words"), ("interrupt", ""), ("pause", "")):
+        stand.emit(e.CommandRequested(command=name, text=text))
+    Control(cast(Desk, stand)).close_lost()
+    found = {c.command: c.status for c in stand.state.commands}
+    assert found == {"undo": "rejected", "steer": "requested", "interrupt": "rejected", "pause": "rejected"}
+
+
+def test_a_command_that_breaks_is_rejected_with_what_broke(control: Control, stand: Stand) -> None:
+    def breaks() -> str:
+        raise KeyError("job-3")
+
+    control._handlers["stop-job"] = lambda seq, text, arguments: breaks()
+    answer = say(control, "stop-job")
+    assert "stop-job broke: KeyError" in answer["error"]
+    assert stand.state.commands[-1].status == "rejected"
+
+
+def test_a_yes_that_comes_as_the_call_ends_does_not_bring_it_back(control: Control, stand: Stand) -> None:
+    asked(stand)
+    stand.emit(e.ApprovalDecided(approval="a1", decision="expired"))
+    stand.emit(e.ApprovalDecided(approval="a1", decision="approved"))
+    assert stand.state.approvals["a1"].decision == "expired"
+
+
 def asked(stand: Stand) -> e.ApprovalRequested:
     request = e.ApprovalRequested(
         approval="a1", call="1.0", tool="push", arguments={"x": 1}, arguments_hash="h1", tier="publish", reason="r"
@@ -134,6 +226,17 @@ def test_an_approval_is_bound_to_the_arguments_that_were_shown(control: Control,
     assert say(control, "approve", approval="a1", arguments_hash="h1")["ok"]
     assert stand.state.approvals["a1"].decision == "approved"
     assert not say(control, "deny", approval="a1")["ok"], "decided is decided"
+
+
+def test_autonomy_at_least_can_only_raise_it(control: Control, stand: Stand) -> None:
+    assert stand.settings.autonomy == "network"
+    assert "up to network without asking already" in say(control, "autonomy", "read", at_least=True)["result"]
+    assert "stays" in say(control, "autonomy", "network", at_least=True)["result"]
+    assert stand.settings.autonomy == "network"
+    assert "before: up to network" in say(control, "autonomy", "spend", at_least=True)["result"]
+    assert stand.settings.autonomy == stand.state.autonomy == "spend"
+    assert say(control, "autonomy", "read")["ok"], "without that word it is set as said, also lower"
+    assert stand.state.autonomy == "read"
 
 
 def test_an_edit_records_the_arguments_of_both_sides(control: Control, stand: Stand) -> None:

@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 from smolagents.memory import ActionStep, TaskStep, ToolCall
 from smolagents.monitoring import Timing
 
 from core.agent.compaction import SummaryStep, keep_from, summarise
-from core.agent.loops import LoopDetector, advice
+from core.agent.loops import ADVICE, KEPT_TURNS, LIMIT, Called, LoopDetector
 from core.agent.prompt import steering_message
 from core.events import PlanStep
 from core.redact import Redactor, StreamRedactor
 from core.state import Job, RunState, Scores
 
 
+def repeats(seen: LoopDetector, *calls: tuple[str, Any, str], jobs_running: bool = False) -> list[int]:
+    """How often each call had repeated itself when it was made; 0 where that is no sign of a loop. A turn each."""
+    signs = [
+        seen.saw(tool, asked, told, jobs_running=jobs_running, call=f"{turn}.0")
+        for turn, (tool, asked, told) in enumerate(calls, next(_TURNS) * 1000)
+    ]
+    return [sign.repeats if sign else 0 for sign in signs]
+
+
+_TURNS = itertools.count()
+
+
 def test_the_same_call_with_the_same_result_is_a_loop_at_the_third_time() -> None:
-    seen = LoopDetector()
-    counts = [seen.saw("read_file", {"path": "a"}, "text", jobs_running=False) for _ in range(4)]
-    assert counts == [0, 0, 3, 4]
+    assert repeats(LoopDetector(), *[("read_file", {"path": "a"}, "text")] * 4) == [0, 0, 3, 4]
 
 
 def test_going_to_and_fro_between_two_calls_is_a_loop() -> None:
-    seen = LoopDetector()
-    counts = [seen.saw("read_file", {"path": "ab"[i % 2]}, "text", jobs_running=False) for i in range(6)]
-    assert counts[-2:] == [3, 3]
+    assert repeats(LoopDetector(), *[("read_file", {"path": "ab"[i % 2]}, "text") for i in range(6)])[-2:] == [3, 3]
 
 
 def test_other_results_and_polls_of_a_running_job_are_no_loop() -> None:
     seen = LoopDetector()
-    assert not any(seen.saw("run_command", {"command": "make"}, f"error {i}", jobs_running=False) for i in range(8))
-    assert not any(seen.saw("wait_for_jobs", {"jobs": ["job-1"]}, "same", jobs_running=True) for _ in range(8))
-    assert seen.saw("wait_for_jobs", {"jobs": ["job-1"]}, "same", jobs_running=False), "with no job it is one"
+    assert not any(repeats(seen, *[("run_command", {"command": "make"}, f"error {i}") for i in range(8)]))
+    poll = ("wait_for_jobs", {"jobs": ["job-1"]}, "same")
+    assert not any(repeats(seen, *[poll] * 20, jobs_running=True))
+    assert seen.signs == 0
+    assert repeats(seen, poll) == [12], "with no job it is one"
 
 
-def test_neither_the_clock_nor_an_advice_makes_a_result_another_one() -> None:
-    seen = LoopDetector()
-    results = ['{"x":1,"seconds_left_for_research":90}', '{"x":1,"seconds_left_for_research":80}' + advice("budget", 3)]
-    for told in results:
-        seen.saw("read_task", {}, told, jobs_running=False)
-    assert seen.saw("read_task", {}, '{"x":1,"seconds_left_for_research":7}', jobs_running=False) == 3
+def test_neither_the_clock_nor_an_advice_nor_an_empty_argument_makes_a_call_another_one() -> None:
+    first = ("read_task", {}, '{"x":1,"seconds_left_for_research":90}')
+    second = ("read_task", {"y": None}, '{"x":1,"seconds_left_for_research":80}' + ADVICE + "You have called it before")
+    third = ("read_task", {}, '{"x":1,"seconds_left_for_research":7}')
+    assert repeats(LoopDetector(), first, second, third) == [0, 0, 3]
 
 
 def told(seen: LoopDetector, *calls: tuple[str, str]) -> list[int]:
-    return [seen.saw(tool, {"x": 1}, said, jobs_running=False) for tool, said in calls]
+    return repeats(seen, *[(tool, {"x": 1}, said) for tool, said in calls])
 
 
 def test_the_name_of_a_new_job_or_of_a_log_file_does_not_make_a_result_another_one() -> None:
@@ -64,12 +76,63 @@ def test_a_round_of_many_calls_made_three_times_is_a_loop_and_a_look_at_the_cloc
 
 def test_one_error_again_and_again_is_a_loop_whatever_the_arguments() -> None:
     seen = LoopDetector()
-    found = [
-        seen.saw("train", {"lr": n}, f"ERROR: lr is {n}, data 'd{n}' is unknown", jobs_running=False) for n in range(6)
-    ]
+    found = repeats(seen, *[("train", {"lr": n}, f"ERROR: lr is {n}, data 'd{n}' is unknown") for n in range(6)])
     assert found == [0, 0, 0, 0, 5, 6]
-    others = [seen.saw("train", {"n": n}, f"ERROR: reason {'abc'[n]}", jobs_running=False) for n in range(3)]
-    assert others == [0, 0, 0]
+    assert repeats(seen, *[("train", {"n": n}, f"ERROR: reason {'abc'[n]}") for n in range(3)]) == [0, 0, 0]
+
+
+def test_failure_after_failure_is_a_loop_though_each_is_another_one() -> None:
+    others = [(f"t{n}", {"n": n}, f"ERROR: {'abcdefghijkl'[n]}") for n in range(11)]
+    seen = LoopDetector()
+    assert repeats(seen, *others[:9], ("ok", {}, "done"), *others[9:]) == [0] * 12
+    assert repeats(LoopDetector(), *others) == [0] * 9 + [10, 11]
+
+
+def test_signs_count_only_while_half_of_the_last_turns_brought_nothing_new() -> None:
+    seen = LoopDetector()
+    same = [("read_file", {"path": "a"}, "text")]
+    repeats(seen, *same * 6)
+    assert seen.signs == 0, "advised so far"
+    repeats(seen, *same * 6)
+    assert seen.signs == LIMIT, "the twelfth time is the last"
+    repeats(seen, *[("read_file", {"path": f"{n}"}, f"{n}") for n in range(8)])
+    assert seen.signs == 0, "the brain has found its way out"
+
+
+def test_a_look_at_the_budget_between_pieces_of_work_never_counts_and_notes_between_one_call_do_not_hide_it() -> None:
+    work = [
+        x for n in range(60) for x in (("budget", {}, "{}"), *(("write_file", {"n": n, "k": k}, "y") for k in range(3)))
+    ]
+    seen = LoopDetector()
+    assert any(repeats(seen, *work)), "advised"
+    assert seen.signs == 0
+    stuck = [x for n in range(20) for x in (("train", {}, "ERROR: no"), ("note", {"content": f"{n}"}, "noted"))]
+    repeats(seen, *stuck)
+    assert seen.signs >= LIMIT
+
+
+def test_many_calls_of_one_reply_count_as_one_turn() -> None:
+    seen = LoopDetector()
+    for turn in range(7):
+        for i in range(8):
+            seen.saw("read_file", {"path": "a"}, "text", jobs_running=False, call=f"{turn}.{i}")
+    assert seen.signs == 1
+
+
+def test_a_new_host_goes_on_counting_where_the_last_one_was() -> None:
+    """From every point of a run of calls: the detector made of the past says the same of the rest as the one that lived."""
+    calls = [("train", {"lr": n % 3}, "ERROR: no" if n % 4 else f"job-{n}") for n in range(40)]
+    lived, past, said = LoopDetector(), list[Called](), list[tuple[int, int]]()
+    for n, (tool, asked, result) in enumerate(calls):
+        sign = lived.saw(tool, asked, result, jobs_running=False, call=f"{n}.0")
+        past.append(Called(f"{n}.0", tool, asked, result, signs=lived.signs if sign else 0))
+        said.append((sign.repeats if sign else 0, lived.signs))
+    assert max(signs for _, signs in said) > 2
+    for at in range(1, len(calls)):
+        again = LoopDetector(past[max(0, at - KEPT_TURNS) : at])
+        for n in range(at, len(calls)):
+            sign = again.saw(*calls[n], jobs_running=False, call=f"{n}.0")
+            assert (sign.repeats if sign else 0, again.signs) == said[n], (at, n)
 
 
 def step(n: int, observation: str) -> ActionStep:

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from smolagents.models import ChatMessage, MessageRole
 
+from core.agent.desk import Interrupted
 from core.agent.patience import Deferred
+from core.agent.playbook.bench import MOST_INTERRUPTED
 from core.agent.playbook.model import Call, PlaybookModel
 from core.agent.prompt import EDITED, late_result, steering_message
 from tests.core.agent.test_playbook import World
@@ -41,6 +43,8 @@ class Desk:
         """Calls made when each decision came."""
         self.said: dict[int, str] = {}
         """Words of the person, after that many calls."""
+        self.interrupts: Callable[[Call], bool] = lambda call: False
+        """Calls whose wait a person interrupts; what approval they waited for has expired."""
 
     def run(self) -> str:
         model = PlaybookModel()
@@ -64,6 +68,8 @@ class Desk:
         if call.tool == "final_answer":
             self.idle += 1
             told = NOT_YET
+        elif self.interrupts(call):
+            told = f"ERROR: {Interrupted('The wait was interrupted; jobs go on', next='Read the last message of the person')}"
         elif self.asks(call):
             self.waiting[name] = (step, call)
             self.most = max(self.most, len(self.waiting))
@@ -126,6 +132,39 @@ def test_a_data_preparation_that_is_denied_leaves_the_decoding() -> None:
     assert "only decoding" in desk.run()
     assert not desk.world.jobs
     assert desk.world.final == "base", "what was measured meanwhile was kept"
+
+
+@pytest.mark.parametrize("tool", ["prepare_data", "evaluate", "train", "wait_for_jobs", "promote"])
+def test_a_call_whose_wait_was_interrupted_is_no_denied_one_and_is_sent_again(tool: str) -> None:
+    undisturbed, desk = Desk(World(), lambda c: False), Desk(World(), lambda c: False)
+    left = [1]
+
+    def once(call: Call) -> bool:
+        left[0] -= call.tool == tool
+        return call.tool == tool and left[0] == 0
+
+    desk.interrupts = once
+    assert desk.run() == undisturbed.run()
+    at = first(desk.calls, lambda c: c.tool == tool)
+    assert desk.calls[at + 1] == desk.calls[at]
+    assert desk.calls[:at] + desk.calls[at + 1 :] == undisturbed.calls, "nothing else is different"
+
+
+def test_a_call_that_is_interrupted_again_and_again_is_given_up() -> None:
+    desk = Desk(World(), lambda c: False)
+    desk.interrupts = trains("grpo")
+    desk.run()
+    titles = [c.arguments["title"] for c in desk.calls if trains("grpo")(c)]
+    assert titles
+    assert max(titles.count(t) for t in titles) <= 1 + MOST_INTERRUPTED
+
+
+def test_words_that_end_the_research_are_not_answered_with_the_same_call() -> None:
+    desk = Desk(World(), lambda c: False)
+    desk.interrupts = lambda call: call.tool == "wait_for_jobs"
+    desk.said = {first_train(desk) + 3: "wrap up now", first_train(desk) + 4: "wrap up now"}
+    desk.run()
+    assert sum(c.tool == "wait_for_jobs" for c in desk.calls) <= 3
 
 
 def test_every_rung_is_asked_for_and_those_that_need_nobody_go_ahead() -> None:

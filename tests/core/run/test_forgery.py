@@ -16,7 +16,7 @@ import pytest
 
 from core import events as e
 from core.agent.compaction import summarise
-from core.agent.gate import files_run
+from core.agent.programs import MOST_FILES, files_run
 from core.agent.prompt import EDITED, QUOTED, late_result, quoted, steering_message
 from core.agent.taint import sources_of
 from core.agent.verify import verify_loop
@@ -78,13 +78,99 @@ def test_an_approval_covers_the_programs_it_names_also_one_that_is_not_there_yet
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "a.sh").write_text("1")
     (tmp_path / "reward.py").write_text("2")
-    bound = files_run(tmp_path, run_command, {"command": "sh lib/a.sh && python ../../etc/x.py; python later.py"})
+    bound = run_by(tmp_path, "sh lib/a.sh && python ../../etc/x.py; python later.py")
     assert set(bound) == {"lib/a.sh", "later.py"}
     assert bound["later.py"] == ""
     (tmp_path / "lib" / "a.sh").write_text("3")
-    assert files_run(tmp_path, run_command, {"command": "sh lib/a.sh"})["lib/a.sh"] != bound["lib/a.sh"]
+    assert run_by(tmp_path, "sh lib/a.sh")["lib/a.sh"] != bound["lib/a.sh"]
     rewards = {"settings": {"rewards": [{"kind": "python", "function": "reward.py:score"}]}}
-    assert set(files_run(tmp_path, train, rewards)) == {"reward.py"}
+    assert set(files_run(tmp_path, train.runs, rewards)) == {"reward.py"}
+
+
+def run_by(workspace: Path, line: str) -> dict[str, str]:
+    return files_run(workspace, run_command.runs, {"command": line})
+
+
+def lay(workspace: Path, **files: str) -> None:
+    """Files of a workspace; `__` in a name stands for a slash, and a name has no ending."""
+    for name, text in files.items():
+        path = workspace / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_an_approval_covers_the_modules_a_program_imports_and_those_they_import(tmp_path: Path) -> None:
+    lay(
+        tmp_path, go="import json, torch\nfrom tools import clean as c\ndef late():\n    import rare", rare="", unused="",
+        tools__clean="from . import words\nfrom .deep.er import x\nimport go", tools__words="", tools__deep__er="import side",
+        tools__side="", tools__other="",
+    )  # fmt: skip
+    (tmp_path / "tools" / "__init__.py").write_text("")
+    bound = run_by(tmp_path, "python go.py --lr 1e-4 > out.txt")
+    assert set(bound) == {
+        "go.py",
+        "rare.py",
+        "tools/__init__.py",
+        "tools/clean.py",
+        "tools/words.py",
+        "tools/deep/er.py",
+    }
+    lay(tmp_path, tools__words="x = 1", unused="x = 1")
+    again = run_by(tmp_path, "python go.py --lr 1e-4 > out.txt")
+    assert [n for n in bound if bound[n] != again[n]] == ["tools/words.py"]
+    assert again.keys() == bound.keys()
+    lay(tmp_path, torch="a module of that name that came later, and stands before the real one =")
+    assert "torch.py" in run_by(tmp_path, "python go.py --lr 1e-4 > out.txt")
+    assert set(run_by(tmp_path, "python tools/deep/er.py")) == {"tools/deep/er.py"}
+    lay(tmp_path, tools__deep__side="")
+    assert "tools/deep/side.py" in run_by(tmp_path, "python tools/deep/er.py"), "beside the program that is started"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib", "from runpy import run_path", "exec(open('b.txt').read())", "m = __import__('b')", "import subprocess",
+        "import os\nos.system('sh b.sh')", "from os import popen", "import sys\nsys.path.insert(0, 'lib')", "def broken(",
+    ],
+)  # fmt: skip
+def test_where_a_text_does_not_say_what_runs_all_programs_of_the_workspace_are_covered(
+    tmp_path: Path, text: str
+) -> None:
+    lay(tmp_path, a=text, far__off="", plain="model.eval()\nimport os\nos.environ['X'] = '1'")
+    assert set(run_by(tmp_path, "python a.py")) == {"a.py", "far/off.py", "plain.py"}
+    assert set(run_by(tmp_path, "python plain.py")) == {"plain.py"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cd far && python off.py", "python -m a", "python -c 'import a'", "python *.py", "python $PROGRAM", "make", "python far",
+        "bash -c 'python a.py'", "python 'a.py", "pytest", "ls | xargs python",
+    ],
+)  # fmt: skip
+def test_so_it_is_where_a_shell_line_does_not_say_it(tmp_path: Path, line: str) -> None:
+    lay(tmp_path, a="", far__off="")
+    bound = run_by(tmp_path, line)
+    assert {name for name in bound if bound[name]} == {"a.py", "far/off.py"}
+
+
+def test_a_line_that_runs_nothing_of_the_workspace_is_bound_to_nothing_and_a_script_to_what_it_calls(
+    tmp_path: Path,
+) -> None:
+    lay(tmp_path, a="", b="")
+    (tmp_path / "my program.py").write_text("import b")
+    (tmp_path / "go.sh").write_text("python 'my program.py'  # and not a.py")
+    assert run_by(tmp_path, "nvidia-smi --query-gpu=name") == {}
+    assert {"go.sh", "my program.py", "b.py"} <= set(run_by(tmp_path, "sh go.sh"))
+
+
+def test_more_files_than_anybody_reads_are_still_all_covered(tmp_path: Path) -> None:
+    lay(tmp_path, **{f"m{n}": "" for n in range(MOST_FILES + 20)})
+    bound = run_by(tmp_path, "make")
+    assert len(bound) == MOST_FILES
+    assert "(21 more)" in bound
+    lay(tmp_path, m69="x = 1")
+    assert run_by(tmp_path, "make")["(21 more)"] != bound["(21 more)"]
 
 
 # ------------------------------------------------------------------------------------------------------- in whole runs
@@ -155,6 +241,64 @@ def test_a_program_that_is_changed_while_its_yes_is_awaited_is_not_run(quick: Qu
     run, said, _ = play(quick, calls, say, "read")
     assert "a.sh changed since a person was asked about run_command" in said
     assert not (run / "workspace" / "said.txt").exists()
+    assert verify_loop(run).divergence is None
+
+
+@pytest.mark.slow
+def test_a_module_that_is_changed_while_the_program_waits_needs_a_new_yes(quick: Quick) -> None:
+    go = call("run_command", command="python3 go.py > said.txt")
+    calls = [
+        call("write_file", path="go.py", content="import words\nprint(words.SAID)"),
+        call("write_file", path="words.py", content="SAID = 'harmless'"),
+        go,
+        call("write_file", path="words.py", content="SAID = 'other'"),
+    ]
+
+    def brain(messages: list[dict[str, Any]]) -> Answer:
+        said = "\n".join(text_of(m) for m in messages)
+        if calls:
+            return calls.pop(0)
+        if "changed since" not in said:
+            time.sleep(0.2)
+            return call("budget")
+        if said.count("changed since") == 1 and not again:
+            again.append(True)
+            return go
+        return final("done")
+
+    again: list[bool] = []
+
+    def say(one: Any, state: RunState) -> tuple[str, dict[str, Any]] | None:
+        if one.tool == "run_command" and state.step < 5:
+            return None
+        return "approve", {"arguments_hash": one.arguments_hash}
+
+    with LLMServer(brain) as server:
+        run = quick.create(f"openai:t@{server.url}", autonomy="read")
+        person = Decides(run, say)
+        quick.host(run)
+        person.over.set()
+        person.join()
+        said = "\n".join(text_of(m) for m in server.requests[-1]["messages"])
+    assert "words.py changed since a person was asked about run_command" in said
+    asked = [a for a in state_at(run).approvals.values() if a.tool == "run_command"]
+    assert len(asked) == 2, "it was asked about once more"
+    assert set(asked[0].files) == set(asked[1].files) == {"go.py", "words.py"}
+    assert (run / "workspace" / "said.txt").read_text() == "other\n"
+    assert verify_loop(run).divergence is None
+
+
+@pytest.mark.slow
+def test_the_same_call_sent_again_while_it_waits_is_not_asked_about_twice(quick: Quick) -> None:
+    go = call("run_command", command="echo once >> said.txt")
+
+    def say(one: Any, state: RunState) -> tuple[str, dict[str, Any]] | None:
+        return ("approve", {"arguments_hash": one.arguments_hash}) if state.step >= 4 else None
+
+    run, said, _ = play(quick, [go, {"calls": [go, go]}, call("budget")], say, "read")
+    assert "The same call waits for a person already (approval-1.0)" in said
+    assert len(state_at(run).approvals) == 1
+    assert (run / "workspace" / "said.txt").read_text() == "once\n"
     assert verify_loop(run).divergence is None
 
 

@@ -81,6 +81,54 @@ def test_it_asks_for_several_trainings_at_once_and_uses_what_is_decided(quick: Q
     assert verify_loop(run).divergence is None
 
 
+class Interrupts(threading.Thread):
+    """Interrupts the first call that waits for them, with a word; says yes to all others."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(daemon=True)
+        self.run_folder = run
+        self.over = threading.Event()
+        self.expired = ""
+
+    def run(self) -> None:
+        while not self.over.wait(0.1):
+            with contextlib.suppress(Exception):  # a yes may come as the call ends
+                self._look()
+
+    def _look(self) -> None:
+        state = state_at(self.run_folder)
+        for one in state.waiting_approvals():
+            if not self.expired:
+                self.expired = one.id
+                command(self.run_folder, "interrupt", "use a learning rate of 1e-4")
+                return
+            if one.id != self.expired:
+                command(self.run_folder, "approve", "", {"approval": one.id, "arguments_hash": one.arguments_hash})
+
+
+def test_an_approval_that_expires_is_asked_for_again_and_its_training_is_not_lost(quick: Quick) -> None:
+    """An interruption ends the wait and with it what was asked; the playbook hears the word and then asks anew."""
+    run = quick.create("playbook", fixed={"lora": True})
+    person = Interrupts(run)
+    person.start()
+    quick.start(run, INTERN_APPROVAL_PATIENCE_S="60")
+    quick.ended()
+    person.over.set()
+    person.join()
+    state = state_at(run)
+    assert state.status == "finished", state.reason
+    gone = state.approvals[person.expired]
+    assert gone.decision == "expired"
+    again = [a for a in state.approvals.values() if a.seq > gone.seq and a.arguments == gone.arguments]
+    assert [a.decision for a in again] == ["approved"], "the same training, asked for again, once"
+    assert any("Heard 'use a learning rate of 1e-4'" in n for n in state.notes)
+    assert any(j.kind == "training" and j.status == "finished" for j in state.jobs.values())
+    assert not state.waiting_approvals()
+    assert not state.open_calls
+    assert not any("could not start: The wait was interrupted" in n for n in state.notes)
+    assert verify_loop(run).divergence is None
+
+
 def _tool_events(run: Path) -> list[str]:
     source = open_source(run)
     with contextlib.closing(source):
