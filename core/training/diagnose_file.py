@@ -75,6 +75,7 @@ def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
         watch.feed(step, values)
     if log.planned is None and (log.complete or not log.name):
         watch.take_as_complete()
+    watch.settle()
     if ended:
         watch.finish(log.exit_code, log.tail)
     elif log.quiet_s is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from math import inf
 
@@ -111,6 +112,14 @@ def _much(history: History, level: float) -> float:
     return spread.start(SMOOTH) if len(spread) else 4 * rewards.noise()
 
 
+def _scale(history: History) -> float:
+    """What counts as much of a reward: the spread within a group at the start, else its level or its noise."""
+    rewards, spread = history.get("reward"), _spread_of_rewards(history)
+    if len(spread):
+        return spread.start(SMOOTH)
+    return max(4 * rewards.noise(), 0.5 * abs(rewards.start(SMOOTH)))
+
+
 def _instability(history: History) -> list[str]:
     """Signs beside a falling reward that the policy itself has broken."""
     said: list[str] = []
@@ -153,7 +162,7 @@ def entropy_collapse(watch: Watched) -> Finding | None:
         return finding("entropy_collapse", at, "failing", 0.95, said, hopeless=True)
     if run < history.patience("entropy") or len(rewards) < 2 * history.patience("reward"):
         return None
-    rise = Rise(rewards, SMOOTH)
+    rise = Rise(rewards, max(SMOOTH, len(rewards) // 4))
     dead = history.get("zero_std")
     solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
     gains = rise.errors > 1 or solved or (dev.known and dev.change > dev.error)
@@ -164,7 +173,12 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
         said.append(str(dev))
-    return finding("entropy_collapse", at, "failing", 0.8, said, hopeless=dev.far_down)
+    # a mean of few samples hides a gain as easily as it feigns one: flat is what can have gained only little
+    flat = rise.change + 2 * rise.error < 0.3 * _scale(history)
+    grave = flat or dev.down or (dev.known and len(dev.values) >= 4)
+    return finding(
+        "entropy_collapse", at, "failing" if grave else "warning", 0.8, said, hopeless=grave and dev.far_down
+    )
 
 
 def length_runaway(watch: Watched) -> Finding | None:
@@ -321,7 +335,9 @@ def reward_collapse(watch: Watched) -> Finding | None:
         if min(rewards.values) >= 0
         else max(_much(watch.history, best), 0.75 * (best - min(means[: at + 1])))
     )
-    if fall <= lost or fall <= 4 * error or at + window >= len(means):
+    # the best of many means is above the others by chance alone: sqrt(2 ln m) standard errors are expected of m
+    chance = 3 + math.sqrt(2 * math.log(len(means)))
+    if fall <= lost or fall <= chance * error or at + window >= len(means):
         return None
     said = [f"reward {best:.3g} around step {rewards.steps[at]}, now {means[-1]:.3g}, noise {error:.2g}"]
     dev = Dev(watch)
@@ -412,6 +428,7 @@ def plateau(watch: Watched) -> Finding | None:
     if (abs(rise.errors) > 2 and abs(rise.change) > 0.1 * scale) or (len(dead) and dead.now(SMOOTH) > 0.8):
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
+    never = ""
     still = (
         len(rewards) >= TREND_STEPS
         and scale > 0
@@ -422,9 +439,25 @@ def plateau(watch: Watched) -> Finding | None:
         said.append(f"learning rate at most {max(rates.values):.1g}")
     elif still:
         said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
+    elif never := _never_moved(history, rise, scale):
+        said.append(never)
     at = rewards.steps[len(rewards) // 2]
-    grave = still or tiny
+    grave = still or tiny or bool(never)
     return finding("plateau", at, "failing" if grave else "warning", 0.85 if grave else 0.6, said)
+
+
+def _never_moved(history: History, rise: Rise, scale: float) -> str:
+    """Whatever the policy did, the reward has not followed: it is known well, and it has been there from the first rows on.
+
+    Not where most groups have no spread, or the reward is near its best possible: there is nothing left to learn from.
+    """
+    rewards, dead = history.get("reward"), history.get("zero_std")
+    if len(rewards) < 1.5 * TREND_STEPS or scale <= 0 or abs(rise.change) + 2 * rise.error > 0.15 * scale:
+        return ""
+    first = rewards.mean(0, 3)  # a quick gain in the first rows, and flat since: that run has learnt
+    if rise.now - first > 2 * rewards.noise() / math.sqrt(3) or (len(dead) and dead.now(SMOOTH) > 0.5):
+        return ""
+    return f"known to {2 * rise.error:.2g}, a small part of the spread {scale:.2g} between answers to one prompt"
 
 
 def _spread_of_rewards(history: History) -> Series:
@@ -437,8 +470,8 @@ def _spread_of_rewards(history: History) -> Series:
 def _unmoved(history: History) -> bool:
     """Nothing says that the policy has changed: its entropy, its answers' length and its KL."""
     entropy, kl, lengths = history.get("entropy"), history.get("kl"), history.get("length")
-    if len(kl) and abs(kl.now(5)) > 1e-4:
-        return False
+    if len(kl) and abs(kl.now(5)) > max(1e-4, min(2 * abs(kl.start(5)), 5e-3)):
+        return False  # rounding alone keeps two passes over the same weights some 1e-4 apart
     moves = [Rise(series, len(series) // 3) for series in (entropy, lengths) if len(series) >= 8]
     if not moves or (len(entropy) < 8 and len(kl) < 8 and len(lengths) < 1.5 * TREND_STEPS):
         return False
