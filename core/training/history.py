@@ -32,6 +32,8 @@ _SCORE = re.compile(
 _NO_SCORE = re.compile(r"token|rewards?[_/]|margin|logp|loss")
 """Token accuracy is the loss in other words, and a reward on held-out prompts is still the reward."""
 
+_ONE_REWARD = re.compile(r"rewards/[^/]+/mean")
+
 MOST = 512
 """Values kept of a series; a longer one is halved by averaging neighbours, so that a long log is read in bounded time."""
 
@@ -135,6 +137,9 @@ class History:
                 return self.series[key]
         if name == "dev_score":
             return next((series for key, series in self.series.items() if is_score(key)), Series())
+        if name == "reward":  # logged by its function alone; of several the weights are not known
+            parts = [series for key, series in self.series.items() if _ONE_REWARD.fullmatch(key)]
+            return parts[0] if len(parts) == 1 else Series()
         return Series()
 
     @property
