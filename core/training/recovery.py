@@ -30,7 +30,9 @@ def recovered(watch: Watched, kind: str, first_step: int) -> str:
         held = history.get("eval_loss")
         back = len(held) >= 3 and held.values[-1] <= 1.02 * min(held.values)
         return f"eval loss at its least at the end, {held.values[-1]:.3g}" if back else ""
-    return _least_loss_at_the_end(history, first_step) if kind in ("divergence", "plateau") else ""
+    # the likelihood that answers lost does not show in a preference loss, so that its end refutes nothing
+    by_loss = kind in ("divergence", "plateau") and not len(history.get("rewards/margins"))
+    return _least_loss_at_the_end(history, first_step) if by_loss else ""
 
 
 def _best_reward_at_the_end(history: History, first_step: int) -> str:
@@ -52,6 +54,7 @@ def _least_loss_at_the_end(history: History, first_step: int) -> str:
         return ""
     medians = [median(loss.values[i : i + window]) for i in range(len(loss) - window + 1)]
     error = 1.253 * loss.noise() / math.sqrt(window)
-    if medians[-1] > min(medians) + 2 * error or not Rise(loss, window).down:
+    # a training that destroys its model in the first updates falls from there to an end that is worse than its start
+    if medians[-1] > min(medians) + 2 * error or medians[-1] > loss.values[0] or not Rise(loss, window).down:
         return ""
     return f"loss {medians[0]:.3g} -> {medians[-1]:.3g} by the end, where it is at its least"

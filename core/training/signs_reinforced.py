@@ -428,7 +428,6 @@ def plateau(watch: Watched) -> Finding | None:
     if (abs(rise.errors) > 2 and abs(rise.change) > 0.1 * scale) or (len(dead) and dead.now(SMOOTH) > 0.8):
         return None
     said = [f"reward {rise.start:.3g} -> {rise.now:.3g} at {history.progress:.0%} of the plan"]
-    never = ""
     still = (
         len(rewards) >= TREND_STEPS
         and scale > 0
@@ -439,25 +438,9 @@ def plateau(watch: Watched) -> Finding | None:
         said.append(f"learning rate at most {max(rates.values):.1g}")
     elif still:
         said.append("entropy and distance from the base are as they were: the updates are too small to do anything")
-    elif never := _never_moved(history, rise, scale):
-        said.append(never)
     at = rewards.steps[len(rewards) // 2]
-    grave = still or tiny or bool(never)
+    grave = still or tiny
     return finding("plateau", at, "failing" if grave else "warning", 0.85 if grave else 0.6, said)
-
-
-def _never_moved(history: History, rise: Rise, scale: float) -> str:
-    """Whatever the policy did, the reward has not followed: it is known well, and it has been there from the first rows on.
-
-    Not where most groups have no spread, or the reward is near its best possible: there is nothing left to learn from.
-    """
-    rewards, dead = history.get("reward"), history.get("zero_std")
-    if len(rewards) < 1.5 * TREND_STEPS or scale <= 0 or abs(rise.change) + 2 * rise.error > 0.15 * scale:
-        return ""
-    first = rewards.mean(0, 3)  # a quick gain in the first rows, and flat since: that run has learnt
-    if rise.now - first > 2 * rewards.noise() / math.sqrt(3) or (len(dead) and dead.now(SMOOTH) > 0.5):
-        return ""
-    return f"known to {2 * rise.error:.2g}, a small part of the spread {scale:.2g} between answers to one prompt"
 
 
 def _spread_of_rewards(history: History) -> Series:

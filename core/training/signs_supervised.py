@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import hypot
 from statistics import median
 
@@ -23,7 +24,7 @@ def divergence_loss(watch: Watched) -> Finding | None:
     if at < window or len(loss) - at <= window:
         return None  # a bump of the first updates is `divergence_start`'s
     # standard error of a median of `window` values, by the noise there was before anything went wrong
-    noise = 1.253 * loss.noise(until=at + window) / window**0.5
+    noise = max(1.253 * loss.noise(until=at + window) / window**0.5, _drift(medians[window - 1 : at + window : window]))
     start = loss.start(min(3, window))
     # from 12 to 0.2 and back to 2 is as broken as from 1 to 2: what counts is where the loss usually was
     usual = min(abs(start), 3 * median(medians))
@@ -40,6 +41,13 @@ def divergence_loss(watch: Watched) -> Finding | None:
     gone = medians[-1] > start + margin / 2 and not recovering
     severity = "failing" if run >= window and not recovering else "warning"
     return finding("divergence", loss.steps[-run], severity, 0.9 if gone else 0.75, said, hopeless=gone)
+
+
+def _drift(blocks: list[float]) -> float:
+    """How far medians of neighbouring windows usually lie apart, as a standard error of one: rows of a text or a data set
+    in its order are alike, so that their mean moves more than independent rows say. 0 for a few windows."""
+    moves = [abs(b - a) for a, b in pairwise(blocks)]
+    return median(moves) / 0.954 if len(moves) >= 5 else 0.0
 
 
 def divergence_start(watch: Watched) -> Finding | None:
