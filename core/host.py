@@ -271,7 +271,9 @@ class _Host:
         except ToolError as error:
             self._give_up(str(error))
             return
-        result = self._look("contract", "does evaluate.py work?", trusted)
+        label = "does evaluate.py work?"
+        desk.emit(e.EvaluationStarted(evaluation="contract", label=label, model=desk.settings.model, split="contract"))
+        result = self._look("contract", label, trusted)
         if isinstance(result, InternError):
             self._give_up(str(result))
             return
@@ -280,7 +282,9 @@ class _Host:
         if desk.clock.second_look_pays() and not desk.stopping.is_set():
             said = f"evaluate.py took {result.seconds:.0f} s for {CONTRACT_SAMPLES} samples, the first time; once more to see what is usual"
             desk.emit(e.NoteAdded(text=said))
-            self._look("contract-2", "how long does evaluate.py take?", trusted)
+            again = self._look("contract-2", "how long does evaluate.py take?", trusted)
+            if isinstance(again, InternError):
+                desk.emit(e.NoteAdded(text=f"The second look came to nothing, the first one counts: {again}"))
 
     def _look(self, name: str, label: str, trusted: tuple[Risk, ...]) -> BenchmarkResult | InternError:
         """evaluate.py on a few samples with the base model; what it took decides what is held back for the last one."""
@@ -290,7 +294,6 @@ class _Host:
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
             timeout_s=max(60.0, min(900.0, 0.5 * desk.clock.limit_s)), threads=1, trusted=trusted,
         )  # fmt: skip
-        desk.emit(e.EvaluationStarted(evaluation=name, label=label, model=request.model_path, split="contract"))
         try:
             result = measure_guarded(
                 desk.task, request, self.guard, lambda text: desk.emit(e.NoteAdded(text=text)), desk.stopping

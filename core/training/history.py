@@ -26,9 +26,7 @@ ALIASES = {
 """Our short names and the keys under which trainers log them; the first that is there counts."""
 
 _HELD_OUT = r"(eval|val|valid|validation|dev|test|held[_-]?out)"
-_MEASURE = (
-    r"(accuracy|acc|score|exact_match|em|f1|pass@1|pass_at_1|success_rate|pass_rate|solve_rate|win_rate|correct|correctness)"
-)
+_MEASURE = r"(accuracy|acc|score|exact_match|em|f1|pass@1|pass_at_1|success_rate|pass_rate|solve_rate|win_rate|correct|correctness)"
 _SCORE = re.compile(rf"{_HELD_OUT}[_/](.*[_/])?{_MEASURE}(/mean)?|(.*[_/])?{_MEASURE}[_/]{_HELD_OUT}")
 _NO_SCORE = re.compile(r"token|rewards?[_/]|margin|logp|loss")
 """Token accuracy is the loss in other words, and a reward on held-out prompts is still the reward."""

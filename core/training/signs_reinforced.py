@@ -27,7 +27,9 @@ def no_learning_signal(watch: Watched) -> Finding | None:
     run = dead.streak([v >= 0.95 for v in dead.values])
     level = rewards.now(min(run, SMOOTH) or 1)
     # a hard task has rows without any signal too; they are not all of them
-    if run == len(dead) and run >= (patience if min(dead.values) >= 0.999 else 3 * patience):
+    ceiling = min(rewards.values) >= 0 and max(rewards.values) <= 1 and level >= 0.9
+    every = min(dead.values) >= 0.999
+    if run == len(dead) and run >= (patience if every else 3 * patience) and (every or not ceiling):
         said = [f"all groups of equal reward in each of the first {run} rows", f"reward {level:.3g} throughout"]
         gradients = history.get("grad_norm")
         if len(gradients) and max(gradients.values) == 0:
@@ -38,10 +40,10 @@ def no_learning_signal(watch: Watched) -> Finding | None:
         return None
     said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
     rise = Rise(rewards, SMOOTH)
-    solved = rise.up and level >= rise.start + 0.8 * (max(rewards.values) - rise.start)
+    solved = ceiling or (rise.up and level >= rise.start + 0.8 * (max(rewards.values) - rise.start))
     # a reward has no scale of its own: what says "never" is that hardly any group differs, not that the mean is small
     never = long >= 2 * SMOOTH and dead.mean(len(dead) - long, len(dead)) >= 0.95 and not rise.up
-    lost = never or (rise.down and -rise.change > _much(history, rise.start))
+    lost = (never and not solved) or (rise.down and -rise.change > _much(history, rise.start))
     said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
     at = dead.steps[-long]
     return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
@@ -73,11 +75,11 @@ def _kl_jump(history: History) -> Finding | None:
         return None
     first = kl.steps[high.index(True)]
     early = history.planned is not None and first <= max(0.1 * history.planned, 3)
-    fallen = len(rewards) >= 6 and Rise(rewards, SMOOTH).change < 0
     said = [f"kl {kl.values[high.index(True)]:.3g} at step {first}, now {kl.values[-1]:.3g}"]
     far = len(kl) >= 3 and min(kl.values[-3:]) > 10  # a single rare token makes a spike of one row
-    if (far or (early and sum(high) >= 3)) and fallen:
-        rise = Rise(rewards, SMOOTH)
+    rise = Rise(rewards, SMOOTH)
+    # near 0.5 a noisy estimate of the KL says little by itself: the reward has to have fallen beyond chance
+    if len(rewards) >= 6 and ((far and rise.change < 0) or (early and sum(high) >= 3 and rise.down)):
         said.append(f"reward {rise.start:.3g} -> {rise.now:.3g}")
         return finding("divergence", first, "failing", 0.9, said, hopeless=far)
     return finding("divergence", first, "warning", 0.5, said) if early else None
@@ -173,8 +175,8 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
         said.append(str(dev))
-    # a mean of few samples hides a gain as easily as it feigns one: flat is what can have gained only little
-    flat = rise.change + 2 * rise.error < 0.3 * _scale(history)
+    # a mean of few samples hides a gain as easily as it feigns one: flat is what has gained only little (bound of 90 %)
+    flat = rise.change + 1.28 * rise.error < 0.3 * _scale(history)
     grave = flat or dev.down or (dev.known and len(dev.values) >= 4)
     return finding(
         "entropy_collapse", at, "failing" if grave else "warning", 0.8, said, hopeless=grave and dev.far_down

@@ -74,6 +74,10 @@ def divergence_start(watch: Watched) -> Finding | None:
         return finding("divergence", loss.steps[1], "failing", 0.95, said, hopeless=True)
     if now > 2.5 * first and done >= 0.25:
         return finding("divergence", loss.steps[1], "failing", 0.9, said, hopeless=not falling or done >= 0.5)
+    # twelve times the perplexity it had, and not on its way back: what was known is gone, a quarter of the plan or not
+    stays = len(loss) >= 3 * window and now >= 0.95 * median(loss.values[-3 * window : -2 * window])
+    if stays and now > max(2.5 * first, first + 2.5) and done >= 0.1:
+        return finding("divergence", loss.steps[1], "failing", 0.85, said)
     half = loss.values[len(loss) // 2 :]
     if done >= 0.5 and min(half) > 1.3 * first and now > 0.9 * median(half[: max(len(half) // 2, 1)]):
         said.append("in the second half of the log never near where it was before the training")
