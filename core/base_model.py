@@ -83,8 +83,9 @@ def _folders(clause: str, folder: Path) -> Iterator[str]:
             there = (path / "config.json").is_file()
         except (OSError, RuntimeError, ValueError):
             continue  # too long for a name, or the home of nobody
-        if there and path.resolve() not in seen and not set(OURS) & set(path.parts):
-            seen.add(path.resolve())
+        real = path.resolve() if there else path
+        if there and real not in seen and not any(real.is_relative_to(folder.resolve() / ours) for ours in OURS):
+            seen.add(real)
             yield str(path)
 
 

@@ -79,7 +79,8 @@ def divergence_start(watch: Watched) -> Finding | None:
     if stays and now > max(2.5 * first, first + 2.5) and done >= 0.1:
         return finding("divergence", loss.steps[1], "failing", 0.85, said)
     half = loss.values[len(loss) // 2 :]
-    if done >= 0.5 and min(half) > 1.3 * first and now > 0.9 * median(half[: max(len(half) // 2, 1)]):
+    lost = now > max(2 * first, first + 1.5)  # four times the perplexity
+    if done >= 0.5 and lost and min(half) > 1.3 * first and now > 0.9 * median(half[: max(len(half) // 2, 1)]):
         said.append("in the second half of the log never near where it was before the training")
         return finding("divergence", loss.steps[1], "failing", 0.85, said)
     return finding("divergence", loss.steps[1], "warning", 0.5, said)
