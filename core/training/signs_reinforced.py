@@ -78,8 +78,11 @@ def _kl_jump(history: History) -> Finding | None:
     said = [f"kl {kl.values[high.index(True)]:.3g} at step {first}, now {kl.values[-1]:.3g}"]
     far = len(kl) >= 3 and min(kl.values[-3:]) > 10  # a single rare token makes a spike of one row
     rise = Rise(rewards, SMOOTH)
-    # near 0.5 a noisy estimate of the KL says little by itself: the reward has to have fallen beyond chance
-    if len(rewards) >= 6 and ((far and rise.change < 0) or (early and sum(high) >= 3 and rise.down)):
+    # near 0.5 a noisy estimate of the KL says little by itself: the reward has to have fallen beyond chance, by less where
+    # the first row still shows the policy at the base
+    jumped = kl.values[0] < 0.25 * kl.now(5)
+    fallen = rise.down or (jumped and rise.errors < -1)
+    if len(rewards) >= 6 and ((far and rise.change < 0) or (early and sum(high) >= 3 and fallen)):
         said.append(f"reward {rise.start:.3g} -> {rise.now:.3g}")
         return finding("divergence", first, "failing", 0.9, said, hopeless=far)
     return finding("divergence", first, "warning", 0.5, said) if early else None
