@@ -23,18 +23,27 @@ class Clock:
         self.limit_s = hours * 3600.0
         self._used_s = used_s
         self._since: float | None = time.monotonic()
+        self._look_s = 0.0
         self.reserve_s = 0.0
         """Held back for the held-out evaluation and the report."""
 
     def set_limit(self, hours: float) -> None:
         """A new budget, and what of it is held back for the end."""
         self.limit_s = hours * 3600.0
-        self.reserve_s = reserve_of(self.limit_s)
+        self.hold_back(self._look_s)
 
     def hold_back(self, evaluation_s: float) -> None:
         """An evaluation of a few samples took `evaluation_s`, mostly its start: the last one, of all samples and two models,
-        will take several times as long. Up to four tenths of the budget are held back for it."""
-        self.reserve_s = max(self.reserve_s, min(LAST_TIMES * evaluation_s, 0.4 * self.limit_s))
+        will take several times as long. Up to four tenths of the budget are held back for it. The newest look counts."""
+        self._look_s = evaluation_s
+        self.reserve_s = max(reserve_of(self.limit_s), min(LAST_TIMES * evaluation_s, 0.4 * self.limit_s))
+
+    def second_look_pays(self) -> bool:
+        """Whether more is held back beyond the usual than another look can take.
+
+        A first evaluation pays for what is never paid again: libraries read from a cold disk, compiled kernels, a download.
+        """
+        return self.reserve_s - reserve_of(self.limit_s) > self._look_s
 
     def pause(self) -> None:
         self._used_s, self._since = self.used_s, None

@@ -8,33 +8,48 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from core.errors import NotFound, UsageError
+from core.agent.brain import check_brain, parse_brain
+from core.base_model import named_path, read_model
+from core.durations import spans, time_left
+from core.errors import InternError, NotFound, UsageError
+from core.tasks import load_task
+
+__all__ = [
+    "Contract",
+    "benchmark_of_folder",
+    "brain_for",
+    "read_benchmark",
+    "read_contract",
+    "read_hours",
+    "read_model",
+]
 
 DEFAULT_HOURS = 10.0
 """The benchmark's own limit; used, and said, where neither PROMPT nor timer.sh tells one."""
 
-_ID = re.compile(r"(?<![\w./~-])([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?![\w/-])")
-"""A Hub id, `owner/name`."""
-_PATH = re.compile(r"(?<![\w.~-])(~?/[\w./-]*[\w-])")
-_HOURS = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?)\s*-?\s*(hours?|hrs?|h|minutes?|mins?)\b", re.IGNORECASE)
-_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "ten": 10, "twelve": 12}
-_SPELLED = re.compile(rf"\b({'|'.join(_NUMBERS)})\s+hours?\b", re.IGNORECASE)
+_KNOWN = (
+    r"AIME(?:[ _-]?20\d\d)?|GPQA(?:[ _-]?(?:main|diamond))?|GSM[ _-]?8K|HumanEval\+?|HealthBench(?:[ _-]?(?:easy|hard))?"
+    r"|Arena[ _-]?Hard(?:[ _-]?Writing)?|BFCL|MMLU(?:[ _-]?Pro)?|MBPP\+?|IFEval|DROP|ARC[ _-]?Challenge|HellaSwag|TruthfulQA"
+)
 _BENCHMARK = (
     r"excels?\s+(?:at|on|in)\s+(?:the\s+)?[`*\"']*([A-Z][\w .+-]{1,40}?)[`*\"']*(?:\s+benchmark)?(?=[.,;:!\n]|$)",
     r"\bbenchmark\s*(?:is|:)\s*[`*\"']*([\w][\w .+-]{1,40}?)[`*\"']*(?=[.,;:!\n]|$)",
     r"(?:on|at|for)\s+the\s+[`*\"']*([A-Za-z][\w .+-]{1,40}?)[`*\"']*\s+(?:benchmark|evaluation|task)\b",
-    r"\b(AIME(?: ?20\d\d)?|GPQA(?: ?(?:main|diamond))?|GSM8K|HumanEval|HealthBench|Arena-?Hard|BFCL|MMLU|MATH)\b",
+    rf"(?i:(?<![a-z0-9])({_KNOWN})(?![a-z0-9]))",
+    r"\b(MATH(?:-?500)?)\b",
 )
-_ABOUT_MODEL = re.compile(r"\b(train|base|model|llm|fine-?tun|improv|post-?train)", re.IGNORECASE)
-_ABOUT_OTHER = re.compile(
-    r"\b(dataset|data set|do not|don't|must not|never|e\.g\.|for example|such as|instruct version)", re.IGNORECASE
+_LIMIT = re.compile(
+    r"\b(you have|given|within|limit|budget|maximum|at most|time|deadline|in total|run for|available|up to)\b",
+    re.IGNORECASE,
 )
-_TIMER = re.compile(r"^\s*(\d+):(\d\d)(?::(\d\d))?\s*$", re.MULTILINE)
+_LOOKED_AT = 200_000
+"""Characters of evaluate.py in which a benchmark's name is looked for."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +78,26 @@ def read_contract(environment: Mapping[str, str], folder: Path) -> Contract:
         )
     if not (folder / "evaluate.py").is_file():
         raise NotFound("no evaluate.py", where=str(folder), next="Start it in the task's folder.")
+    notes: list[str] = []
     model = read_model(prompt, folder)
     if model is None:
-        raise UsageError("PROMPT names no base model", where="PROMPT", next="Name it as owner/name or as a path.")
-    notes: list[str] = []
+        model = _model_of_task(folder)
+        notes += ["PROMPT names no base model; the task folder's own is taken"] if model else []
+    if model is None:
+        path = named_path(prompt)
+        what = f"PROMPT names {path}, where no model is (no config.json)" if path else "PROMPT names no base model"
+        raise UsageError(what, where="PROMPT", next="Name it as owner/name or as a path to a folder with config.json.")
+    if model not in prompt and Path(model).name in prompt and not Path(model).exists():
+        notes.append(f"PROMPT names {Path(model).name} without its owner; {model} is taken")
     benchmark = read_benchmark(prompt)
     if not benchmark:
-        notes.append("PROMPT names no benchmark that could be read; evaluate.py says what is measured")
-    told, timed = read_hours(prompt), remaining_hours(folder)
+        benchmark = benchmark_of_folder(folder)
+        what = f"the task folder speaks of {benchmark}" if benchmark else "evaluate.py says what is measured"
+        notes.append(f"PROMPT names no benchmark that could be read; {what}")
+    told = read_hours(prompt)
+    timed = remaining_hours(folder, told)
+    if timed is None and told is not None and (folder / "timer.sh").is_file():
+        notes.append(f"timer.sh tells no time that could be read; PROMPT's {told:g} h count")
     hours = timed if timed is not None else told
     if hours is None:
         hours = DEFAULT_HOURS
@@ -85,31 +112,12 @@ def read_contract(environment: Mapping[str, str], folder: Path) -> Contract:
     )  # fmt: skip
 
 
-def read_model(prompt: str, folder: Path) -> str | None:
-    """The base model: the path or Hub id that the text is about; a path has to hold a config.json."""
-    scores: dict[str, float] = {}
-    for line in prompt.splitlines():
-        weight = 1.0 + 2.0 * bool(_ABOUT_MODEL.search(line)) - 2.5 * bool(_ABOUT_OTHER.search(line))
-        without_addresses = re.sub(r"https?://\S+", " ", line)
-        for found in _PATH.findall(without_addresses):
-            if (Path(found).expanduser() / "config.json").is_file():
-                scores[found] = scores.get(found, 0.0) + weight + 3.0
-        for found in _ID.findall(without_addresses):
-            name = found.rstrip(".")
-            local = folder / name
-            if (local / "config.json").is_file():
-                scores[str(local)] = scores.get(str(local), 0.0) + weight + 3.0
-            elif not (local.exists() or (folder / name.split("/")[0]).exists()) and not _is_no_model(name):
-                scores[name] = scores.get(name, 0.0) + weight
-    best = max(scores, key=lambda name: scores[name], default=None)
-    return best if best is not None and scores[best] > 0 else None
-
-
-def _is_no_model(name: str) -> bool:
-    """`and/or`, `1/2`, `templates/x.jinja`, `evaluate.py`: what looks like an id and is none."""
-    owner, model = name.split("/")
-    file = re.search(r"\.(py|sh|json|jsonl|jinja|md|txt|csv|parquet|toml|yaml)$", model)
-    return bool(file) or owner.isdigit() or (len(owner) + len(model) < 8 and not re.search(r"\d", model))
+def _model_of_task(folder: Path) -> str | None:
+    """What task.toml or the folder `base/` says, where the text says nothing."""
+    try:
+        return load_task(str(folder)).base_model
+    except InternError:
+        return None
 
 
 def read_benchmark(prompt: str) -> str | None:
@@ -121,36 +129,51 @@ def read_benchmark(prompt: str) -> str | None:
     return None
 
 
+def benchmark_of_folder(folder: Path) -> str:
+    """The known benchmark that the folder's name, or else evaluate.py most often, names; "" where there is none."""
+    known = re.compile(rf"(?<![a-z0-9])({_KNOWN})(?![a-z0-9])", re.IGNORECASE)
+    named = known.search(folder.absolute().name)
+    if named:
+        return named[1]
+    with (folder / "evaluate.py").open(encoding="utf-8", errors="replace") as file:
+        found = [name.lower() for name in known.findall(file.read(_LOOKED_AT))]
+    return Counter(found).most_common(1)[0][0] if found else ""
+
+
 def read_hours(prompt: str) -> float | None:
     """The time limit: the longest time the text names with words of a limit beside it, else the longest at all."""
     found: list[tuple[bool, float]] = []
     for line in re.split(r"[\n.;](?!\d)", prompt):
-        limit = re.search(r"\b(you have|within|limit|budget|maximum|at most|time|deadline)\b", line, re.IGNORECASE)
-        for amount, unit in _HOURS.findall(line):
-            value = float(amount.replace(",", "."))
-            found.append((limit is not None, value / 60 if unit.lower().startswith("m") else value))
-        found += [(limit is not None, float(_NUMBERS[word.lower()])) for word in _SPELLED.findall(line)]
+        limit = _LIMIT.search(line) is not None
+        found += [(limit, hours) for _, hours in spans(line)]
     return max(found)[1] if found else None
 
 
-def remaining_hours(folder: Path) -> float | None:
-    """What timer.sh says is left; 0 when it says that the time is over, None where there is no working one."""
-    timer = folder / "timer.sh"
+def remaining_hours(folder: Path, told: float | None = None) -> float | None:
+    """What timer.sh says is left; 0 when it says that the time is over, None where there is no working one.
+
+    `told`: the limit by PROMPT, which tells the unit of a bare number.
+    """
+    timer = folder.absolute() / "timer.sh"
     if not timer.is_file():
         return None
     try:
         said = subprocess.run(
-            ["bash", str(timer)], cwd=folder, capture_output=True, text=True, timeout=20, check=False
-        ).stdout
+            [*_interpreter(timer), str(timer)], cwd=folder, capture_output=True, timeout=20, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if "expired" in said.lower():
-        return 0.0
-    found = _TIMER.search(said)
-    if not found:
-        return None
-    hours, minutes, seconds = int(found[1]), int(found[2]), int(found[3] or 0)
-    return hours + minutes / 60 + seconds / 3600
+    text = said.stdout.decode("utf-8", "replace")
+    return time_left(text if text.strip() else said.stderr.decode("utf-8", "replace"), told)
+
+
+def _interpreter(script: Path) -> list[str]:
+    """By its first line; bash where that names none, because not every timer.sh may be executed."""
+    with script.open("rb") as file:
+        first = file.readline(200).decode("utf-8", "replace").strip()
+    words = first[2:].split() if first.startswith("#!") else []
+    return words if words and Path(words[0]).is_file() else ["bash"]
 
 
 def brain_for(agent: str, environment: Mapping[str, str]) -> tuple[str, str]:
@@ -158,9 +181,16 @@ def brain_for(agent: str, environment: Mapping[str, str]) -> tuple[str, str]:
     name = agent.strip()
     if not name or name == "playbook":
         return "playbook", ""
-    if name.startswith(("hf:", "openai:")):
+    try:
+        check_brain(parse_brain(name))
         return name, ""
+    except UsageError as error:
+        if name.startswith(("hf:", "openai:")):
+            return "playbook", f"AGENT_CONFIG {name!r} cannot be used ({error}): the playbook works"
     address = environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_BASE")
     if address:
         return f"openai:{name}@{address}", ""
-    return "playbook", f"AGENT_CONFIG {name!r} is no brain that can be reached (no OPENAI_BASE_URL): the playbook works"
+    return (
+        "playbook",
+        f"AGENT_CONFIG {name[:80]!r} is no brain that can be reached (no OPENAI_BASE_URL): the playbook works",
+    )

@@ -147,8 +147,8 @@ def _copy_files(parent: Path, folder: Path, state: RunState) -> None:
     for name in [*names, *ended]:
         if (parent / name).is_dir():
             shutil.copytree(parent / name, folder / name, copy_function=_link, dirs_exist_ok=True, symlinks=True)
-    shutil.rmtree(folder / "evaluations" / "contract", ignore_errors=True)
-    for path in (folder / "evaluations").glob("heldout-*"):
+    evaluations = folder / "evaluations"
+    for path in [*evaluations.glob("contract*"), *evaluations.glob("heldout-*")]:
         shutil.rmtree(path, ignore_errors=True)  # the fork has not looked at that split
 
 

@@ -23,12 +23,13 @@ import msgspec
 
 from core.agent import blocked
 from core.contract import Contract, brain_for
-from core.errors import InternError
+from core.errors import InternError, UsageError
 from core.evaluation import guard as guards
 from core.evaluation.models import check_model
 from core.home import living_host, run_info
 from core.launch import Request, create_run, start_host
 from core.session import last_state, open_source
+from core.solve_record import recall, remember, set_aside
 from core.submission import Submission, base_folder
 from core.tasks import load_task
 from store.errors import StoreError
@@ -110,8 +111,13 @@ class Solver:
         folder = Path(self.contract.folder)
         base = base_folder(self.contract.model)
         self.submission = Submission(folder / "final_model", base)
-        self.submission.offer(base)  # so that there is a model from now on
-        self.say(f"final_model holds the base after {time.monotonic() - self.began:.0f} s")
+        try:
+            self._put_first(self.submission)  # so that there is a model from now on
+        except OSError as error:
+            raise UsageError(
+                f"final_model cannot be written: {error.strerror or error}", where=str(folder),
+                next="Start it in a folder that can be written, with room for the model twice.",
+            ) from error  # fmt: skip
         self.guard = guards.record(load_task(str(folder)), tempfile.mkdtemp(prefix="evaluation-"))
         reason = self._rounds(base)
         self._put_evaluation_back()
@@ -120,6 +126,20 @@ class Solver:
             best=self.best, seconds=round(time.monotonic() - self.began, 1), reason=reason,
             problems=tuple(check_model(str(self.submission.target)).problems),
         )  # fmt: skip
+
+    def _put_first(self, submission: Submission) -> None:
+        """The base, or the best of an earlier start in this folder; what is of unknown origin is set aside."""
+        target, base = submission.target, submission.base
+        left = recall(target, base)
+        if left is not None:
+            self.best, self.baseline = left.score, left.baseline
+            self.say(f"final_model is the best of an earlier start, development score {left.score:.3f}: it stays")
+            return
+        kept = set_aside(target, base)
+        if kept is not None:
+            self.say(f"there was a final_model of unknown origin: it is {kept.name} now")
+        submission.offer(base)
+        self.say(f"final_model holds the base after {time.monotonic() - self.began:.0f} s")
 
     def _put_evaluation_back(self) -> None:
         """The first round's record is the truth: a later round must not take an altered evaluation for it."""
@@ -144,6 +164,7 @@ class Solver:
                 run = self._start(base, seed, budget)
             except InternError as error:
                 self.say(f"no run could start: {error}")
+                self._without_llm("its run could not start")
                 fruitless, seed = fruitless + 1, seed + 1
                 if fruitless >= FRUITLESS:
                     return f"no run could start: {error}"
@@ -156,11 +177,19 @@ class Solver:
                 self._follow(run)
             gained = self.best is not None and (before is None or self.best > before)
             early = time.monotonic() - began < 0.5 * budget
+            if early and not gained and not self.ending.is_set() and _status(run) == "failed":
+                self._without_llm("its run failed")
             fruitless = fruitless + 1 if early and not (gained and seed) else 0
             if fruitless >= FRUITLESS:
                 return "nothing is left that seems worth trying"
             seed += 1
         return "told to end"
+
+    def _without_llm(self, why: str) -> None:
+        """An endpoint that does not answer must not cost the hours that are left: the playbook needs none."""
+        if self.brain != "playbook":
+            self.say(f"brain {self.brain}: {why}; the playbook goes on")
+            self.brain = "playbook"
 
     def _start(self, base: Path, seed: int, budget_s: float) -> Path:
         contract = self.contract
@@ -231,6 +260,8 @@ class Solver:
             self.say(f"the new model was not taken over ({error}); trying again")
             return seen  # most likely it was exchanged while it was copied
         self.best = promoted.score
+        with contextlib.suppress(InternError, OSError):  # only a later start in this folder would miss it
+            remember(self.submission.target, self.submission.base, self.best, self.baseline)
         minutes = (time.monotonic() - self.began) / 60
         self.say(f"final_model: development score {self.best:.3f} after {minutes:.1f} minutes")
         return Seen(mark, promoted.seq)

@@ -27,7 +27,7 @@ POCKET = Path(__file__).parent / "pocket"
 DATA_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "txt")
 _SAMPLE_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet")
 _LARGEST_EVAL_FILE = 200 * 1024 * 1024
-_FLAG = re.compile(r"[\"'](--[a-z][a-z0-9-]*)[\"']")
+_FLAG = re.compile(r"[\"'](--[A-Za-z][\w-]*)[\"']")
 
 
 class DataFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,13 +18,14 @@ import msgspec
 from core import events as e
 from core.compute.held import InForce
 from core.compute.protocol import Compute
-from core.compute.spec import OPEN, JobStatus
+from core.compute.spec import OPEN, JobExit, JobStatus
 from core.compute.usage import charge
 from core.compute.watch import MetricTail
 from core.ids import stable_id
 from core.journal import Journal
 from core.state import Job
 from core.training.detectors import Finding, Watch
+from core.training.signs_speed import named_error
 
 POLL_S = 0.2
 IDLE_S = 0.5
@@ -224,7 +225,8 @@ class JobWatcher:
             del self._watched[watched.id]
             return
         log_tail = self._log_tail(watched)
-        if watched.training and status.state != "cancelled":
+        late = status.exit is not None and status.exit.reason == "time_limit"
+        if watched.training and status.state != "cancelled" and not late:  # the signal that ends it is no crash
             exit_code = status.exit.exit_code if status.exit else None
             self._diagnose(watched, watched.watch.finish(exit_code, log_tail))
         job = self.journal.state.jobs[watched.id]
@@ -242,15 +244,11 @@ class JobWatcher:
             reason = f"lost: {status.reason or 'its supervisor is gone and left no word on how it ended'}"
             self.journal.emit(e.JobFailed(job=job.id, reason=reason, seconds=seconds, log_tail=log_tail))
         else:
-            end = status.exit
-            reason = f"{end.reason}" if end else "failed"
-            last = next((line for line in reversed(log_tail.splitlines()) if line.strip()), "")
+            code = status.exit.exit_code if status.exit else None
+            reason = why_failed(status.exit, log_tail)
             self.journal.emit(
-                e.JobFailed(
-                    job=job.id, reason=f"{reason}: {last[:200]}" if last else reason,
-                    exit_code=end.exit_code if end else None, seconds=seconds, log_tail=log_tail,
-                )
-            )  # fmt: skip
+                e.JobFailed(job=job.id, reason=reason, exit_code=code, seconds=seconds, log_tail=log_tail)
+            )
         del self._watched[watched.id]
 
     def _has_checkpoint(self, watched: Watched) -> bool:
@@ -262,6 +260,18 @@ class JobWatcher:
         except OSError:
             return ""
         return data[-3000:].decode("utf-8", "replace")
+
+
+def why_failed(end: JobExit | None, log_tail: str) -> str:
+    """Why a job failed, in a line: how it ended, and what its log says of that.
+
+    A job that its time limit ended says nothing of it: the last line of its log is whatever it was doing.
+    """
+    if end is not None and end.reason == "time_limit":
+        return f"time_limit: it was ended by its time limit after {end.seconds:.0f} s, before it was done"
+    reason = end.reason if end else "failed"
+    said = named_error([line.strip() for line in log_tail.splitlines() if line.strip()])
+    return f"{reason}: {said[0][:200]}" if said else reason
 
 
 def is_within(folder: Path, root: Path) -> bool:

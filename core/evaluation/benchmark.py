@@ -13,7 +13,7 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -153,8 +153,11 @@ def build_command(task: Task, request: Request, output: Path, samples: Path) -> 
     has = set(task.evaluate_flags)
     model = Path(request.model_path)
     command = [request.python, task.evaluate_path]
-    command += ["--model-path", str(model.absolute()) if model.exists() else request.model_path]
-    command += ["--limit", str(request.limit), "--json-output-file", str(output)]
+    command += [spelled("--model-path", has), str(model.absolute()) if model.exists() else request.model_path]
+    limit = spelled("--limit", has)
+    if limit in has or spelled("--model-path", has) not in has:  # else the script is seen to know no such flag
+        command += [limit, str(request.limit)]
+    command += [spelled("--json-output-file", has), str(output)]
     if "--templates-dir" in has and task.templates:
         command += ["--templates-dir", str(Path(task.path) / "templates")]
     if request.split and "--split" in has:
@@ -162,6 +165,20 @@ def build_command(task: Task, request: Request, output: Path, samples: Path) -> 
     if "--samples-output-file" in has:
         command += ["--samples-output-file", str(samples)]
     return [*command, *request.extra_flags]
+
+
+_SPELLINGS = {
+    "--model-path": ("--model_path", "--model-name-or-path", "--model_name_or_path", "--model"),
+    "--limit": ("--num-samples", "--num_samples", "--max-samples", "--max_samples"),
+    "--json-output-file": ("--json_output_file", "--output-file", "--output_file", "--json-output", "--output"),
+}
+"""What other scripts call the flags of the contract."""
+
+
+def spelled(flag: str, has: Collection[str]) -> str:
+    """A flag of the contract as the script spells it; as the contract does where the script's flags are not seen."""
+    others = () if flag in has else _SPELLINGS[flag]
+    return next((other for other in others if other in has), flag)
 
 
 def read_output(path: Path, log: Path) -> dict[str, Any]:
@@ -186,26 +203,52 @@ def read_output(path: Path, log: Path) -> dict[str, Any]:
 
 
 def pick_score(raw: Mapping[str, Any], metric: str | None, path: Path) -> tuple[str, float]:
-    """(key, score): the task's metric, else `accuracy`, else the only number that is no error, count or time."""
-    key = metric if metric in raw else "accuracy" if "accuracy" in raw else None
+    """(key, score): the task's metric, else the first of the usual names, else the only number that is no error, count or
+    time. In an output with objects inside, the key is the path with dots."""
+    flat = _flat(raw)
+    key = metric if metric in flat else "accuracy" if "accuracy" in flat else None
     if key is None:
-        candidates = [k for k, v in raw.items() if _number(v, finite=False) is not None and not _NOT_A_SCORE.search(k)]
+        candidates = [
+            k for k, v in flat.items() if _number(v, finite=False) is not None and not _NOT_A_SCORE.search(_last(k))
+        ]
+        usual = [k for name in _USUAL for k in candidates if _last(k) == name]
+        # of one name in several places nobody knows which is meant
+        clear = [k for k in usual if sum(_last(k) == _last(other) for other in usual) == 1]
+        candidates = clear[:1] or candidates
         if len(candidates) != 1:
             found = f"several numbers could be it ({', '.join(candidates)})" if candidates else "there is no number"
             raise EvaluationError(
-                f"the evaluation's output has no clear score: {found} among the keys {sorted(raw)}",
+                f"the evaluation's output has no clear score: {found} among the keys {sorted(flat)}",
                 where=str(path),
                 next='Name the key in task.toml: metric = "...".',
             )
         key = candidates[0]
-    value = _number(raw[key], finite=False)
+    value = _number(flat[key], finite=False)
     if value is None:
-        raise _unusable(key, f"{raw[key]!r}, which is not a number", path)
+        raise _unusable(key, f"{flat[key]!r}, which is not a number", path)
     if not math.isfinite(value):
         raise _unusable(key, f"{value}, which is not finite", path)
     if not 0 <= value <= 1:
         raise _unusable(key, f"{value}, outside [0, 1]", path)
     return key, value
+
+
+_USUAL = ("accuracy", "acc", "exact_match", "pass@1", "pass_at_1", "score", "mean_score", "win_rate")
+
+
+def _flat(raw: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Objects inside opened, their keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, dict) and depth:
+            found |= {f"{key}.{k}": v for k, v in _flat(cast("dict[str, Any]", value), depth - 1).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def read_samples(path: Path) -> list[Sample]:

@@ -34,6 +34,7 @@ import msgspec
 from core.training.devscore import Watched
 from core.training.diagnosis import Finding, finding, gravity
 from core.training.history import History
+from core.training.recovery import recovered
 from core.training.signs_preference import PREFERENCE
 from core.training.signs_reinforced import REINFORCED
 from core.training.signs_speed import SPEED, ending
@@ -110,6 +111,16 @@ class Watch:
     def look(self) -> list[Finding]:
         """Look once more, as after the last row."""
         return self._new([rule(self) for rule in self._rules]) if self.history.rows else []
+
+    def settle(self) -> None:
+        """No further row will come: what the rest of the log refutes was a warning, and says so."""
+        for i, found in enumerate(self.findings):
+            said = recovered(self, found.kind, found.first_step) if found.severity == "failing" else ""
+            if said:
+                self.findings[i] = msgspec.structs.replace(
+                    found, severity="warning", hopeless=False, confidence=min(found.confidence, 0.4),
+                    evidence=(*found.evidence, said),
+                )  # fmt: skip
 
     def quiet(self, seconds: float) -> list[Finding]:
         """Tell that nothing was heard of a running job for `seconds` (the age of its heartbeat)."""

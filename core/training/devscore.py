@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import hypot
+from collections.abc import Sequence
+from math import hypot, inf
 from typing import Protocol
 
 from core.training.history import History, score_error
@@ -14,6 +15,14 @@ class Watched(Protocol):
     history: History
     base_dev_score: float | None
     time_limit_s: float | None
+
+
+def samples_of(scores: Sequence[float]) -> float:
+    """Of how many samples the scores are shares, at most: the least denominator of all of them; infinite where there is none."""
+    told = {score for score in scores if 0 < score < 1}
+    if len(told) < 3:
+        return inf
+    return next((n for n in range(10, 200) if all(abs(score * n - round(score * n)) < 1e-4 for score in told)), inf)
 
 
 class Dev:
@@ -32,7 +41,7 @@ class Dev:
         if watch.base_dev_score is not None and (not self.steps or self.steps[0] > 0):
             self.values.insert(0, watch.base_dev_score)
             self.steps.insert(0, 0)
-        self.n = sizes.now(1) if len(sizes) else 200.0
+        self.n = sizes.now(1) if len(sizes) else min(200.0, samples_of(series.values))
         self.known = len(self.values) >= 2
         if self.known:
             self.first = self.values[0]

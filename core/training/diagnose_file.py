@@ -32,7 +32,12 @@ def diagnose_file(path: str | Path, trainer: str | None = None) -> Diagnosis:
     Raises NotFound (no such file) and UsageError (nothing to diagnose in it).
     """
     source = locate(str(path))
-    logs = read_logs(source)
+    try:
+        logs = read_logs(source)
+    except OSError as error:
+        raise NotFound(
+            f"it cannot be read: {error.strerror or error}", where=str(source), next="Check its rights."
+        ) from error
     verdicts = [_diagnose(log, source, trainer) for log in logs]
     if len(verdicts) == 1:
         return verdicts[0]
@@ -75,6 +80,7 @@ def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
         watch.feed(step, values)
     if log.planned is None and (log.complete or not log.name):
         watch.take_as_complete()
+    watch.settle()
     if ended:
         watch.finish(log.exit_code, log.tail)
     elif log.quiet_s is not None:
@@ -92,9 +98,9 @@ def _of(log: Log, finding: Finding) -> Finding:
 def guess_trainer(rows: Iterable[Row]) -> str:
     """The method, from the names of its metrics."""
     names = {name for _, values in rows for name in values}
-    if "rewards/chosen" in names or "rewards/accuracies" in names or "rewards/margins" in names:
+    if names & {"rewards/chosen", "rewards/accuracies", "rewards/margins", "eval_rewards/margins"}:
         return "dpo"
     grouped = {"reward", "frac_reward_zero_std", "completions/mean_length", "objective/kl", "objective/scores"}
-    if names & grouped:
+    if names & grouped or any(name.startswith(("rewards/", "completions/", "clip_ratio")) for name in names):
         return "grpo"
     return "reward" if names & {"min_reward", "max_reward", "margin"} else "sft"

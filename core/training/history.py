@@ -25,12 +25,13 @@ ALIASES = {
 }
 """Our short names and the keys under which trainers log them; the first that is there counts."""
 
-_SCORE = re.compile(
-    r"(eval|val|valid|validation|dev|test|held_?out|heldout)[_/](.*[_/])?"
-    r"(accuracy|acc|score|exact_match|em|f1|pass@1|pass_at_1|success_rate|pass_rate|correct)(/mean)?"
-)
+_HELD_OUT = r"(eval|val|valid|validation|dev|test|held[_-]?out)"
+_MEASURE = r"(accuracy|acc|score|exact_match|em|f1|pass@1|pass_at_1|success_rate|pass_rate|solve_rate|win_rate|correct|correctness)"
+_SCORE = re.compile(rf"{_HELD_OUT}[_/](.*[_/])?{_MEASURE}(/mean)?|(.*[_/])?{_MEASURE}[_/]{_HELD_OUT}")
 _NO_SCORE = re.compile(r"token|rewards?[_/]|margin|logp|loss")
 """Token accuracy is the loss in other words, and a reward on held-out prompts is still the reward."""
+
+_ONE_REWARD = re.compile(r"rewards/[^/]+/mean")
 
 MOST = 512
 """Values kept of a series; a longer one is halved by averaging neighbours, so that a long log is read in bounded time."""
@@ -81,13 +82,21 @@ class Series:
         return sum(part) / len(part)
 
     def noise(self, until: int | None = None) -> float:
-        """Standard deviation of one value around the trend, from successive differences; in the metric's unit."""
+        """Standard deviation of one value around the trend, from successive differences; in the metric's unit.
+
+        Few differences know it badly: they are taken for as much more as Student's distribution asks for at four standard
+        errors. Where most neighbours are equal (a sparse reward) the median says nothing, and the root mean square counts.
+        """
         values = self.values[:until]
         differences = [abs(b - a) for a, b in pairwise(values)]
         if not differences:
             return 0.0
+        n = len(differences)
         # for normal noise the median of |difference of two| is 0.6745 * sqrt(2) * sigma
-        return max(median(differences) / 0.954, sum(differences) / len(differences) / 1.128 * 0.5)
+        middle = median(differences) / 0.954
+        mean = sum(differences) / n / 1.128
+        known = max(middle, 0.5 * mean) if middle > 0 else math.sqrt(sum(d * d for d in differences) / n / 2)
+        return known * (1 + 4 / n)
 
     def streak(self, holds: Sequence[bool]) -> int:
         """How many of the last values satisfy `holds` (one flag a value, newest last) without a gap."""
@@ -127,6 +136,9 @@ class History:
                 return self.series[key]
         if name == "dev_score":
             return next((series for key, series in self.series.items() if is_score(key)), Series())
+        if name == "reward":  # logged by its function alone; of several the weights are not known
+            parts = [series for key, series in self.series.items() if _ONE_REWARD.fullmatch(key)]
+            return parts[0] if len(parts) == 1 else Series()
         return Series()
 
     @property

@@ -6,6 +6,7 @@ Files come from strangers: what cannot be read is an error that says which line 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sqlite3
@@ -18,12 +19,22 @@ import msgspec
 from core.errors import NotFound, UsageError
 from core.hub.cache import hub_home
 from core.python_source import literal
-from core.training.log_rows import Entry, Row, entry, in_order, last_training, number, with_step_times, with_steps
+from core.training.log_rows import (
+    LEARNS,
+    Entry,
+    Row,
+    entry,
+    in_order,
+    last_training,
+    number,
+    with_step_times,
+    with_steps,
+)
 from core.training.log_shapes import rows_in
+from core.training.log_text import READABLE, loaded, object_in, text_of
 from core.training.signs_speed import DIED, KILLED, MEMORY_SIGNS
 
 TAIL = 20_000
-READABLE = "Give JSON lines, trainer_state.json, a console log, a CSV, a Trackio .db or project, a job folder or a run."
 _ENDED_BY_WILL = ("cancelled", "time_limit")
 
 
@@ -63,7 +74,7 @@ def read_logs(source: Path) -> list[Log]:
         raise UsageError("the file is empty", where=str(source), next="Was the training started?")
     if head.startswith(b"SQLite format 3"):
         return [_read_trackio(source)]
-    text = _text(source)
+    text = text_of(source)
     if text.lstrip().startswith("{") and '"log_history"' in text:
         return [_read_state(text, source)]
     return _read_lines(text, source)
@@ -78,16 +89,69 @@ def _read_folder(folder: Path) -> list[Log]:
         return read_run(folder)
     if (folder / "metrics.jsonl").is_file() or (folder / "exit.json").is_file():
         return [_read_job(folder)]
-    states = sorted(folder.rglob("trainer_state.json"), key=lambda p: p.stat().st_mtime)
+    states = sorted(folder.rglob("trainer_state.json"))
     if states:
-        return [_read_state(_text(states[-1]), states[-1])]
+        return _read_states(states, folder)
     stores = sorted(folder.glob("*.db"), key=lambda p: p.stat().st_mtime)
     if stores:
         return [_read_trackio(stores[-1])]
-    files = sorted((p for p in folder.iterdir() if p.suffix in (".jsonl", ".log", ".json")), key=lambda p: p.suffix)
+    return _read_files(folder)
+
+
+def _read_states(states: list[Path], folder: Path) -> list[Log]:
+    """Of every training below a folder its last state: a checkpoint's tells the log so far, so the longest tells most."""
+    trainings: dict[Path, list[Path]] = {}
+    for state in states:
+        checkpoint = _CHECKPOINT.fullmatch(state.parent.name)
+        trainings.setdefault(state.parent.parent if checkpoint else state.parent, []).append(state)
+    logs: list[Log] = []
+    for place, found in trainings.items():
+        newest = sorted(found, key=_steps_of)[-2:]  # the last checkpoint's, and what was saved beside the checkpoints
+        log = max(
+            (_read_state(text_of(one), one) for one in newest), key=lambda log: log.rows[-1][0] if log.rows else 0
+        )
+        name = str(place.relative_to(folder)) if len(trainings) > 1 else ""
+        logs.append(log._replace(name="(this folder)" if name == "." else name, complete=True))
+    told = [log for log in logs if log.rows]
+    return told or logs[:1]
+
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+def _steps_of(state: Path) -> float:
+    numbered = _CHECKPOINT.fullmatch(state.parent.name)
+    return int(numbered[1]) if numbered else math.inf
+
+
+def _read_files(folder: Path) -> list[Log]:
+    """The logs that lie in a folder, whatever else is there."""
+    endings = (".jsonl", ".log", ".json", ".csv", ".txt", ".out", ".gz")
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in endings)
     if len(files) == 1:
         return read_logs(files[0])
-    raise NotFound("no metrics.jsonl and no trainer_state.json", where=str(folder), next="Give the log file itself.")
+    logs: list[Log] = []
+    for file in files[:MOST_FILES]:
+        try:
+            found = read_logs(file)
+        except UsageError:
+            continue  # a configuration, a list of samples: not every file of a folder is a log
+        logs += [log._replace(name=log.name or file.name, complete=True) for log in found if _is_log(log)]
+    if not logs:
+        seen = f" (it holds {', '.join(p.name for p in files[:5])})" if files else ""
+        raise NotFound(
+            f"no training log, no metrics.jsonl and no trainer_state.json{seen}", where=str(folder),
+            next="Give the log file itself.",
+        )  # fmt: skip
+    return logs if len(logs) > 1 else [logs[0]._replace(name="")]
+
+
+MOST_FILES = 50
+"""Files of a folder that are tried as logs."""
+
+
+def _is_log(log: Log) -> bool:
+    return any(name in values for _, values in log.rows for name in LEARNS) or crashed(log.tail)
 
 
 def _read_job(folder: Path) -> Log:
@@ -96,7 +160,7 @@ def _read_job(folder: Path) -> Log:
     kind, limit = spec.get("kind"), spec.get("time_limit_s")
     log = Log([])
     if (folder / "metrics.jsonl").is_file() and (folder / "metrics.jsonl").stat().st_size:
-        log = _read_lines(_text(folder / "metrics.jsonl"), folder / "metrics.jsonl", strict=not ended)[0]
+        log = _read_lines(text_of(folder / "metrics.jsonl"), folder / "metrics.jsonl", strict=not ended)[0]
     tail = folder / "log.txt"
     said = tail.read_bytes()[-TAIL:].decode("utf-8", "replace") if tail.is_file() else ""
     planned = spec.get("max_steps")
@@ -120,7 +184,7 @@ def _exit(folder: Path) -> tuple[int | None, bool]:
     path = folder / "exit.json"
     if not path.is_file():
         return (0, True) if _has_result(folder / "metrics.jsonl") else (None, False)
-    end = _object(_text(path), path)
+    end = object_in(text_of(path), path)
     code, signal = end.get("exit_code"), end.get("signal")
     if end.get("reason") in _ENDED_BY_WILL:
         return 0, True  # ended by someone's will: that is no failure of the training
@@ -138,7 +202,7 @@ def _has_result(stream: Path) -> bool:
 
 def _spec(folder: Path) -> dict[str, Any]:
     path = folder / "spec.json"
-    return _object(_text(path), path) if path.is_file() else {}
+    return object_in(text_of(path), path) if path.is_file() else {}
 
 
 def read_run(folder: Path) -> list[Log]:
@@ -182,7 +246,7 @@ def read_run(folder: Path) -> list[Log]:
 
 def _read_state(text: str, source: Path) -> Log:
     try:
-        state = _object(text, source)
+        state = object_in(text, source)
     except UsageError:
         whole = rows_in("[" + text.partition('"log_history"')[2].partition("[")[2])
         if not whole:
@@ -265,7 +329,7 @@ def crashed(tail: str) -> bool:
 
 def _complain(at: int, line: str, text: str, source: Path) -> None:
     if re.match(r"\s*\[\s*[\[{\d\"\]]", text):
-        _loaded(text, source)
+        loaded(text, source)
         return  # a list, and nothing in it is a row
     what = f"line {at} is no JSON object: {line[:60]!r}"
     if line.startswith(("{", "[")):
@@ -359,32 +423,3 @@ def _implied_plan(rows: list[Entry]) -> int | None:
             if abs(first - second) < 0.02 * first:
                 return max(round(b + low / second), last)
     return None
-
-
-def _loaded(text: str, source: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        what = f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        raise UsageError(
-            what, where=str(source), next="The file may have been cut off while it was written."
-        ) from error
-
-
-def _object(text: str, source: Path) -> dict[str, Any]:
-    value = _loaded(text, source)
-    if not isinstance(value, dict):
-        raise UsageError("no JSON object", where=str(source), next="Give a trainer_state.json or JSON lines.")
-    return cast(dict[str, Any], value)
-
-
-def _text(source: Path) -> str:
-    """UTF-8 (a byte order mark is dropped), UTF-16 with a mark; binary content is an error."""
-    data = source.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    if b"\x00" in data[:4096]:
-        raise UsageError(
-            "a binary file", where=str(source), next="Give JSON lines, trainer_state.json or a Trackio .db."
-        )
-    return data.decode("utf-8-sig", "replace")

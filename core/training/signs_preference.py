@@ -10,6 +10,7 @@ from math import log
 
 from core.training.devscore import Dev, Watched
 from core.training.diagnosis import Finding, finding
+from core.training.history import History
 from core.training.signs_supervised import SUPERVISED, divergence_loss
 
 LN_2 = log(2)
@@ -20,7 +21,7 @@ def divergence_preference(watch: Watched) -> Finding | None:
     history = watch.history
     loss = history.get("loss")
     window = history.patience("loss")
-    if len(loss) < 2 * window or not _starts_at_ln2(loss.values[0]):
+    if len(loss) < 2 * window or not _starts_at_ln2(loss.values[0]) or _with_likelihood(history):
         return None
     lost = _left_for_nothing(watch, loss.now(window), window) or _never_better(watch)
     if lost:
@@ -67,6 +68,11 @@ def _never_better(watch: Watched) -> Finding | None:
 def _starts_at_ln2(first: float) -> bool:
     """True for the sigmoid loss; a first row that averages over some steps is already somewhat lower or higher."""
     return 0.3 < first < 1.2
+
+
+def _with_likelihood(history: History) -> bool:
+    """ORPO, CPO, SimPO and DPO with `rpo_alpha` add the answers' own loss: ln 2 is no yardstick for the sum."""
+    return len(history.get("nll_loss")) > 0 or len(history.get("log_odds_ratio")) > 0
 
 
 def _accuracy(watch: Watched) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from math import inf
 
@@ -26,7 +27,9 @@ def no_learning_signal(watch: Watched) -> Finding | None:
     run = dead.streak([v >= 0.95 for v in dead.values])
     level = rewards.now(min(run, SMOOTH) or 1)
     # a hard task has rows without any signal too; they are not all of them
-    if run == len(dead) and run >= (patience if min(dead.values) >= 0.999 else 3 * patience):
+    ceiling = min(rewards.values) >= 0 and max(rewards.values) <= 1 and level >= 0.9
+    every = min(dead.values) >= 0.999
+    if run == len(dead) and run >= (patience if every else 3 * patience) and (every or not ceiling):
         said = [f"all groups of equal reward in each of the first {run} rows", f"reward {level:.3g} throughout"]
         gradients = history.get("grad_norm")
         if len(gradients) and max(gradients.values) == 0:
@@ -37,10 +40,10 @@ def no_learning_signal(watch: Watched) -> Finding | None:
         return None
     said = [f"more than 80 % of the groups of equal reward for {long} rows", f"reward {level:.3g}"]
     rise = Rise(rewards, SMOOTH)
-    solved = rise.up and level >= rise.start + 0.8 * (max(rewards.values) - rise.start)
+    solved = ceiling or (rise.up and level >= rise.start + 0.8 * (max(rewards.values) - rise.start))
     # a reward has no scale of its own: what says "never" is that hardly any group differs, not that the mean is small
     never = long >= 2 * SMOOTH and dead.mean(len(dead) - long, len(dead)) >= 0.95 and not rise.up
-    lost = never or (rise.down and -rise.change > _much(history, rise.start))
+    lost = (never and not solved) or (rise.down and -rise.change > _much(history, rise.start))
     said.append("the prompts are solved" if solved else "the policy collapsed" if lost else "hardly any prompt teaches")
     at = dead.steps[-long]
     return finding("no_learning_signal", at, "failing" if lost else "warning", 0.8 if lost else 0.5, said)
@@ -72,11 +75,14 @@ def _kl_jump(history: History) -> Finding | None:
         return None
     first = kl.steps[high.index(True)]
     early = history.planned is not None and first <= max(0.1 * history.planned, 3)
-    fallen = len(rewards) >= 6 and Rise(rewards, SMOOTH).change < 0
     said = [f"kl {kl.values[high.index(True)]:.3g} at step {first}, now {kl.values[-1]:.3g}"]
     far = len(kl) >= 3 and min(kl.values[-3:]) > 10  # a single rare token makes a spike of one row
-    if (far or (early and sum(high) >= 3)) and fallen:
-        rise = Rise(rewards, SMOOTH)
+    rise = Rise(rewards, SMOOTH)
+    # near 0.5 a noisy estimate of the KL says little by itself: the reward has to have fallen beyond chance, by less where
+    # the first row still shows the policy at the base
+    jumped = kl.values[0] < 0.25 * kl.now(5)
+    fallen = rise.down or (jumped and rise.errors < -1)
+    if len(rewards) >= 6 and ((far and rise.change < 0) or (early and sum(high) >= 3 and fallen)):
         said.append(f"reward {rise.start:.3g} -> {rise.now:.3g}")
         return finding("divergence", first, "failing", 0.9, said, hopeless=far)
     return finding("divergence", first, "warning", 0.5, said) if early else None
@@ -109,6 +115,14 @@ def _much(history: History, level: float) -> float:
     if min(rewards.values) >= 0 and level > 0:
         return 0.5 * level
     return spread.start(SMOOTH) if len(spread) else 4 * rewards.noise()
+
+
+def _scale(history: History) -> float:
+    """What counts as much of a reward: the spread within a group at the start, else its level or its noise."""
+    rewards, spread = history.get("reward"), _spread_of_rewards(history)
+    if len(spread):
+        return spread.start(SMOOTH)
+    return max(4 * rewards.noise(), 0.5 * abs(rewards.start(SMOOTH)))
 
 
 def _instability(history: History) -> list[str]:
@@ -153,7 +167,7 @@ def entropy_collapse(watch: Watched) -> Finding | None:
         return finding("entropy_collapse", at, "failing", 0.95, said, hopeless=True)
     if run < history.patience("entropy") or len(rewards) < 2 * history.patience("reward"):
         return None
-    rise = Rise(rewards, SMOOTH)
+    rise = Rise(rewards, max(SMOOTH, len(rewards) // 4))
     dead = history.get("zero_std")
     solved = len(dead) > 0 and dead.now(SMOOTH) > 0.5 and rise.now >= 0.9 * max(rewards.values) > 0 and rise.change >= 0
     gains = rise.errors > 1 or solved or (dev.known and dev.change > dev.error)
@@ -164,7 +178,12 @@ def entropy_collapse(watch: Watched) -> Finding | None:
     said.append(f"reward {rise.start:.3g} -> {rise.now:.3g} ({rise.errors:+.1f} standard errors)")
     if dev.known:
         said.append(str(dev))
-    return finding("entropy_collapse", at, "failing", 0.8, said, hopeless=dev.far_down)
+    # a mean of few samples hides a gain as easily as it feigns one: flat is what has gained only little (bound of 90 %)
+    flat = rise.change + 1.28 * rise.error < 0.3 * _scale(history)
+    grave = flat or dev.down or (dev.known and len(dev.values) >= 4)
+    return finding(
+        "entropy_collapse", at, "failing" if grave else "warning", 0.8, said, hopeless=grave and dev.far_down
+    )
 
 
 def length_runaway(watch: Watched) -> Finding | None:
@@ -321,7 +340,9 @@ def reward_collapse(watch: Watched) -> Finding | None:
         if min(rewards.values) >= 0
         else max(_much(watch.history, best), 0.75 * (best - min(means[: at + 1])))
     )
-    if fall <= lost or fall <= 4 * error or at + window >= len(means):
+    # the best of many means is above the others by chance alone: sqrt(2 ln m) standard errors are expected of m
+    chance = 3 + math.sqrt(2 * math.log(len(means)))
+    if fall <= lost or fall <= chance * error or at + window >= len(means):
         return None
     said = [f"reward {best:.3g} around step {rewards.steps[at]}, now {means[-1]:.3g}, noise {error:.2g}"]
     dev = Dev(watch)
@@ -437,8 +458,8 @@ def _spread_of_rewards(history: History) -> Series:
 def _unmoved(history: History) -> bool:
     """Nothing says that the policy has changed: its entropy, its answers' length and its KL."""
     entropy, kl, lengths = history.get("entropy"), history.get("kl"), history.get("length")
-    if len(kl) and abs(kl.now(5)) > 1e-4:
-        return False
+    if len(kl) and abs(kl.now(5)) > max(1e-4, min(2 * abs(kl.start(5)), 5e-3)):
+        return False  # rounding alone keeps two passes over the same weights some 1e-4 apart
     moves = [Rise(series, len(series) // 3) for series in (entropy, lengths) if len(series) >= 8]
     if not moves or (len(entropy) < 8 and len(kl) < 8 and len(lengths) < 1.5 * TREND_STEPS):
         return False

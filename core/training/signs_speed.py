@@ -114,12 +114,12 @@ def ending(history: History, code: int | None, tail: str, saved: bool | None) ->
         said = ["the log ends with `Killed`: as a rule the system was out of memory"]
         return finding("out_of_memory", history.last_step, "failing", 0.6, said, hopeless=True)
     if code is not None or DIED.search(tail):
-        said = ([f"exit code {code}"] if code is not None else []) + _named_error(last)
+        said = ([f"exit code {code}"] if code is not None else []) + named_error(last)
         return finding("crash", history.last_step, "failing", 0.99, said, hopeless=True)
     return None
 
 
-def _named_error(lines: list[str]) -> list[str]:
+def named_error(lines: list[str]) -> list[str]:
     """The line that names the error: the last one that looks like an exception, else the last."""
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
     return (named or lines)[-1:]

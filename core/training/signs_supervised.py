@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import hypot
 from statistics import median
 
@@ -23,7 +24,7 @@ def divergence_loss(watch: Watched) -> Finding | None:
     if at < window or len(loss) - at <= window:
         return None  # a bump of the first updates is `divergence_start`'s
     # standard error of a median of `window` values, by the noise there was before anything went wrong
-    noise = 1.253 * loss.noise(until=at + window) / window**0.5
+    noise = max(1.253 * loss.noise(until=at + window) / window**0.5, _drift(medians[window - 1 : at + window : window]))
     start = loss.start(min(3, window))
     # from 12 to 0.2 and back to 2 is as broken as from 1 to 2: what counts is where the loss usually was
     usual = min(abs(start), 3 * median(medians))
@@ -40,6 +41,13 @@ def divergence_loss(watch: Watched) -> Finding | None:
     gone = medians[-1] > start + margin / 2 and not recovering
     severity = "failing" if run >= window and not recovering else "warning"
     return finding("divergence", loss.steps[-run], severity, 0.9 if gone else 0.75, said, hopeless=gone)
+
+
+def _drift(blocks: list[float]) -> float:
+    """How far medians of neighbouring windows usually lie apart, as a standard error of one: rows of a text or a data set
+    in its order are alike, so that their mean moves more than independent rows say. 0 for a few windows."""
+    moves = [abs(b - a) for a, b in pairwise(blocks)]
+    return median(moves) / 0.954 if len(moves) >= 5 else 0.0
 
 
 def divergence_start(watch: Watched) -> Finding | None:
@@ -66,6 +74,15 @@ def divergence_start(watch: Watched) -> Finding | None:
         return finding("divergence", loss.steps[1], "failing", 0.95, said, hopeless=True)
     if now > 2.5 * first and done >= 0.25:
         return finding("divergence", loss.steps[1], "failing", 0.9, said, hopeless=not falling or done >= 0.5)
+    # twelve times the perplexity it had, and not on its way back: what was known is gone, a quarter of the plan or not
+    stays = len(loss) >= 3 * window and now >= 0.95 * median(loss.values[-3 * window : -2 * window])
+    if stays and now > max(2.5 * first, first + 2.5) and done >= 0.1:
+        return finding("divergence", loss.steps[1], "failing", 0.85, said)
+    half = loss.values[len(loss) // 2 :]
+    lost = now > max(2 * first, first + 1.5)  # four times the perplexity
+    if done >= 0.5 and lost and min(half) > 1.3 * first and now > 0.9 * median(half[: max(len(half) // 2, 1)]):
+        said.append("in the second half of the log never near where it was before the training")
+        return finding("divergence", loss.steps[1], "failing", 0.85, said)
     return finding("divergence", loss.steps[1], "warning", 0.5, said)
 
 

@@ -1,8 +1,9 @@
 """The detectors against simulated logs of other people's trainings: recall a kind, false alarms, how early.
 
-    python -m tests.benchmarks.detectors_simulated [--seeds 40] [--first-seed 0] [--verbose]
+    python -m tests.benchmarks.detectors_simulated [--seeds 40] [--first-seed 0] [--verbose] [--sampled]
 
-Seeds below 1000 are for development; from 1000 on they confirm. See labelled/simulated.py for what varies.
+Seeds below 1000 are for development; from 1000 on they confirm. See labelled/simulated.py for what varies, and
+labelled/sampled.py (`--sampled`) for trainings whose rows are drawn from samples.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from core.training.detectors import Watch
 from core.training.diagnose_file import diagnose_file
 from core.training.diagnosis import Diagnosis
 from core.training.log_files import read_logs
-from tests.benchmarks.labelled.simulated import Case, cases
+from tests.benchmarks.labelled import sampled, simulated
+from tests.benchmarks.labelled.simulated import Case
 
 
 def write(case: Case, folder: Path, rng: random.Random) -> Path:
@@ -67,7 +69,9 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=40)
     options.add_argument("--first-seed", type=int, default=0)
     options.add_argument("--verbose", action="store_true")
+    options.add_argument("--sampled", action="store_true")
     chosen = options.parse_args()
+    cases = sampled.cases if chosen.sampled else simulated.cases
     found: dict[str, list[bool]] = defaultdict(list)
     early: dict[str, list[bool]] = defaultdict(list)
     alarms: dict[str, list[bool]] = defaultdict(list)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from core import events as e
 from core.contract import Contract
-from core.errors import JobError
+from core.errors import JobError, UsageError
 from core.journal import Journal
 from core.solve import Solver
 from core.state import RunState
@@ -115,3 +115,65 @@ def test_a_dead_host_is_replaced_and_one_that_ended_is_not(
     assert not solver._taken_up(run.folder)
     solver.ending.set()
     assert started == [run.folder]
+
+
+def again(solver: Solver) -> tuple[Solver, list[str]]:
+    """Another start of the agent in the same folder, up to where final_model is there."""
+    said: list[str] = []
+    made = Solver(solver.contract, {}, said.append)
+    made.submission = Submission(Path(solver.contract.folder) / "final_model", BASE)
+    made._put_first(made.submission)
+    return made, said
+
+
+def test_another_start_in_the_folder_keeps_the_best_of_the_one_before(
+    solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path / "home"))
+    run, final = ARun(tmp_path / "run"), tmp_path / "final_model"
+    run.record(0.7, run.swap(0.5))
+    solver._take(run.folder, None)
+    second, said = again(solver)
+    assert (second.best, mark_of(final)) == (0.7, 0.5)
+    assert "it stays" in said[0]
+    worse = ARun(tmp_path / "later")
+    worse.record(0.6, worse.swap(0.25))
+    second._take(worse.folder, None)
+    assert mark_of(final) == 0.5
+
+
+def test_a_final_model_that_nobody_recorded_is_set_aside_and_the_base_is_not(
+    solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path / "home"))
+    final = tmp_path / "final_model"
+    assert again(solver)[1][0].startswith("final_model holds the base")
+    shutil.rmtree(final)
+    model(final, 0.5)
+    made, said = again(solver)
+    assert (made.best, mark_of(final), mark_of(tmp_path / "final_model.before")) == (None, mark_of(BASE), 0.5)
+    assert "final_model.before" in said[0]
+    shutil.rmtree(final)
+    final.write_text("a file")
+    again(solver)
+    assert (tmp_path / "final_model.before-1").read_text() == "a file"
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = Contract(folder=str(tmp_path), model=str(BASE), benchmark="", hours=1.0, agent="", gpus=None, prompt="")
+
+    def full(self: Submission, source: Path, digest: str = "") -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Submission, "offer", full)
+    monkeypatch.setattr("core.solve.signal.signal", lambda *_: None)
+    with pytest.raises(UsageError, match="final_model cannot be written: Read-only file system"):
+        Solver(contract, {}, lambda line: None).solve()
+
+
+def test_a_brain_that_fails_gives_way_to_the_playbook(solver: Solver) -> None:
+    said: list[str] = []
+    solver.say, solver.brain = said.append, "openai:m@http://nowhere/v1"
+    solver._without_llm("its run failed")
+    solver._without_llm("its run failed")
+    assert (solver.brain, len(said)) == ("playbook", 1)

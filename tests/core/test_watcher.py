@@ -12,12 +12,12 @@ import pytest
 
 from core import events as e
 from core.compute.local import LocalCompute
-from core.compute.spec import JobSpec
+from core.compute.spec import JobExit, JobSpec
 from core.journal import Journal
 from core.redact import Redactor
 from core.state import RunState
 from core.tables import TABLES
-from core.watcher import JobWatcher
+from core.watcher import JobWatcher, why_failed
 from store.log import EventLog
 
 
@@ -29,10 +29,11 @@ class Lab:
         self.compute = LocalCompute(folder / "jobs")
         self.watcher = JobWatcher(self.journal, self.compute, folder)
 
-    def launch(self, code: str, method: str = "sft", steps: int = 100) -> None:
+    def launch(self, code: str, method: str = "sft", steps: int = 100, limit_s: float | None = None) -> None:
         folder = self.folder / "jobs" / "job-1"
+        argv = (sys.executable, "-c", code)
         status = self.compute.submit(
-            JobSpec(job="job-1", kind="script", effect_id="x", folder=str(folder), argv=(sys.executable, "-c", code))
+            JobSpec(job="job-1", kind="script", effect_id="x", folder=str(folder), argv=argv, time_limit_s=limit_s)
         )
         self.journal.emit(
             e.JobLaunched(
@@ -137,3 +138,21 @@ def test_a_brains_script_has_no_model_but_its_own(lab: Lab, tmp_path: Path, way:
     lab.until_ended()
     assert lab.journal.state.jobs["job-1"].checkpoint == (str(mine) if way == "own" else "")
     assert any("not its own" in note for note in lab.journal.state.notes) == (way != "own")
+
+
+def test_a_job_that_its_time_limit_ended_says_so_and_is_no_crash(lab: Lab) -> None:
+    """The last line of its log is whatever it was doing, and the signal that ended it is not the system's."""
+    lab.launch("import time; print('a warning: this or that is deprecated', flush=True); time.sleep(60)", limit_s=0.5)
+    lab.until_ended()
+    (failed,) = [ev for ev in lab.log.events(1, None) if ev.type == "job_failed"]
+    reason = json.loads(failed.payload)["reason"]
+    assert "time limit" in reason
+    assert "deprecated" not in reason
+    assert lab.journal.state.failures == []
+
+
+def test_the_reason_of_a_crash_is_its_error_not_the_last_line() -> None:
+    log = "Traceback (most recent call last):\n  File 'x'\nValueError: no column prompt\n[rank0] warning: destroy_process_group"
+    assert why_failed(JobExit(exit_code=1, reason="crashed"), log) == "crashed: ValueError: no column prompt"
+    assert why_failed(JobExit(exit_code=1, reason="crashed"), "") == "crashed"
+    assert why_failed(None, "the end") == "failed: the end"

@@ -178,10 +178,36 @@ def test_a_stale_score_is_never_read(tmp_path: Path) -> None:
         ({"accuracy": 0.4, "f1": 0.5}, "f1", "f1"),
         ({"pass_at_1": 0.3, "stderr": 0.1, "n": 3, "seconds": 0.5}, None, "pass_at_1"),
         ({"score": 1, "model": "x"}, "absent", "score"),
+        ({"win_rate": 0.3, "mean_length_ratio": 0.9}, None, "win_rate"),
+        ({"results": {"accuracy": 0.4, "stderr": 0.1}, "config": {"limit": 5}}, None, "results.accuracy"),
+        (
+            {"results": {"gsm8k": {"exact_match": 0.4}}, "seed": 1},
+            "results.gsm8k.exact_match",
+            "results.gsm8k.exact_match",
+        ),
     ],
 )
 def test_the_key_of_the_score(raw: dict[str, object], metric: str | None, key: str) -> None:
     assert pick_score(raw, metric, Path("f"))[0] == key
+
+
+def test_one_name_in_two_places_is_no_clear_score() -> None:
+    with pytest.raises(EvaluationError, match="several numbers"):
+        pick_score({"easy": {"score": 0.4}, "hard": {"score": 0.1}}, None, Path("f"))
+
+
+def test_the_flags_of_the_contract_are_given_as_the_script_spells_them(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "my task ä")
+    script = (folder / "evaluate.py").read_text()
+    other = script.replace("--model-path", "--model_path").replace("--json-output-file", "--output").replace(
+        "args.json_output_file", "args.output"
+    ).replace("--limit", "--num_samples")  # fmt: skip
+    (folder / "evaluate.py").write_text(other)
+    assert evaluate(folder).score == 0.25
+    whole = write_task(tmp_path / "whole")
+    (whole / "evaluate.py").write_text("\n".join(line for line in script.splitlines() if "--limit" not in line))
+    request = Request(model_path="m", output_folder=str(tmp_path / "out"))
+    assert run_benchmark(load_task(whole), request).score == 0.25, "a script without a limit measures all samples"
 
 
 def test_a_model_path_that_names_a_family_is_noted(tmp_path: Path) -> None:

@@ -364,3 +364,43 @@ def test_a_watched_reward_of_weight_zero_shows_hacking() -> None:
                           "frac_reward_zero_std": 0.1, "entropy": 0.8})  # fmt: skip
     found = next(f for f in watch.findings if f.kind == "reward_hacking")
     assert (found.severity, "not part of the reward" in found.evidence[-1]) == ("failing", True)
+
+
+def test_prompts_that_are_solved_from_the_first_row_on_are_no_failure() -> None:
+    """Hardly any group differs because nearly all answers are right; where truly all are, nothing can be learnt."""
+
+    def run(right: float) -> set[str]:
+        rng, watch = random.Random(3), Watch("grpo", 100)
+        for step in range(1, 101):
+            wrong = sum(rng.random() > right for _ in range(64))
+            watch.feed(step, {"reward": 1 - wrong / 64, "reward_std": 0.02 * wrong, "entropy": 0.1, "grad_norm": 0.05,
+                              "frac_reward_zero_std": 1 - min(wrong, 8) / 8})  # fmt: skip
+        return failing({f.kind: f for f in diagnosis(watch.findings).findings})
+
+    assert run(0.995) == set()
+    assert run(1.0) == {"no_learning_signal"}
+
+
+def test_a_kl_that_is_high_and_stays_there_is_no_divergence() -> None:
+    for seed in SEEDS:
+        assert "divergence" not in failing(grpo(seed, kl=lambda t: 0.7, reward=lambda t: 0.5 + 0.05 * t, dev=None))
+
+
+def test_a_loss_that_jumps_at_once_and_stays_is_seen_before_a_quarter_of_the_plan() -> None:
+    for seed in SEEDS:
+        rng, watch = random.Random(seed), Watch("sft", 200)
+        for step in range(1, 50):
+            watch.feed(step, {"loss": (1.8 if step < 3 else 8.0) + rng.gauss(0, 0.2), "grad_norm": 5.0})
+        assert [f.kind for f in watch.findings if f.severity == "failing"] == ["divergence"]
+
+
+def test_rows_in_the_order_of_the_data_are_no_divergence() -> None:
+    """Neighbouring batches are alike: windows of them differ by more than the noise of single rows says."""
+    for seed in SEEDS:
+        rng, watch, topic = random.Random(seed), Watch("sft", 400), 0.0
+        for step in range(1, 401):
+            topic = 0.97 * topic + rng.gauss(0, 0.035)
+            watch.feed(
+                step, {"loss": (1 + math.exp(-step / 20)) * math.exp(topic + rng.gauss(0, 0.02)), "grad_norm": 1.0}
+            )
+        assert not [f for f in watch.findings if f.severity == "failing"], seed

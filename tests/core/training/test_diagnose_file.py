@@ -299,3 +299,87 @@ def test_other_shapes_of_rows_are_read_also_where_their_end_is_missing(tmp_path:
         found = diagnose_file(write(tmp_path, "x", text))
         assert found.steps >= 11, name
         assert [f.kind for f in found.findings] == ["no_learning_signal"], name
+
+
+def test_a_packed_log_is_read_and_one_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    import bz2
+    import gzip
+    import lzma
+
+    for name, packed in {"a.gz": gzip.compress, "a.bz2": bz2.compress, "a.xz": lzma.compress}.items():
+        data = packed(lines(DEAD).encode())
+        assert diagnose_file(write(tmp_path, name, data)).findings[0].kind == "no_learning_signal", name
+        with pytest.raises(UsageError, match="cannot be unpacked"):
+            diagnose_file(write(tmp_path, "cut" + name, data[:-20]))
+
+
+def test_of_several_trainings_below_a_folder_each_is_diagnosed_by_its_longest_state(tmp_path: Path) -> None:
+    def state(place: str, rows: list[dict]) -> None:
+        (tmp_path / place).mkdir(parents=True)
+        write(tmp_path / place, "trainer_state.json", json.dumps({"log_history": rows, "max_steps": 30}))
+
+    state("good/checkpoint-20", GOOD[:20])
+    state("good/checkpoint-9", GOOD[:9])  # written last, as a copy may leave it
+    assert diagnose_file(tmp_path).steps == 20
+    state("dead/checkpoint-12", DEAD)
+    found = diagnose_file(tmp_path)
+    assert [(f.job, f.kind) for f in found.findings] == [("dead", "no_learning_signal")]
+    assert (found.verdict, diagnose_file(tmp_path / "good").verdict) == ("failing", "healthy")
+    assert diagnose_file(tmp_path / "dead" / "checkpoint-12").verdict == "failing"
+
+
+def test_the_logs_of_a_folder_are_found_among_other_files(tmp_path: Path) -> None:
+    write(tmp_path, "config.json", '{"hidden_size": 64}')
+    write(tmp_path, "train.jsonl", '{"prompt": "1+1", "answer": "2"}\n' * 30)
+    write(tmp_path, "log.jsonl", lines(DEAD))
+    (found,) = diagnose_file(tmp_path).findings
+    assert (found.kind, found.job) == ("no_learning_signal", "")
+    write(tmp_path, "second.jsonl", lines(GOOD))
+    assert [f.job for f in diagnose_file(tmp_path).findings] == ["log.jsonl"]
+    (tmp_path / "log.jsonl").unlink()
+    (tmp_path / "second.jsonl").unlink()
+    with pytest.raises(NotFound, match=r"it holds config\.json, train\.jsonl"):
+        diagnose_file(tmp_path)
+
+
+def test_rubbish_of_other_kinds_is_an_error_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="TensorBoard"):
+        diagnose_file(write(tmp_path, "events.out.tfevents.1.host.0", b"\x18\x00\x00\x00" * 30))
+    with pytest.raises(UsageError):
+        diagnose_file(write(tmp_path, "deep.json", "[" * 200_000))
+    with pytest.raises(UsageError):
+        diagnose_file(write(tmp_path, "deep2.json", '{"log_history":' + "[" * 200_000))
+
+
+def test_rows_of_a_reward_function_alone_are_a_grpo_training(tmp_path: Path) -> None:
+    rows = [
+        {"step": i, "rewards/exact/mean": 0.0, "rewards/exact/std": 0.0, "frac_reward_zero_std": 1.0}
+        for i in range(1, 13)
+    ]
+    found = diagnose_file(write(tmp_path, "a.jsonl", lines(rows)))
+    assert (found.trainer, [f.kind for f in found.findings]) == ("grpo", ["no_learning_signal"])
+
+
+def test_preference_losses_with_the_answers_own_loss_are_not_held_against_ln_2(tmp_path: Path) -> None:
+    rows = [
+        {"step": i, "loss": 1.17 - 0.002 * i, "nll_loss": 1.1, "log_odds_ratio": -0.7, "rewards/margins": 0.001 * i,
+         "rewards/accuracies": 0.6, "rewards/chosen": -0.1, "grad_norm": 1.0}
+        for i in range(1, 41)
+    ]  # fmt: skip
+    assert diagnose_file(write(tmp_path, "orpo.jsonl", lines(rows))).verdict == "healthy"
+
+
+def test_what_the_rest_of_a_log_refutes_is_a_warning(tmp_path: Path) -> None:
+    """A reward that fell and came back to more than it ever was: the log shows it, a live watch could not know."""
+
+    def reward(i: int) -> float:
+        return 0.5 + 0.003 * i if i < 60 else 0.05 if i < 90 else min(0.05 + 0.01 * (i - 90), 0.95)
+
+    rows = [{"step": i, "reward": reward(i) + 0.01 * (i % 3), "reward_std": 0.3, "frac_reward_zero_std": 0.2, "grad_norm": 1.0}
+            for i in range(1, 241)]  # fmt: skip
+    fell = diagnose_file(write(tmp_path, "a.jsonl", lines(rows[:100])))
+    assert [f.kind for f in fell.findings if f.severity == "failing"][:1] == ["reward_collapse"]
+    found = diagnose_file(write(tmp_path, "b.jsonl", lines(rows)))
+    assert found.verdict == "healthy"
+    (collapse,) = [f for f in found.findings if f.kind == "reward_collapse"]
+    assert "at its best" in collapse.evidence[-1]

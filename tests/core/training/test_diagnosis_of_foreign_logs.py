@@ -15,6 +15,7 @@ import pytest
 from core.training.diagnose_file import diagnose_file
 from tests.benchmarks.detectors_bench import read_as, records
 from tests.benchmarks.detectors_simulated import hit, write
+from tests.benchmarks.labelled import sampled
 from tests.benchmarks.labelled.outcome import doubt, labels
 from tests.benchmarks.labelled.simulated import cases
 from tests.benchmarks.labelled.variations import VARIATIONS
@@ -65,6 +66,20 @@ def test_simulated_logs_of_other_trainings_are_understood(tmp_path: Path) -> Non
                 alarms.append(case.name)
     assert len(missed) <= 0.05 * count, missed
     assert len(alarms) <= 2, alarms
+
+
+def test_trainings_drawn_from_samples_are_understood(tmp_path: Path) -> None:
+    """One seed of each scenario: small batches, sparse rewards, pairs and documents with the noise that they have."""
+    rng = random.Random(41)
+    wrong = {"missed": [], "alarm": []}
+    for case in sampled.cases(41):
+        found = diagnose_file(write(case, tmp_path, rng))
+        if case.labels and not hit(case, found):
+            wrong["missed"].append(case.name)
+        if not case.labels and found.verdict == "failing":
+            wrong["alarm"].append((case.name, [f.kind for f in found.findings]))
+    assert len(wrong["missed"]) <= 2, wrong
+    assert len(wrong["alarm"]) <= 2, wrong
 
 
 def test_what_only_the_folder_of_a_job_tells_is_understood(tmp_path: Path) -> None:
