@@ -31,14 +31,40 @@ def row_id(prompt: str) -> str:
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def folded(text: str) -> str:
+    """The compatibility form (full-width letters, ligatures, composed accents made one), without case."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
 def words(text: str) -> list[str]:
     """The words of a text, folded; punctuation and operators are not words."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(folded(text))
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
-    """(folded word, start, end) with offsets into `text` as it is."""
-    return [(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(text)]
+    """(folded word, start, end) with offsets into `text` as it is; the words are those of `words`."""
+    if text.isascii():
+        return [(m.group(), m.start(), m.end()) for m in _WORD.finditer(text.lower())]
+    whole = folded(text)
+    if len(whole) == len(text) and unicodedata.is_normalized("NFKC", text):
+        return [(m.group(), m.start(), m.end()) for m in _WORD.finditer(whole)]
+    parts, places = _clusters(text)
+    return [(m.group(), places[m.start()][0], places[m.end() - 1][1]) for m in _WORD.finditer("".join(parts))]
+
+
+def _clusters(text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """The text folded piece by piece, a letter with the marks (and the jamo) that compose with it; and for each character
+    of what comes out, where in the text it was."""
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    start = 0
+    for at in range(1, len(text) + 1):
+        if at < len(text) and (unicodedata.combining(text[at]) or "\u1160" <= text[at] <= "\u11ff"):
+            continue
+        parts.append(folded(text[start:at]))
+        places += [(start, at)] * len(parts[-1])
+        start = at
+    return parts, places
 
 
 def is_formula(text: str) -> bool:
