@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-LONGEST = 13
+from core.data.text import weight, word_spans, words
+
+LONGEST = 17
 """Words of a text that is looked at."""
 SHORTEST = 4
 FRAME = 3
@@ -35,13 +37,14 @@ class Uses:
         return found[text[at]] > 1 or (len(found) >= MANY and 2 * sum(n == 1 for n in found.values()) > len(found))
 
 
-def edited(mine: Sequence[str], theirs: Sequence[str], texts: int, uses: Uses) -> bool:
+def edited(text: str, sample: str, texts: int, uses: Uses) -> bool:
     """Whether the first is the second with one word replaced, left out, put in, or in another order.
 
     `texts`: how many different texts have the words that both have (see `sieve`).
     """
+    mine, theirs = words(text), words(sample)
     new, gone = list((Counter(mine) - Counter(theirs)).elements()), list((Counter(theirs) - Counter(mine)).elements())
-    if min(len(mine), len(theirs)) < SHORTEST - 1 or len(theirs) < SHORTEST or len(new) > 1 or len(gone) > 1:
+    if weight(mine) < SHORTEST - 1 or weight(theirs) < SHORTEST or len(new) > 1 or len(gone) > 1:
         return False
     if any(w.isdigit() for w in (*new, *gone)):  # another number makes another question
         return False
@@ -49,4 +52,14 @@ def edited(mine: Sequence[str], theirs: Sequence[str], texts: int, uses: Uses) -
         return True
     if texts > FRAME:
         return False
-    return not (new and gone and uses.due(mine, list(mine).index(new[0])))
+    if not new or not gone:
+        return True
+    if _is_name(text, new[0]) and _is_name(sample, gone[0]):  # and so does another name
+        return False
+    return not uses.due(mine, mine.index(new[0]))
+
+
+def _is_name(text: str, word: str) -> bool:
+    """Whether a word is written with a capital within the text, as names are."""
+    spans = word_spans(text)
+    return any(w == word and at > 0 and text[start].isupper() for at, (w, start, _) in enumerate(spans))

@@ -145,12 +145,11 @@ def _edited(
     if not open_:
         return {}
     heads = {n: row.head for n, row in _rows(data, sorted({n for n, _ in open_}))}
-    mine = {n: words(head) for n, head in heads.items()}
-    uses = Uses([*known(), *mine.values()])
+    uses = Uses([*known(), *(words(head) for head in heads.values())])
     return {
         n: Match(kind="one_word", score=round(1 - 1 / len(samples[i].words), 3), sample=i, start=0, end=len(heads[n]))
         for n, i in open_
-        if edited(mine[n], samples[i].words, brief[n, i], uses)
+        if edited(heads[n], samples[i].text, brief[n, i], uses)
     }
 
 
@@ -186,7 +185,7 @@ class _Row:
     def judge(self, sample: Sample, rarity: Rarity) -> tuple[Match, str] | None:
         """The surest match, with offsets into the whole, and the text it was found in."""
         best: tuple[Match, str] | None = None
-        for text, offset in self._parts(len(sample.words) >= LONG):
+        for text, offset in self._parts(sample.size >= LONG):
             found = compare(self._text(text), sample, rarity)
             if found and (best is None or _rank(found) > _rank(best[0])):
                 moved = msgspec.structs.replace(found, start=found.start + offset, end=found.end + offset)

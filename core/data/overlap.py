@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.data.text import is_wordy, loose_key, operators, same_key, squashed, word_spans, words
+from core.data.text import is_wordy, loose_key, operators, same_key, squashed, weight, word_spans, words
 
 IDF_THRESHOLD = 0.8
 EDITED_THRESHOLD = 0.4
@@ -49,6 +49,8 @@ ALL_BUT_FEW, SHUFFLED = 0.9, 0.25
 BAG = 0.8
 """Share of the sample's words, in any order, below which no copy with one word in ten edited falls."""
 MIN_RARE = 5
+MANY_RARE, MOSTLY = 12, 0.6
+"""With so many rare triples less need be covered: a copy of a table loses three words with every date that is replaced."""
 """Rare triples a sample must have to be told from its siblings."""
 SHORT, LONG = 4, 8
 """Words of a sample: under SHORT equality only, from LONG on n-grams and edits."""
@@ -124,6 +126,7 @@ class Sample:
         self.index = index
         self.text = text
         self.words = words(text)[:_MAX_WORDS]
+        self.size = weight(self.words)
         self.same = same_key(text)
         self.loose = loose_key(text)
         self.squashed = squashed(text)
@@ -166,10 +169,10 @@ def compare(text: Text, sample: Sample, rarity: Rarity) -> Match | None:
         return _match("exact", 1.0, sample, 0, len(text.text))
     if same_text(text.text, sample):
         return _match("normalised", 1.0, sample, 0, len(text.text))
-    if len(sample.words) >= LONG:
+    if sample.size >= LONG:
         start, end = text.window(sample)
         return _long(text.spans[start:end], sample, rarity)
-    if len(sample.words) < SHORT:
+    if sample.size < SHORT:
         return None
     return _short(text.text, text.spans, sample, rarity) or _contained(text, sample, rarity)
 
@@ -200,21 +203,22 @@ def _match(kind: str, score: float, sample: Sample, start: int, end: int) -> Mat
 
 def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity) -> Match | None:
     mine = [w for w, _, _ in spans]
-    if len(mine) < LONG:
+    if weight(mine) < LONG:
         return None
     blocks = _blocks(mine, sample.words)
     if not blocks:
         return None
     run = max(blocks, key=lambda b: b.size)
     start, end = spans[run.mine][1], spans[run.mine + run.size - 1][2]
+    size = weight(mine[run.mine : run.mine + run.size])
     in_run = len(rarity.rare(mine[run.mine : run.mine + run.size]))
     covered, bag = _covered(sample, blocks), (Counter(sample.words) & Counter(mine)).total() / len(sample.words)
     if not _sibling(mine, sample, blocks):
-        if run.size >= 13 and in_run >= 5:
+        if size >= 13 and in_run >= 5:
             return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
         whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
         kept, rare = _kept(mine, sample, rarity)
-        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= COVERED:
+        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= (COVERED if rare < MANY_RARE else MOSTLY):
             five = _five_gram_share(mine, sample.words, rarity)
             return (
                 _match("idf5", five, sample, *whole)
@@ -223,7 +227,7 @@ def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity)
             )
         if covered >= COVERED or (bag >= ALL_BUT_FEW and rare >= MIN_RARE and kept >= SHUFFLED):
             return _match("covered", covered, sample, *whole)
-    if run.size >= 8 and in_run >= 4:
+    if size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
     return _match("resembles", bag, sample, start, end) if bag >= BAG else None
 

@@ -15,7 +15,7 @@ import msgspec
 
 from core.data.kin import Kin
 from core.data.overlap import BAG, Match, Sample
-from core.data.slots import Patterns, gaps
+from core.data.slots import Gap, Patterns, gaps
 
 NEAR = frozenset({"characters", "edited", "idf5"})
 """Kinds that say "a copy with some words replaced"."""
@@ -45,9 +45,10 @@ def settle(
     if not unsettled:
         return settled
     known = corpus()
-    copies = _copies(unsettled, samples, around, Kin([*known, *doubted]))
+    asked_kin = {n: m for n, m in unsettled.items() if m.kind != "ngram13"}  # thirteen words in a row need no kin
+    copies = _copies(asked_kin, samples, around, Kin([*known, *doubted]) if asked_kin else Kin(()))
     asked = [n for n, m in unsettled.items() if copies.get(n) or m.kind not in ("resembles", "ngram8")]
-    differing = {n: gaps(around[n], samples[best[n].sample].words) for n in asked}
+    differing = {n: _lost(around[n], samples[best[n].sample].words) for n in asked}
     patterns = Patterns(known, doubted, [gap for each in differing.values() for gap in each])
     for n, m in unsettled.items():
         told = [
@@ -60,6 +61,12 @@ def settle(
         else:
             del settled[n]
     return settled
+
+
+def _lost(mine: Sequence[str], theirs: Sequence[str]) -> list[Gap]:
+    """The places where the second text has words that the first has nowhere: what only changed its place is not replaced."""
+    missing = Counter(theirs) - Counter(mine)
+    return [gap for gap in gaps(mine, theirs) if any(word in missing for word in gap.lost)]
 
 
 def _kind(kind: str, copied: bool | None, told: Sequence[bool]) -> str:

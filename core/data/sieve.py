@@ -14,7 +14,7 @@ from core.data.files import Data
 from core.data.overlap import Sample
 from core.data.text import folded
 
-BRIEF = 12
+BRIEF = 16
 """Words up to which a sample is also sought by all its words but one."""
 CROWD = 20
 """Rows with the same words but one from which the place of that one is a slot that anything may fill."""

@@ -11,9 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 """One word; in scripts written without spaces one character counts as a word."""
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""Thai, Lao, Burmese, Khmer (cut at their vowel signs), and those of which one character counts as a word."""
 _FORMULA = re.compile(
     r"(?:\d|[)\]]|\b[^\W\d_]\b)\s*[-+*/=<>^%&|~]+\s*(?:[\d(\[]|[^\W\d_]\b|[?.]?\s*$)|(?:^|[\s(\[])[-+~]\d"
 )
@@ -39,6 +42,11 @@ def folded(text: str) -> str:
 def words(text: str) -> list[str]:
     """The words of a text, folded; punctuation and operators are not words."""
     return _WORD.findall(folded(text))
+
+
+def weight(words_: Sequence[str]) -> float:
+    """How much a run of words says, in words of a script that parts them: elsewhere a piece is half a word on average."""
+    return sum(0.5 if _UNSPACED.match(word) else 1.0 for word in words_)
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
