@@ -72,7 +72,10 @@ def _flag_others(data: Data, part: str, ruling: str) -> None:
 
 
 def _tell(data: Data, part: str, step: int) -> None:
-    """Table `tongues`: n and the language of this part: a code, a script's name, or null."""
+    """Table `tongues`: n and the language of this part: a code, a script's name, or null.
+
+    Words of one letter count for no more than the longer ones: in code and formulas they are names.
+    """
     data.con.execute("CREATE OR REPLACE TABLE small_words (w VARCHAR, lang VARCHAR)")
     for code, listed in SMALL_WORDS.items():
         data.con.execute("INSERT INTO small_words SELECT DISTINCT unnest(?::VARCHAR[]), ?", [listed.split(), code])
@@ -86,7 +89,8 @@ def _tell(data: Data, part: str, step: int) -> None:
         greatest(2, 0.12 *
         words) AND top >= second * 1.4 THEN best ELSE script END AS lang FROM scripts LEFT JOIN (SELECT n, max(c) AS
         top,
-        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, sum(CASE WHEN length(w) = 1 THEN 0.4 ELSE 1 END) AS c FROM (SELECT
+        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) FILTER (WHERE length(w) > 1) +
+        least(count(*) FILTER (WHERE length(w) = 1), count(*) FILTER (WHERE length(w) > 1)) AS c FROM (SELECT
         n, unnest(
         string_split(regexp_replace(lower(t), '{_NO_LETTER}', ' ', 'g'), ' ')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
         GROUP BY n) USING (n)"""

@@ -195,6 +195,8 @@ def _records(data: object, path: Path) -> Iterable[object]:
     of_objects = {k: v for k, v in lists.items() if v and all(isinstance(x, dict) for x in v)}
     if "messages" in of_objects or "conversations" in of_objects:
         return [mapping]
+    if lists and len(lists) == len(mapping) and not any(lists.values()):
+        return []
     if of_objects:
         return max(of_objects.values(), key=len)
     if len(lists) > 1 and len({len(v) for v in lists.values()}) == 1:
