@@ -9,6 +9,7 @@ from core.compute.usage import gpu_hours
 from core.describe import percent, points
 from core.evaluation.comparisons import adjusted, corrected
 from core.evaluation.stats import verdict as verdict_of
+from core.hub.stated import licence_of, origins, said_of, shown
 from core.state import Evaluation, Experiment, RunState
 
 
@@ -137,7 +138,17 @@ def _data(s: RunState) -> str:
         else:
             concerns = ", ".join(f"{c.count} {c.kind.replace('_', ' ')}" for c in d.concerns) or "none"
             lines.append(f"- `{d.name}`: {d.rows} rows; concerns: {concerns} [{d.seq}]")
-    return "\n".join(lines + _contamination(s))
+    return "\n".join(lines + _licences(s) + _contamination(s))
+
+
+def _licences(s: RunState) -> list[str]:
+    """The base's licence and that of each data set looked at or trained on; what is unknown is said to be unknown."""
+    used = [d for d in s.datasets.values() if d.prepared]
+    seen = {o.name: o for d in used for o in origins(s, d)}
+    seen |= {d.name: d for d in s.datasets.values() if d.columns and not d.prepared and d.path not in seen}
+    lines = ["", "Licences, as stated by their owners (no legal advice):", ""]
+    lines.append(f"- base `{shown(s.model)}`: {said_of(s.licence, s.licence_seq)}")
+    return [*lines, *(f"- `{shown(d.name)}`: {licence_of(s, d)}" for d in seen.values())]
 
 
 def _contamination(s: RunState) -> list[str]:

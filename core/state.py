@@ -151,6 +151,13 @@ class Dataset(msgspec.Struct):
     dropped: dict[str, int] = {}
     chosen: bool = False
     why: str = ""
+    path: str = ""
+    """Where its rows lie, of what was fetched or inspected."""
+    licence: str = ""
+    """As its repository, else its rows or folder, state it; empty: nothing is known."""
+    licence_seq: int = 0
+    made: str = ""
+    """teacher or program: the rows were written in this run."""
 
 
 class ContaminationVerdict(msgspec.Struct, frozen=True):
@@ -344,6 +351,9 @@ class RunState(msgspec.Struct):
     papers: dict[str, Paper] = {}
     recipes: list[str] = []
     datasets: dict[str, Dataset] = {}
+    licence: str = ""
+    """Of the base model, where it was looked up; empty: nothing is known."""
+    licence_seq: int = 0
     contamination: dict[str, ContaminationVerdict] = {}
     """By the digest of the training rows."""
     commands: list[Command] = []

@@ -10,6 +10,7 @@ from textual.containers import Container
 
 from core.describe import percent, points
 from core.events import CitationFollowed, payload_of
+from core.hub.stated import licence_of
 from core.state import Dataset, Experiment, Paper
 from screens.base import RunScreen
 from screens.findings import Finding, findings
@@ -134,9 +135,9 @@ class Data(Pane):
         data = view.state.datasets.values()
         if not data:
             return empty(width, "No data seen yet.", "Inspection comes before the first training.")
-        return [r for d in data for r in (*self._dataset(d, width), row())]
+        return [r for d in data for r in (*self._dataset(view, d, width), row())]
 
-    def _dataset(self, d: Dataset, width: int) -> list[Row]:
+    def _dataset(self, view: View, d: Dataset, width: int) -> list[Row]:
         rows = [row((line, "strong"), seq=d.seq) for line in wrap(d.name + (" (chosen)" if d.chosen else ""), width, 2)]
         if d.prepared:
             rows.append(row((f"{d.train_rows} train + {d.dev_rows} dev rows of {d.rows} read", ""), seq=d.seq))
@@ -145,6 +146,9 @@ class Data(Pane):
             ]
         else:
             rows.append(row((f"{d.rows} rows", ""), (f"   {', '.join(d.columns)}"[: width - 12], "dim"), seq=d.seq))
+        if d.prepared or d.columns:
+            told = f"licence: {licence_of(view.state, d)}"
+            rows += [row(("  " + line, "dim"), seq=d.licence_seq or d.seq) for line in wrap(told, width - 2, 3)]
         for c in d.concerns:
             role = "bad" if c.score >= 0.5 else "waiting"
             rows.append(row((f"  {c.count:>6} {c.kind.replace('_', ' ')}", role), seq=d.seq))

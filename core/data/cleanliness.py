@@ -26,8 +26,11 @@ not."""
 HIDDEN_PATTERN = re.compile(HIDDEN)
 
 _EMAIL = re.compile(
-    r"[A-Za-z0-9._%+-]+@(?!example\.|test\.|domain\.|email\.com)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+    r"(?<![\w.%+-])(?!(?:git|hg|svn|no-?reply|donotreply)@)[A-Za-z0-9._%+-]+@(?!example\.|test\.|domain\.|email\.com|self\.|\d+\.\d+)"
+    r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:[A-Za-z]{2,6}|technology|solutions|photography)"
+    r"(?![\w(\[-]|:[~/\w])"
 )
+"""An address; not a version (`react@18.2.0`), a matrix product (`q@k.mean()`), a copy over SSH (`git@github.com:a/b`)."""
 _PHONE = re.compile(
     r"(?<![\w.+*/=-])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(\d{3}\)[ "
     r"-]?\d{3}-\d{4}|\d{3}[-.]\d{3}[-.]\d{4}|0\d{2,4}[ /]\d{3,4}[ -]?\d{3,5})(?!\w|\s*[=+*/]|\s*-\s*\d)"
@@ -56,6 +59,9 @@ def empty(data: Data) -> Concern | None:
     for column, needed in parts:
         if needed:
             flag(data, "empty", f"SELECT n, 'no {column}' AS note FROM rows WHERE {blank.format(column)}")
+    asked = "list_last(list_filter(turns, lambda m: m.role = 'user'))"  # a system prompt is no question
+    where = f"{asked} IS NOT NULL AND {blank.format(asked + '.content')} AND NOT ({blank.format('prompt')})"
+    flag(data, "empty", f"SELECT n, 'no question' AS note FROM rows WHERE {where}")
     return conclude(data, "empty", "{n} rows ({share}) have an empty prompt or answer")
 
 

@@ -1,38 +1,34 @@
 """Training rows against the evaluation's samples.
 
-A sieve in SQL finds the pairs worth a look (the same letters and digits, or several rare word triples in common);
-`overlap`
-judges each. The evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched
+A sieve in SQL finds the pairs worth a look (`sieve`); `overlap` judges each, `brief` and `settling` tell copies from
+siblings. The evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched
 spans.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cache
 
 import msgspec
 
+from core.data.brief import Uses, edited
 from core.data.evaluation_text import evaluation_strings
 from core.data.files import Data, open_rows
 from core.data.flags import build, flag_rows
-from core.data.overlap import LONG, Match, Rarity, Sample, compare
+from core.data.overlap import LONG, Match, Rarity, Sample, Text, compare
 from core.data.schema import Concern, Example
 from core.data.settling import settle
+from core.data.sieve import sift
 from core.data.text import clip, words
 
 __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
 
 LISTED = 20
 _RARITY_SAMPLE = 20_000
-_SQL = r"""CREATE OR REPLACE MACRO letters(t) AS hash(replace(regexp_replace(lower(nfc_normalize(t)), '[^\p{L}\p{N} ]+', '',
-'g'), ' ', ''));
-CREATE OR REPLACE MACRO spaced(t) AS CASE WHEN strlen(t) > length(t) AND regexp_matches(t,
-'[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]') THEN
-    regexp_replace(t, '([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])', ' \1 ', 'g') ELSE t END;
-CREATE OR REPLACE MACRO plain_words(t) AS list_transform(bare_words(spaced(t)), lambda x: hash(x));
-CREATE OR REPLACE MACRO triples(w) AS list_transform(w[:-3], lambda x, i: hash(x, w[i + 1], w[i + 2]));
-CREATE OR REPLACE TABLE samples (i BIGINT, t VARCHAR);"""
+_AT_ONCE = 2000
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,79 +107,60 @@ def concern(result: Contamination) -> Concern | None:
 
 
 def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
-    """The surest match of each row that has one. Offsets are into prompt + newline + answer, where either may be
+    """The surest match of each row that has one. Offsets are into prompt, answer and rejected answer, a line each; any may be
     missing."""
     samples = [Sample(i, t.strip()) for i, t in enumerate(texts) if t.strip()]
     if not samples:
         return {}
-    data.con.execute(_SQL)
-    _load(data, samples)
-    pairs = sorted(_equal_pairs(data) | _overlapping_pairs(data))
+    pairs, brief = sift(data, samples)
+    if not pairs:
+        return {}
     rarity = Rarity(_corpus(data, samples), [s.words for s in samples])
     by_index = {s.index: s for s in samples}
-    rows = _texts(data, sorted({n for n, _ in pairs}))
+    asked: dict[int, list[int]] = {}
+    for n, i in sorted(pairs):
+        asked.setdefault(n, []).append(i)
     best: dict[int, Match] = {}
-    for n, i in pairs:
-        match = _judge(*rows[n], by_index[i], rarity)
-        if match and (n not in best or _rank(match) > _rank(best[n])):
-            best[n] = match
-    prompts = {n: prompt for n, (prompt, _) in rows.items()}
-    return settle(best, pairs, prompts, by_index, lambda: _corpus(data, samples, parts=True))
+    around: dict[int, list[str]] = {}
+    prompts: dict[int, str] = {}
+    doubted: set[tuple[str, ...]] = set()
+    for n, row in _rows(data, sorted(asked)):
+        prompts[n] = row.prompt
+        found = [m for i in asked[n] if (m := row.judge(by_index[i], rarity))]
+        if found:
+            best[n], text = max(found, key=lambda one: _rank(one[0]))
+            around[n] = row.around(text, by_index[best[n].sample])
+            doubted |= {tuple(words(t)) for t in (row.prompt, row.answer) if t}
+    known = cache(lambda: _corpus(data, samples, parts=True))
+    best |= _edited(data, brief, best, by_index, known)
+    return settle(best, sorted(pairs), prompts, by_index, around, doubted, known)
 
 
-_ORDER = ("ngram8", "template", "covered", "characters", "edited", "idf5", "ngram13", "normalised", "exact")
+def _edited(
+    data: Data, brief: Mapping[tuple[int, int], int], best: Mapping[int, Match], samples: Mapping[int, Sample],
+    known: Callable[[], AbstractSet[tuple[str, ...]]],
+) -> dict[int, Match]:  # fmt: skip
+    """Short samples but for one word, among the rows for which nothing surer was found."""
+    open_ = sorted(p for p in brief if p[0] not in best or not best[p[0]].sure)
+    if not open_:
+        return {}
+    heads = {n: row.head for n, row in _rows(data, sorted({n for n, _ in open_}))}
+    uses = Uses([*known(), *(words(head) for head in heads.values())])
+    return {
+        n: Match(kind="one_word", score=round(1 - 1 / len(samples[i].words), 3), sample=i, start=0, end=len(heads[n]))
+        for n, i in open_
+        if edited(heads[n], samples[i].text, brief[n, i], uses)
+    }
+
+
+_ORDER = (
+    "resembles", "template", "ngram8", "covered", "characters", "one_word", "edited", "idf5", "ngram13", "contained",
+    "normalised", "exact",
+)  # fmt: skip
 
 
 def _rank(match: Match) -> tuple[int, float]:
     return _ORDER.index(match.kind), match.score
-
-
-def _load(data: Data, samples: Sequence[Sample]) -> None:
-    for start in range(0, len(samples), 2000):
-        part = [{"i": s.index, "t": s.text} for s in samples[start : start + 2000]]
-        data.con.execute(
-            "INSERT INTO samples SELECT u.i, u.t FROM (SELECT unnest(?::STRUCT(i BIGINT, t VARCHAR)[]) u)", [part]
-        )
-
-
-def _equal_pairs(data: Data) -> set[tuple[int, int]]:
-    """Rows whose prompt (or running text) has the same letters and digits as a sample: a superset of the equal ones.
-
-    Answers are not compared so: a short answer equals others by its nature.
-    """
-    part = "answer" if data.roles.kind == "text" else "prompt"
-    query = f"""SELECT n, i FROM (SELECT n, letters({part}) AS k FROM rows WHERE {part} IS NOT NULL) JOIN
-        (SELECT min(i) AS i, letters(t) AS k FROM samples GROUP BY k, t) USING (k)"""
-    return {(int(n), int(i)) for n, i in data.all(query)}
-
-
-def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
-    """Pairs with several rare word triples in common (six, or three in ten of the sample's, or two of a short
-    one's)."""
-    whole = "concat_ws(' ', prompt, answer)"
-    data.con.execute(
-        "CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(w)) AS h FROM (SELECT i, plain_words(t) "
-        "AS w FROM samples)"
-    )
-    data.con.execute(
-        """DELETE FROM grams WHERE h IN (SELECT h FROM grams GROUP BY h
-        HAVING count(*) > greatest(5, 0.02 * (SELECT count(*) FROM samples)))"""
-    )
-    data.con.execute(
-        f"""CREATE OR REPLACE TABLE hits AS SELECT DISTINCT n, h FROM (SELECT n, unnest(triples(w)) AS h FROM
-        (SELECT n, plain_words({whole}) AS w FROM rows)) WHERE h IN (SELECT h FROM grams)"""
-    )
-    data.con.execute(
-        """DELETE FROM hits WHERE h IN (SELECT h FROM hits JOIN (SELECT n, pkey FROM rows) USING (n) GROUP BY h
-        HAVING count(DISTINCT pkey) > greatest(20, 0.01 * (SELECT count(*) FROM rows)))"""
-    )
-    found = data.all(
-        """SELECT n, i FROM hits JOIN grams USING (h) JOIN (SELECT i, count(*) AS size FROM grams GROUP BY i) USING (i)
-        GROUP BY n, i, size HAVING count(*) >= least(6, greatest(1, 0.25 * size))"""
-    )
-    for table in ("grams", "hits"):
-        data.con.execute(f"DROP TABLE {table}")
-    return {(int(n), int(i)) for n, i in found}
 
 
 def _corpus(data: Data, samples: Iterable[Sample], *, parts: bool = False) -> set[tuple[str, ...]]:
@@ -195,29 +172,73 @@ def _corpus(data: Data, samples: Iterable[Sample], *, parts: bool = False) -> se
     return {tuple(words(text)) for text in texts} | {tuple(s.words) for s in samples}
 
 
-def _texts(data: Data, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:
-    query = "SELECT n, coalesce(prompt, ''), coalesce(answer, '') FROM rows WHERE n IN (SELECT unnest(?::BIGINT[]))"
-    return {int(n): (p, a) for n, p, a in data.all(query, [list(numbers)])}
+class _Row:
+    """The parts of a row: they are looked at one by one, then together (a sample may hold question and answer)."""
+
+    def __init__(self, prompt: str, answer: str, rejected: str, asked: Sequence[str]) -> None:
+        self.prompt, self.answer, self.rejected = prompt, answer, rejected
+        self.asked = [turn for turn in asked if turn.strip() and turn != prompt]
+        """What the user says in each turn of a chat."""
+        self.head = prompt if prompt.strip() else answer
+        self.texts: dict[str, Text] = {}
+
+    def judge(self, sample: Sample, rarity: Rarity) -> tuple[Match, str] | None:
+        """The surest match, with offsets into the whole, and the text it was found in."""
+        best: tuple[Match, str] | None = None
+        for text, offset in self._parts(sample.size >= LONG):
+            found = compare(self._text(text), sample, rarity)
+            if found and (best is None or _rank(found) > _rank(best[0])):
+                moved = msgspec.structs.replace(found, start=found.start + offset, end=found.end + offset)
+                best = moved, text
+                if found.sure:
+                    break
+        return best
+
+    @property
+    def whole(self) -> str:
+        """Prompt, answer and rejected answer, each on a line of its own."""
+        return "\n".join(part for part in (self.prompt, self.answer, self.rejected) if part)
+
+    def _parts(self, long: bool) -> Iterator[tuple[str, int]]:
+        """The texts that may be or hold a sample, each with its place in the whole. A short one is no answer: many have it."""
+        if self.prompt.strip():
+            bare = self.prompt.strip()
+            yield bare, self.prompt.index(bare)
+            yield from ((turn.strip(), max(0, self.prompt.find(turn.strip()))) for turn in self.asked)
+        at = len(self.prompt) + 1 if self.prompt else 0
+        for part in (self.answer, self.rejected):
+            if part.strip() and (long or not self.prompt.strip()):
+                yield part, at
+            at += len(part) + 1 if part else 0
+        if long and self.prompt.strip() and self.answer.strip():
+            yield self.whole, 0
+
+    def _text(self, text: str) -> Text:
+        if text not in self.texts:
+            self.texts[text] = Text(text)
+        return self.texts[text]
+
+    def around(self, text: str, sample: Sample) -> list[str]:
+        """The words of one of its texts among which the sample lies."""
+        found = self._text(text)
+        start, end = found.window(sample)
+        return found.words[start:end]
 
 
-def _judge(prompt: str, answer: str, sample: Sample, rarity: Rarity) -> Match | None:
-    """The prompt alone, a long answer alone, then both together (a sample may hold question and answer)."""
-    found = compare(prompt.strip(), sample, rarity) if prompt.strip() else None
-    if found or not answer.strip():
-        return found
-    offset = len(prompt) + 1 if prompt else 0
-    if len(sample.words) < LONG and prompt:
-        return None
-    found = compare(answer, sample, rarity)
-    if found:
-        return msgspec.structs.replace(found, start=found.start + offset, end=found.end + offset)
-    return compare(f"{prompt}\n{answer}", sample, rarity) if prompt else None
+def _rows(data: Data, numbers: Sequence[int]) -> Iterator[tuple[int, _Row]]:
+    """The rows with these numbers, in order."""
+    said = "list_transform(list_filter(turns, lambda m: m.role = 'user'), lambda m: coalesce(m.content, ''))"
+    query = f"""SELECT n, coalesce(prompt, ''), coalesce(answer, ''), coalesce(rejected, ''), {said} FROM rows
+        WHERE n IN (SELECT unnest(?::BIGINT[])) ORDER BY n"""
+    for start in range(0, len(numbers), _AT_ONCE):
+        for n, prompt, answer, rejected, asked in data.all(query, [list(numbers[start : start + _AT_ONCE])]):
+            yield int(n), _Row(prompt, answer, rejected, asked or ())
 
 
 def _finding(data: Data, n: int, match: Match) -> Finding:
-    prompt, answer = _texts(data, [n])[n]
+    _, row = next(_rows(data, [n]))
     file, line = data.place(n)
-    text = f"{prompt}\n{answer}" if prompt else answer
+    prompt = row.prompt
     part = (
         "prompt"
         if prompt and match.end <= len(prompt)
@@ -227,5 +248,5 @@ def _finding(data: Data, n: int, match: Match) -> Finding:
     )
     return Finding(
         row=n, file=file, line=line, part=part, kind=match.kind, score=match.score, sample=match.sample,
-        span=clip(text[match.start : match.end], 120), start=match.start, end=match.end,
+        span=clip(row.whole[match.start : match.end], 120), start=match.start, end=match.end,
     )  # fmt: skip

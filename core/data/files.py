@@ -134,7 +134,9 @@ def open_rows(rows: Sequence[tuple[str | None, str | None]], name: str = "rows")
 def _add_file(data: Data, path: Path, root: Path, limit: int | None, roles: Roles | None) -> None:
     form = file_format(path)
     if form is None:
-        raise ToolError(f"Unknown format '{path.suffix}'", where=str(path), next="Use jsonl, json, csv or parquet.")
+        raise ToolError(
+            f"Unknown format '{path.suffix}'", where=str(path), next="Use jsonl, json, csv, tsv, parquet or arrow."
+        )
     if path.stat().st_size == 0:
         data.files.append(SourceFile(path=str(path), format=form, rows=0, notes=("empty file",)))
         data.kinds.append("unknown")

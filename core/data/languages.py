@@ -13,7 +13,7 @@ from core.data.schema import Concern
 SCRIPTS = ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Thai", "Hangul", "Han", "Kana")
 SMALL_WORDS = {
     "en": "the and of is to in that with for are was what how many this which from has each have does will you be by "
-    "an it on as at or",
+    "an it on as at or a i not can if when but all we they he she his her their been were had more than its one",
     "de": "der die das und ist nicht ein eine mit auf für von zu den dem im sich wie viele was wird sind hat auch "
     "als bei aus",
     "fr": "le la les et est des une un dans pour que qui avec sur pas du au ce sont combien quelle par plus il elle "
@@ -72,12 +72,15 @@ def _flag_others(data: Data, part: str, ruling: str) -> None:
 
 
 def _tell(data: Data, part: str, step: int) -> None:
-    """Table `tongues`: n and the language of this part: a code, a script's name, or null."""
+    """Table `tongues`: n and the language of this part: a code, a script's name, or null.
+
+    Words of one letter count for no more than the longer ones: in code and formulas they are names.
+    """
     data.con.execute("CREATE OR REPLACE TABLE small_words (w VARCHAR, lang VARCHAR)")
     for code, listed in SMALL_WORDS.items():
         data.con.execute("INSERT INTO small_words SELECT DISTINCT unnest(?::VARCHAR[]), ?", [listed.split(), code])
     data.con.execute(
-        f"CREATE OR REPLACE TABLE heads AS SELECT n, left({part}, 400) AS t FROM rows WHERE n % {step} = 0 AND "
+        f"CREATE OR REPLACE TABLE heads AS SELECT n, left({_spoken(part)}, 400) AS t FROM rows WHERE n % {step} = 0 AND "
         f"{part} IS NOT NULL"
     )
     _scripts(data)
@@ -86,12 +89,20 @@ def _tell(data: Data, part: str, step: int) -> None:
         greatest(2, 0.12 *
         words) AND top >= second * 1.4 THEN best ELSE script END AS lang FROM scripts LEFT JOIN (SELECT n, max(c) AS
         top,
-        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) AS c FROM (SELECT
+        arg_max(lang, c) AS best, coalesce(max(c, 2)[2], 0) AS second FROM (SELECT n, lang, count(*) FILTER (WHERE length(w) > 1) +
+        least(count(*) FILTER (WHERE length(w) = 1), count(*) FILTER (WHERE length(w) > 1)) AS c FROM (SELECT
         n, unnest(
         string_split(regexp_replace(lower(t), '{_NO_LETTER}', ' ', 'g'), ' ')) AS w FROM heads) JOIN small_words USING (w) GROUP BY n, lang)
         GROUP BY n) USING (n)"""
     )
     data.con.execute("DROP TABLE heads; DROP TABLE scripts; DROP TABLE small_words")
+
+
+def _spoken(part: str) -> str:
+    """Of a chat, what the user says last: a system prompt is in the developer's language, whoever asks."""
+    if part != "prompt":
+        return part
+    return "CASE WHEN turns IS NULL THEN prompt ELSE coalesce(list_last(list_filter(turns, lambda m: m.role = 'user')).content, prompt) END"
 
 
 def _scripts(data: Data) -> None:

@@ -9,11 +9,14 @@ The kinds, the surest first:
     idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's
     checker)
     edited       two in five of the sample's rare word triples: a copy with some words replaced
+    contained    a short sample (4 to 7 words), word for word, as a sentence of its own within a longer text
+    one_word     a short sample but for one word (replaced, left out, put in) or for the order (see `brief`)
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
     template     another sentence of the pattern a sample was made by: counted, no alert (set by `settling`)
     covered      three quarters of the sample's words in order, but hardly a rare one: undecided; `settling` makes it
     `edited` or drops it
+    resembles    four fifths of the sample's words in any order: undecided, dropped unless `kin` says that it is a copy
 
 A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and
 rows share (a template, an instruction) counts for nothing, so siblings from one template are not taken for copies.
@@ -22,6 +25,7 @@ rows share (a template, an instruction) counts for nothing, so siblings from one
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
@@ -30,7 +34,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.data.text import is_wordy, loose_key, operators, same_key, squashed, word_spans, words
+from core.data.text import is_wordy, loose_key, operators, same_key, squashed, weight, word_spans, words
 
 IDF_THRESHOLD = 0.8
 EDITED_THRESHOLD = 0.4
@@ -40,12 +44,25 @@ where a template takes the rest, mostly over .4. Unrelated texts keep none, sibl
 COVERED = 0.75
 """Share of the sample's words, in order, that the text must have in runs of two or more: a copy with one word in ten
 replaced keeps over .8; a sibling with one half of its own (same clause, other sentence) stays under .7."""
+ALL_BUT_FEW, SHUFFLED = 0.9, 0.25
+"""Share of the sample's words in any order, and of its rare triples, of a copy in which words changed places."""
+BAG = 0.8
+"""Share of the sample's words, in any order, below which no copy with one word in ten edited falls."""
 MIN_RARE = 5
+MANY_RARE, MOSTLY = 12, 0.6
+"""With so many rare triples less need be covered: a copy of a table loses three words with every date that is replaced."""
 """Rare triples a sample must have to be told from its siblings."""
 SHORT, LONG = 4, 8
 """Words of a sample: under SHORT equality only, from LONG on n-grams and edits."""
 CHARACTER_LIKENESS = 0.8
 _MAX_WORDS = 4000
+_PLACES = 50
+"""Places of one triple that are looked at: what stands oftener tells no place."""
+
+
+_BEFORE = re.compile(r"(?:\A|\n|[^\w\s,-]|_)\s*\Z")
+_BEHIND = re.compile(r"\s*(?:\Z|[^\w\s,-]|_)|[^\S\n]*\n")
+"""What stands before a sentence of its own, and behind one."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +79,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sure(self) -> bool:
         """A copy of the sample."""
-        return self.kind not in ("ngram8", "template", "covered")
+        return self.kind not in ("ngram8", "template", "covered", "resembles")
 
     @property
     def alert(self) -> bool:
@@ -75,12 +92,17 @@ class Rarity:
 
     def __init__(self, texts: Iterable[Sequence[str]], samples: Iterable[Sequence[str]]) -> None:
         """`texts`: the words of every text counted; `samples`: those whose n-grams are of interest."""
-        wanted = {g for words_ in samples for size in (3, 5) for g in ngrams(words_, size)}
+        samples = list(samples)
+        threes = {g for words_ in samples for g in ngrams(words_, 3)}
+        fives = {g for words_ in samples for g in ngrams(words_, 5)}
         self._frequency: Counter[tuple[str, ...]] = Counter()
         self.documents = 0
         for words_ in texts:
-            self._frequency.update({g for size in (3, 5) for g in ngrams(words_, size)} & wanted)
             self.documents += 1
+            found = threes.intersection(ngrams(words_, 3))
+            self._frequency.update(found)
+            if len(found) >= 3:  # a run of five words is three triples: most texts have none
+                self._frequency.update(fives.intersection(ngrams(words_, 5)))
         self._limit = max(5, 0.01 * self.documents)
 
     def rare(self, words_: Sequence[str]) -> list[tuple[str, ...]]:
@@ -94,7 +116,7 @@ class Rarity:
 
 def ngrams(words_: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """All runs of `size` words."""
-    return [tuple(words_[i : i + size]) for i in range(len(words_) - size + 1)]
+    return list(zip(*(words_[i:] for i in range(size)), strict=False))
 
 
 class Sample:
@@ -104,6 +126,7 @@ class Sample:
         self.index = index
         self.text = text
         self.words = words(text)[:_MAX_WORDS]
+        self.size = weight(self.words)
         self.same = same_key(text)
         self.loose = loose_key(text)
         self.squashed = squashed(text)
@@ -111,20 +134,53 @@ class Sample:
         self.operators = operators(text)
 
 
-def compare(text: str, sample: Sample, rarity: Rarity) -> Match | None:
+class Text:
+    """A text that is compared with many samples: its words and where each triple of them stands, computed once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.spans = word_spans(text)
+        self.words = [w for w, _, _ in self.spans]
+        self._places: dict[tuple[str, ...], list[int]] = {}
+
+    def window(self, sample: Sample) -> tuple[int, int]:
+        """The words [start, end) in which the sample lies if the text has it: all, or of a longer text the stretch with the
+        most of the sample's triples in the sample's order."""
+        size = len(sample.words)
+        if len(self.words) <= 2 * size + 40:
+            return 0, len(self.words)
+        if not self._places:
+            for at, gram in enumerate(ngrams(self.words, 3)):
+                self._places.setdefault(gram, []).append(at)
+        step = max(4, size // 2)
+        hits = Counter(
+            (place - at) // step
+            for at, gram in enumerate(ngrams(sample.words, 3))
+            for place in self._places.get(gram, ())[:_PLACES]
+        )
+        best = max(hits, key=lambda b: (hits[b] + hits[b + 1], -b), default=0)
+        slack = 4 + size // 10
+        return max(0, best * step - slack), min(len(self.words), (best + 2) * step + size + slack)
+
+
+def compare(text: Text, sample: Sample, rarity: Rarity) -> Match | None:
     """The surest match of the sample in the text, or None."""
-    if text == sample.text:
-        return _match("exact", 1.0, sample, 0, len(text))
-    if same_text(text, sample):
-        return _match("normalised", 1.0, sample, 0, len(text))
-    spans = word_spans(text)[:_MAX_WORDS]
-    if len(sample.words) >= LONG:
-        return _long(spans, sample, rarity)
-    return _short(text, spans, sample, rarity) if len(sample.words) >= SHORT else None
+    if text.text == sample.text:
+        return _match("exact", 1.0, sample, 0, len(text.text))
+    if same_text(text.text, sample):
+        return _match("normalised", 1.0, sample, 0, len(text.text))
+    if sample.size >= LONG:
+        start, end = text.window(sample)
+        return _long(text.spans[start:end], sample, rarity)
+    if sample.size < SHORT:
+        return None
+    return _short(text.text, text.spans, sample, rarity) or _contained(text, sample, rarity)
 
 
 def same_text(text: str, sample: Sample) -> bool:
-    """Equal but for case, space and punctuation; operators must agree unless all punctuation was stripped."""
+    """Equal but for case, space and punctuation; operators must agree but for those that were stripped with it."""
+    if len(text) > 4 * len(sample.text) + 20 or len(sample.text) > 4 * len(text) + 20:
+        return False
     if not sample.same:
         return False
     if same_key(text) == sample.same:
@@ -132,7 +188,13 @@ def same_text(text: str, sample: Sample) -> bool:
     if not sample.wordy or (loose_key(text) != sample.loose and squashed(text) != sample.squashed):
         return False
     mine = operators(text)
-    return mine == sample.operators or not mine or not sample.operators
+    return _left_of(mine, sample.operators) or _left_of(sample.operators, mine)
+
+
+def _left_of(few: str, all_: str) -> bool:
+    """Whether the first is the second with some characters taken out."""
+    rest = iter(all_)
+    return all(char in rest for char in few)
 
 
 def _match(kind: str, score: float, sample: Sample, start: int, end: int) -> Match:
@@ -141,32 +203,33 @@ def _match(kind: str, score: float, sample: Sample, start: int, end: int) -> Mat
 
 def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity) -> Match | None:
     mine = [w for w, _, _ in spans]
-    if len(mine) < LONG:
+    if weight(mine) < LONG:
         return None
     blocks = _blocks(mine, sample.words)
     if not blocks:
         return None
     run = max(blocks, key=lambda b: b.size)
     start, end = spans[run.mine][1], spans[run.mine + run.size - 1][2]
+    size = weight(mine[run.mine : run.mine + run.size])
     in_run = len(rarity.rare(mine[run.mine : run.mine + run.size]))
+    covered, bag = _covered(sample, blocks), (Counter(sample.words) & Counter(mine)).total() / len(sample.words)
     if not _sibling(mine, sample, blocks):
-        if run.size >= 13 and in_run >= 5:
+        if size >= 13 and in_run >= 5:
             return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
         whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
         kept, rare = _kept(mine, sample, rarity)
-        covered = _covered(sample, blocks)
-        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= COVERED:
+        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= (COVERED if rare < MANY_RARE else MOSTLY):
             five = _five_gram_share(mine, sample.words, rarity)
             return (
                 _match("idf5", five, sample, *whole)
                 if five >= IDF_THRESHOLD
                 else _match("edited", kept, sample, *whole)
             )
-        if covered >= COVERED:
+        if covered >= COVERED or (bag >= ALL_BUT_FEW and rare >= MIN_RARE and kept >= SHUFFLED):
             return _match("covered", covered, sample, *whole)
-    if run.size >= 8 and in_run >= 4:
+    if size >= 8 and in_run >= 4:
         return _match("ngram8", run.size / len(sample.words), sample, start, end)
-    return None
+    return _match("resembles", bag, sample, start, end) if bag >= BAG else None
 
 
 class _Block(NamedTuple):
@@ -195,6 +258,9 @@ def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> b
     True when numbers in the place of numbers are all that differs, or a third of the sample's numbers (of two at least);
     and when over half of the sample's numbers are missing while the text has others.
     """
+    numbers_left = Counter(w for w in sample.words if w.isdigit()) - Counter(w for w in mine if w.isdigit())
+    if not numbers_left:  # in another order at most
+        return False
     exchanged = _exchanged(mine, sample.words, blocks)
     missing = len(sample.words) - sum(b.size for b in blocks)
     numbers = sum(w.isdigit() for w in sample.words)
@@ -238,6 +304,22 @@ def _short(text: str, spans: Sequence[tuple[str, int, int]], sample: Sample, rar
     respelt = all(any(SequenceMatcher(None, w, x).ratio() >= 0.75 for x in new) for w in rest)
     if likeness >= CHARACTER_LIKENESS and respelt and rarity.rare(sample.words):
         return _match("characters", likeness, sample, 0, len(text))
+    return None
+
+
+def _contained(text: Text, sample: Sample, rarity: Rarity) -> Match | None:
+    """All the sample's words in a row, with a sentence's or a line's edge before and behind, and the same operators.
+
+    Within somebody's sentence the same few words prove nothing.
+    """
+    size = len(sample.words)
+    first = sample.words[0]
+    for at, word in enumerate(text.words):
+        if word == first and text.words[at : at + size] == sample.words and (size > 5 or rarity.rare(sample.words)):
+            start, end = text.spans[at][1], text.spans[at + size - 1][2]
+            edges = _BEFORE.search(text.text[:start][-8:] if start else ""), _BEHIND.match(text.text[end : end + 8])
+            if all(edges) and _left_of(operators(text.text[start:end]), sample.operators):
+                return _match("contained", 1.0, sample, start, end)
     return None
 
 

@@ -19,7 +19,10 @@ from core.errors import NotFound, ToolError
 
 FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".arrow": "arrow",
 }  # fmt: skip
+ABOUT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""Files that `datasets` writes beside the rows: they hold none."""
 WRAPPED_LIMIT = 128 * 2**20
 """A JSON file up to this size (bytes) is parsed whole; a larger one must be an array, streamed by DuckDB."""
 _CHUNK = 1 << 22
@@ -35,11 +38,12 @@ def find_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     found = [p for p in sorted(path.rglob("*")) if p.is_file() and file_format(p) and not _hidden(p, path)]
+    found = [p for p in found if p.name not in ABOUT_DATA]
     if not found:
         raise NotFound(
             "The folder holds no data file",
             where=str(path),
-            next="Supported are .jsonl, .json, .csv, .tsv and .parquet (text formats also as .gz).",
+            next="Supported are .jsonl, .json, .csv, .tsv (also as .gz), .parquet and .arrow.",
         )
     return found
 
@@ -52,6 +56,31 @@ def file_format(path: Path) -> str | None:
 
 def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def arrow_as_parquet(path: Path, scratch: Path) -> Path:
+    """A file of Arrow record batches (`Dataset.save_to_disk`), batch by batch as Parquet. Raises ToolError for a broken one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = scratch / f"rows_{len(list(scratch.iterdir()))}.parquet"
+    try:
+        with pa.memory_map(str(path)) as source:
+            try:
+                reader = pa.ipc.open_stream(source)
+                batches = iter(reader)
+            except pa.ArrowInvalid:  # the other of Arrow's two file forms
+                source.seek(0)
+                reader = pa.ipc.open_file(source)
+                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+            with pq.ParquetWriter(target, reader.schema) as out:
+                for batch in batches:
+                    out.write_batch(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise ToolError(
+            f"Cannot read as arrow: {str(error)[:200]}", where=str(path), next="Save it as Parquet, or fetch it again."
+        ) from error
+    return target
 
 
 def readable_lines(path: Path, scratch: Path) -> tuple[Path, tuple[str, ...]]:
@@ -166,6 +195,8 @@ def _records(data: object, path: Path) -> Iterable[object]:
     of_objects = {k: v for k, v in lists.items() if v and all(isinstance(x, dict) for x in v)}
     if "messages" in of_objects or "conversations" in of_objects:
         return [mapping]
+    if lists and len(lists) == len(mapping) and not any(lists.values()):
+        return []
     if of_objects:
         return max(of_objects.values(), key=len)
     if len(lists) > 1 and len({len(v) for v in lists.values()}) == 1:

@@ -53,6 +53,11 @@ _ABOUT = ("_id", "_type", "_source", "_len", "_length")
 """Ends of names of columns that say something about a part."""
 
 
+def may_be_part(column: str) -> bool:
+    """Whether a column's name is one of those that say which part of a row it is."""
+    return any(_canonical(column) in names for names in NAMES.values())
+
+
 def _canonical(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 

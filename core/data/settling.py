@@ -7,21 +7,21 @@ two differ is asked (see `slots`): where every one of them is a slot of a patter
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from core.data.overlap import Match, Sample
-from core.data.slots import Patterns, gaps
-from core.data.text import words
+from core.data.kin import Kin
+from core.data.overlap import BAG, Match, Sample
+from core.data.slots import Gap, Patterns, gaps
 
 NEAR = frozenset({"characters", "edited", "idf5"})
 """Kinds that say "a copy with some words replaced"."""
 CROWD_SAMPLES, CROWD_PROMPTS = 3, 4
 """A row that shares rare wording with so many samples, a sample that shares it with so many different prompts."""
-_SIBLING = {"ngram13": "ngram8"}
-"""What a match becomes when all that differs is a pattern's: `template`, or where 13 words in a row agree still an alert."""
+_UNSETTLED = NEAR | {"covered", "ngram13", "ngram8", "resembles"}
 
 
 def settle(
@@ -29,35 +29,71 @@ def settle(
     pairs: Sequence[tuple[int, int]],
     prompts: Mapping[int, str],
     samples: Mapping[int, Sample],
+    around: Mapping[int, Sequence[str]],
+    doubted: AbstractSet[tuple[str, ...]],
     corpus: Callable[[], AbstractSet[tuple[str, ...]]],
 ) -> dict[int, Match]:
-    """The match of each row, settled. `pairs`: (row, sample) that share rare wording; `corpus`: words of the texts that
-    may show a pattern, asked for only where something is to be settled."""
+    """The match of each row, settled. `pairs`: (row, sample) that share rare wording; `around`: the words of each row
+    among which its match lies; `doubted`: those of the whole texts under judgement; `corpus`: words of the texts that may
+    show a pattern, asked for only where something is to be settled."""
     crowded = _crowded(best, pairs, prompts)
     settled = dict(best)
     for n in crowded:
         if best[n].kind == "ngram8":  # eight words in a row are then what the pattern's sentences share
             settled[n] = msgspec.structs.replace(best[n], kind="template")
-    near = {n: m for n, m in best.items() if m.kind in NEAR or m.kind in ("covered", "ngram13")}
-    if not near:
+    unsettled = {n: m for n, m in best.items() if m.kind in _UNSETTLED}
+    if not unsettled:
         return settled
-    mine = {n: words(prompts[n]) for n in near}
-    differing = {n: gaps(mine[n], samples[m.sample].words) for n, m in near.items()}
-    doubted = {tuple(w) for w in mine.values()}
-    patterns = Patterns(corpus(), doubted, [gap for each in differing.values() for gap in each])
-    for n, m in near.items():
+    known = corpus()
+    asked_kin = {n: m for n, m in unsettled.items() if m.kind != "ngram13"}  # thirteen words in a row need no kin
+    copies = _copies(asked_kin, samples, around, Kin([*known, *doubted]) if asked_kin else Kin(()))
+    asked = [n for n, m in unsettled.items() if copies.get(n) or m.kind not in ("resembles", "ngram8")]
+    differing = {n: _lost(around[n], samples[best[n].sample].words) for n in asked}
+    patterns = Patterns(known, doubted, [gap for each in differing.values() for gap in each])
+    for n, m in unsettled.items():
         told = [
             patterns.usual(gap) or (n in crowded and patterns.open(gap)) or patterns.kindred(gap)
-            for gap in differing[n]
+            for gap in differing.get(n, ())
         ]
-        if m.kind == "covered":
-            if not told or any(told):
-                del settled[n]
-            else:
-                settled[n] = msgspec.structs.replace(m, kind="edited")
-        elif told and all(told):
-            settled[n] = msgspec.structs.replace(m, kind=_SIBLING.get(m.kind, "template"))
+        kind = _kind(m.kind, copies.get(n), told)
+        if kind:
+            settled[n] = settled[n] if kind == m.kind else msgspec.structs.replace(m, kind=kind)
+        else:
+            del settled[n]
     return settled
+
+
+def _lost(mine: Sequence[str], theirs: Sequence[str]) -> list[Gap]:
+    """The places where the second text has words that the first has nowhere: what only changed its place is not replaced."""
+    missing = Counter(theirs) - Counter(mine)
+    return [gap for gap in gaps(mine, theirs) if any(word in missing for word in gap.lost)]
+
+
+def _kind(kind: str, copied: bool | None, told: Sequence[bool]) -> str:
+    """What a match becomes; empty for none. `copied`: what the sample's kin says; `told`: by place, whether a slot is there."""
+    sibling = bool(told) and all(told)
+    if kind in NEAR:
+        return "template" if sibling or copied is False else kind
+    if kind == "ngram13":
+        return "ngram8" if sibling else kind
+    if kind == "covered":
+        return "" if copied is False or sibling or (copied is None and any(told)) else "edited"
+    if copied and not sibling:
+        return "edited"
+    return "" if kind == "resembles" else kind
+
+
+def _copies(
+    unsettled: Mapping[int, Match], samples: Mapping[int, Sample], around: Mapping[int, Sequence[str]], kin: Kin
+) -> dict[int, bool]:
+    """Rows whose match the sample's kin decides."""
+    found: dict[int, bool] = {}
+    for n, m in unsettled.items():
+        sample = samples[m.sample]
+        if (told := kin.copied(m.sample, sample.words, around[n])) is not None:
+            bag = (Counter(sample.words) & Counter(around[n])).total()
+            found[n] = told and bag >= BAG * len(sample.words)
+    return found
 
 
 def _crowded(best: Mapping[int, Match], pairs: Sequence[tuple[int, int]], prompts: Mapping[int, str]) -> set[int]:

@@ -1,13 +1,13 @@
 """Slightly edited copies among rows that are too short to be told by their own word triples (see `duplicates`).
 
 In short texts one word decides: "the capital of France" and "the capital of Spain" are two questions, "the capital of
-France, please" is the same one. So three signs, each safe by itself:
+France, please" is the same one. So four signs, each safe by itself:
 
 - the same long answer under two prompts that share most of their words;
 - the same prompt under two long answers that share most of theirs;
-- prompts that differ in one word only, and that word is a filler, or the same word misspelt.
+- prompts that differ in one word only, and that word is a filler, or the same word misspelt.- the same three or more numbers in the same order in prompts that share most of their words.
 
-Numbers must agree in all three.
+Numbers must agree in all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ MOST = 0.6
 """Share of words in common (Jaccard) from which two texts of one answer are the same question in other words."""
 LONG_ANSWER = 30
 """Characters from which an answer is too particular to be shared by two questions."""
+SAME_NUMBERS, LEAST_WORDS = 0.7, 12
+"""Share of words in common where all numbers are, and words of a prompt below which a formula may be meant."""
 CROWD = 20
 """An answer or prompt that more rows than this have is a class or a template, and proves nothing."""
 SHORT_WORDS = 30
@@ -40,6 +42,23 @@ def flag_copies(data: Data) -> None:
     _same_other(data, same="akey", shown="answer", differing="prompt")
     _same_other(data, same="pkey", shown="answer", differing="answer")
     _one_word(data)
+    _same_numbers(data)
+
+
+def _same_numbers(data: Data) -> None:
+    """Prompts with the same three or more numbers in the same order and most words in common: siblings of one template have
+    other numbers."""
+    flag(
+        data,
+        "near_duplicates",
+        f"""WITH counted AS (SELECT n, line, pkey, prompt, regexp_extract_all(prompt, '[0-9]+([.,][0-9]+)*') AS d FROM rows
+            WHERE regexp_matches(prompt, '[0-9]+[^0-9]+[0-9]+[^0-9]+[0-9]') AND {_NEW}),
+        told AS (SELECT * FROM counted WHERE len(list_distinct(d)) >= 3 AND length(array_to_string(d, '')) >= 5),
+        few AS (SELECT d FROM told GROUP BY d HAVING count(*) BETWEEN 2 AND {CROWD}),
+        cand AS (SELECT n, line, pkey, d, bare_words(prompt) AS w FROM told WHERE d IN (SELECT d FROM few))
+        SELECT b.n, 'as line ' || min(a.line) AS note FROM cand a JOIN cand b ON a.d = b.d AND a.n < b.n
+        WHERE a.pkey <> b.pkey AND len(a.w) >= {LEAST_WORDS} AND alike(a.w, b.w) >= {SAME_NUMBERS} GROUP BY b.n""",
+    )
 
 
 def _same_other(data: Data, *, same: str, shown: str, differing: str) -> None:

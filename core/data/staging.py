@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.reading import WRAPPED_LIMIT, longest_line, looks_like_array, readable_lines, unwrap_json
+from core.data.reading import (
+    WRAPPED_LIMIT,
+    arrow_as_parquet,
+    longest_line,
+    looks_like_array,
+    readable_lines,
+    unwrap_json,
+)
+from core.data.roles import may_be_part
 from core.errors import ToolError
 
 if TYPE_CHECKING:
     from core.data.files import Data
 
 MAX_COLUMNS = 64
+LARGEST_CELL = 2_000_000
+"""Bytes."""
 
 
 def stage(data: Data, path: Path, form: str, limit: int | None) -> tuple[str, ...]:
@@ -21,6 +31,9 @@ def stage(data: Data, path: Path, form: str, limit: int | None) -> tuple[str, ..
     bound = "" if limit is None else f"LIMIT {limit}"
     if form == "parquet":
         _stage_typed(data, f"read_parquet({quote(str(path))})", 1, bound)
+        return ()
+    if form == "arrow":
+        _stage_typed(data, f"read_parquet({quote(str(arrow_as_parquet(path, data.scratch)))})", 1, bound)
         return ()
     clean, notes = readable_lines(path, data.scratch)
     if form == "csv":
@@ -57,6 +70,9 @@ def _stage_json(data: Data, source: str, bound: str) -> None:
         "SELECT k FROM (SELECT unnest(json_keys(raw)) k FROM lines WHERE good) GROUP BY k ORDER BY count(*) DESC, k"
     )
     names = _distinct_names(first + [k for (k,) in every])
+    if not names and not int(data.one("SELECT count(*) FROM lines WHERE trim(coalesce(raw, '')) NOT IN ('', '{}')")):
+        data.con.execute("CREATE OR REPLACE TABLE stage AS SELECT 0 AS line, 'blank' AS kind LIMIT 0; DROP TABLE lines")
+        return
     if not names:
         raise ToolError("No line is a JSON object", where=str(data.path), next="One JSON object a line is expected.")
     shape = json.dumps(dict.fromkeys(names, "VARCHAR"))
@@ -74,7 +90,7 @@ def _count_types(data: Data, names: Sequence[str]) -> None:
     """JSON types of each column over the first rows; more than one (null aside) is kept in `data.mixed`."""
     pairs = data.all(
         "SELECT k, json_type(raw, '$.\"' || k || '\"') t, count(*) FROM (SELECT raw, unnest(json_keys(raw)) k FROM "
-        "(SELECT raw, good FROM lines LIMIT 20000) WHERE good) WHERE NOT contains(k, '\"') GROUP BY ALL ORDER BY ALL"
+        "(SELECT raw, good FROM lines LIMIT 20000) WHERE good) WHERE k <> '' AND NOT contains(k, '\"') GROUP BY ALL ORDER BY ALL"
     )
     for name in names:
         types: dict[str, int] = {}
@@ -88,6 +104,8 @@ def _count_types(data: Data, names: Sequence[str]) -> None:
 
 def _stage_csv(data: Data, path: Path, bound: str) -> tuple[str, ...]:
     options = "all_varchar=true, ignore_errors=true, store_rejects=true"
+    if path.stat().st_size > LARGEST_CELL:  # DuckDB's own limit for a line, and so for a cell with many lines in it
+        options += f", max_line_size={min(path.stat().st_size, 16 * LARGEST_CELL)}"
     relation = f"read_csv({quote(str(path))}, header=true, {options})"
     data.con.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     names = [str(c[0]) for c in data.all(f"DESCRIBE SELECT * FROM {relation}")]
@@ -146,7 +164,11 @@ def _distinct_names(names: list[str]) -> list[str]:
     for name in names:
         if name.strip() and name.lower() not in ("line", "kind"):
             kept.setdefault(name.lower(), name)
-    return list(kept.values())[:MAX_COLUMNS]
+    # Of a wide table the columns that may be a part of a row come first: they must not be among those left out.
+    telling = (
+        sorted(kept.values(), key=lambda c: not may_be_part(c)) if len(kept) > MAX_COLUMNS else list(kept.values())
+    )
+    return telling[:MAX_COLUMNS]
 
 
 def name(column: str | None) -> str:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 """One word; in scripts written without spaces one character counts as a word."""
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""Thai, Lao, Burmese, Khmer (cut at their vowel signs), and those of which one character counts as a word."""
 _FORMULA = re.compile(
     r"(?:\d|[)\]]|\b[^\W\d_]\b)\s*[-+*/=<>^%&|~]+\s*(?:[\d(\[]|[^\W\d_]\b|[?.]?\s*$)|(?:^|[\s(\[])[-+~]\d"
 )
@@ -31,14 +34,45 @@ def row_id(prompt: str) -> str:
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def folded(text: str) -> str:
+    """The compatibility form (full-width letters, ligatures, composed accents made one), without case."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
 def words(text: str) -> list[str]:
     """The words of a text, folded; punctuation and operators are not words."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(folded(text))
+
+
+def weight(words_: Sequence[str]) -> float:
+    """How much a run of words says, in words of a script that parts them: elsewhere a piece is half a word on average."""
+    return sum(0.5 if _UNSPACED.match(word) else 1.0 for word in words_)
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
-    """(folded word, start, end) with offsets into `text` as it is."""
-    return [(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(text)]
+    """(folded word, start, end) with offsets into `text` as it is; the words are those of `words`."""
+    if text.isascii():
+        return [(m.group(), m.start(), m.end()) for m in _WORD.finditer(text.lower())]
+    whole = folded(text)
+    if len(whole) == len(text) and unicodedata.is_normalized("NFKC", text):
+        return [(m.group(), m.start(), m.end()) for m in _WORD.finditer(whole)]
+    parts, places = _clusters(text)
+    return [(m.group(), places[m.start()][0], places[m.end() - 1][1]) for m in _WORD.finditer("".join(parts))]
+
+
+def _clusters(text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """The text folded piece by piece, a letter with the marks (and the jamo) that compose with it; and for each character
+    of what comes out, where in the text it was."""
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    start = 0
+    for at in range(1, len(text) + 1):
+        if at < len(text) and (unicodedata.combining(text[at]) or "\u1160" <= text[at] <= "\u11ff"):
+            continue
+        parts.append(folded(text[start:at]))
+        places += [(start, at)] * len(parts[-1])
+        start = at
+    return parts, places
 
 
 def is_formula(text: str) -> bool:

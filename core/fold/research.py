@@ -35,7 +35,12 @@ def _recipe_extracted(state: RunState, event: Record, p: e.RecipeExtracted) -> N
 
 @on(e.DatasetFound)
 def _dataset_found(state: RunState, event: Record, p: e.DatasetFound) -> None:
-    state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq, rows=p.rows or 0, why=p.why))
+    data = state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq, rows=p.rows or 0, why=p.why))
+    data.made = p.made or data.made
+    if p.source not in (p.dataset, "hub") and not p.made:
+        data.path = p.source
+    if p.licence:
+        data.licence, data.licence_seq = p.licence, event.seq
 
 
 @on(e.DatasetInspected)
@@ -43,6 +48,14 @@ def _dataset_inspected(state: RunState, event: Record, p: e.DatasetInspected) ->
     data = state.datasets.setdefault(p.dataset, Dataset(p.dataset, event.seq))
     data.seq, data.rows, data.columns = event.seq, p.rows, p.columns
     data.concerns, data.samples = p.concerns, p.samples
+    if p.licence and not data.licence:  # what a repository states stands above what a copy of some of its rows holds
+        data.licence, data.licence_seq = p.licence, event.seq
+
+
+@on(e.LicenceFound)
+def _licence_found(state: RunState, event: Record, p: e.LicenceFound) -> None:
+    if p.model == state.model:
+        state.licence, state.licence_seq = p.licence, event.seq
 
 
 @on(e.DatasetChosen)

@@ -61,7 +61,9 @@ class Cache:
         draft = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(msgspec.msgpack.encode(_Entry(key, self._now(), body)))
+            draft.write_bytes(
+                msgspec.msgpack.encode(_Entry(key.encode("utf-8", "replace").decode(), self._now(), body))
+            )
             draft.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -103,5 +105,5 @@ class Cache:
         return dropped
 
     def _path(self, key: str) -> Path:
-        digest = hashlib.sha256(key.encode()).hexdigest()
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         return self._folder / digest[:2] / digest

@@ -97,7 +97,7 @@ def _paper(item: _Info) -> Paper:
         title=" ".join((inner.title or item.title).split()),
         abstract=" ".join((inner.summary or item.summary or "").split()),
         authors=tuple(author.name for author in inner.authors or ()),
-        year=int(published[:4]) if published[:4].isdigit() else None,
+        year=int(published[:4]) if published[:4].isdecimal() else None,
         published=published[:10],
         url=f"https://huggingface.co/papers/{bare}",
         upvotes=inner.upvotes,

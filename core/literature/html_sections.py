@@ -29,6 +29,8 @@ _SKIPPED = {
 }
 _VOID = {"br", "img", "hr", "meta", "link", "input", "col", "source", "wbr", "area", "base", "embed", "track"}
 _BREAKS = {"p", "div", "li", "tr", "section", "figure", "figcaption", "blockquote", "dd", "dt", "br", "table"}
+_UNCLOSED = 2_000
+"""Characters that are read of a comment or tag that never ends."""
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _NUMBER = re.compile(r"^(?:Appendix\s+)?([A-Z]|\d+|[A-Z]?\d*(?:\.\d+)+|[A-Z](?:\.\d+)*)[.:)]?\s+(?=\S)")
 _TABLE_LABEL = re.compile(r"^\s*(Table\s+[A-Z]?\d+(?:\.\d+)?)\s*[:.]?\s*", re.IGNORECASE)
@@ -113,7 +115,7 @@ class _Reader(HTMLParser):
         elif tag in ("td", "th") and self._grids:
             self._grids[-1].cell = []
             span = names.get("colspan") or "1"
-            self._grids[-1].span = min(int(span), 50) if span.isdigit() else 1
+            self._grids[-1].span = min(int(span[:4]), 50) if span[:4].isdecimal() else 1
         elif tag in _BREAKS:
             self._put("\n")
 
@@ -222,6 +224,8 @@ def parse_html(html: str) -> tuple[str, tuple[Section, ...]]:
     """Title and sections of a paper's page. Sections without text, tables or title are dropped."""
     reader = _Reader()
     reader.feed(html)
+    # What was opened and never closed is left: the library tries it again from every character, in time by its square.
+    reader.rawdata = reader.rawdata[:_UNCLOSED]
     reader.close()
     sections = (draft.done() for draft in reader.drafts)
     return reader.title, tuple(s for s in sections if s.text or s.tables or s.title)

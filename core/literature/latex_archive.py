@@ -28,7 +28,7 @@ def read_source(data: bytes, url: str) -> str:
     main = _main(files)
     if main is None:
         raise PaperMissing("no TeX file with a document", where=url, next="Use another source.")
-    return _flat(files, main, [0])
+    return _flat(files, main, [0, 0])
 
 
 def _unpack(data: bytes, url: str) -> dict[str, str]:
@@ -38,7 +38,7 @@ def _unpack(data: bytes, url: str) -> dict[str, str]:
             return _members(tarfile.open(fileobj=io.BytesIO(plain)))
         except tarfile.ReadError:
             return {"main.tex": _text(plain)}
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:  # ValueError: a header's odd numbers
         raise SourceBroken(f"the source archive is broken: {error}", where=url, next="Use another source.") from error
 
 
@@ -78,18 +78,20 @@ def _main(files: dict[str, str]) -> str | None:
     bare = {name: _COMMENT.sub("", text) for name, text in files.items()}
     whole = [n for n, t in bare.items() if r"\begin{document}" in t and re.search(r"\\document(class|style)", t)]
     candidates = whole or [n for n, t in bare.items() if r"\begin{document}" in t]
-    return max(candidates, key=lambda n: len(_flat(files, n, [0])), default=None)
+    return max(candidates, key=lambda n: len(_flat(files, n, [0, 0])), default=None)
 
 
 def _flat(files: dict[str, str], name: str, used: list[int], above: frozenset[str] = frozenset()) -> str:
-    """The file with its inputs in place, at most `MOST_INPUTS` in all, and never a file within itself."""
+    """The file with its inputs in place, at most `MOST_INPUTS` in all (one large file input over and over would fill the
+    memory: hence `LARGEST` too), and never a file within itself. `used`: inputs and characters so far."""
 
     def include(match: re.Match[str]) -> str:
         wanted = (match.group(1) or match.group(2)).removeprefix("./")
         found = next((n for n in (wanted, f"{wanted}.tex") if n in files), None)
         used[0] += 1
-        if found is None or found in above or found == name or used[0] > MOST_INPUTS:
+        if found is None or found in above or found == name or used[0] > MOST_INPUTS or used[1] > LARGEST:
             return ""
         return _flat(files, found, used, above | {name})
 
+    used[1] += len(files[name])
     return _INPUT.sub(include, _COMMENT.sub("", files[name]))

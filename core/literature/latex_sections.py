@@ -15,13 +15,13 @@ from core.literature.html_sections import tidy
 from core.literature.latex_archive import read_source
 from core.literature.papers import Section, Table
 
-_HEADING = re.compile(r"\\(section|subsection|subsubsection)(\*?)\s*(?:\[[^\]]*\])?\s*\{|\\(appendix)\b|\\begin\{(appendices|abstract)\}")  # fmt: skip
+_HEADING = re.compile(r"\\(section|subsection|subsubsection)(\*?)\s*(?:\[[^\]]{0,300}\])?\s*\{|\\(appendix)\b|\\begin\{(appendices|abstract)\}")  # fmt: skip
 _DEPTH = {"section": 1, "subsection": 2, "subsubsection": 3}
 _TABLES = ("table", "table*", "wraptable", "sidewaystable")
 _TABULARS = ("tabular", "tabular*", "tabularx", "tabulary", "longtable")
 _OTHERS = ("figure", "figure*", "thebibliography", "tikzpicture", "algorithm", "algorithm*", "comment")
 _RULES = re.compile(
-    r"\\(toprule|midrule|bottomrule|hline|centering|small|footnotesize)\b(\[[^\]]*\])?|\\(cline|cmidrule|addlinespace)(\([^)]*\))?(\[[^\]]*\])?(\{[^{}]*\})?"
+    r"\\(toprule|midrule|bottomrule|hline|centering|small|footnotesize)\b(\[[^\]]{0,300}\])?|\\(cline|cmidrule|addlinespace)(\([^)]{0,300}\))?(\[[^\]]{0,300}\])?(\{[^{}]*\})?"
 )
 _MARKS = re.compile(r"\\maketitle\b|\\(?:label|vspace\*?|hspace\*?)\s*\{[^{}]*\}")
 _FRAMES = re.compile(
@@ -46,7 +46,7 @@ def parse_latex(source: str, url: str) -> tuple[str, tuple[Section, ...]]:
     if _depth(source) > _DEEPEST:
         raise SourceBroken("braces too deep for a paper", where=url, next="Use another source.")
     title = next(
-        (_argument(source, m.end() - 1)[0] for m in re.finditer(r"\\title\s*(?:\[[^\]]*\])?\s*\{", source)), ""
+        (_argument(source, m.end() - 1)[0] for m in re.finditer(r"\\title\s*(?:\[[^\]]{0,300}\])?\s*\{", source)), ""
     )
     body = source.partition(r"\begin{document}")[2] or source
     body = _MARKS.sub("", _taken(body.partition(r"\end{document}")[0], _OTHERS)[0])
@@ -118,7 +118,7 @@ def _section(number: str, title: str, level: int, source: str, seen: list[int]) 
 
 def _table(source: str, place: str, seen: list[int]) -> Table | None:
     caption = ""
-    if found := re.search(r"\\caption\s*(?:\[[^\]]*\])?\s*\{", source):
+    if found := re.search(r"\\caption\s*(?:\[[^\]]{0,300}\])?\s*\{", source):
         caption = " ".join(_plain(_argument(source, found.end() - 1)[0]).split())
         seen[0] += 1  # LaTeX numbers captions, not tables
     label = f"Table {seen[0]}" if caption else f"Table in {place}"
@@ -128,12 +128,12 @@ def _table(source: str, place: str, seen: list[int]) -> Table | None:
 
 def _tabular(source: str, label: str, caption: str) -> Table | None:
     """Rows and cells; the lines above the first rule that has something above it are headings."""
-    source = re.sub(r"^\s*(\[[^\]]*\])?", "", source)
+    source = re.sub(r"^\s*(\[[^\]]{0,300}\])?", "", source)
     while source.lstrip().startswith("{"):  # column specification, and the width of tabularx
         at = source.index("{")
         source = source[_argument(source, at)[1] :]
     header, rows = 0, list[tuple[str, ...]]()
-    for piece in re.split(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline", source):
+    for piece in re.split(r"\\\\(?:\[[^\]]{0,300}\])?|\\tabularnewline", source):
         if rows and not header and re.match(r"\s*\\(midrule|hline)", piece):
             header = len(rows)
         cells = tuple(" ".join(_plain(_spanned(c)).split()) for c in re.split(r"(?<!\\)&", _RULES.sub("", piece)))
@@ -144,7 +144,9 @@ def _tabular(source: str, label: str, caption: str) -> Table | None:
 
 def _spanned(cell: str) -> str:
     r"""The content of `\multicolumn{2}{c}{x}` and `\multirow{2}{*}{x}`."""
-    found = re.search(r"\\multi(?:column|row)\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*\{", cell)
+    found = re.search(
+        r"\\multi(?:column|row)\s*(?:\[[^\]]{0,300}\])?\s*\{[^{}]*\}\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*\{", cell
+    )
     return _argument(cell, found.end() - 1)[0] if found else cell
 
 

@@ -31,7 +31,9 @@ INTERVALS_S: dict[str, float] = {
 """Seconds between two requests. arXiv: its API terms; Semantic Scholar: its limit with a key, kept without one too."""
 
 DEFAULT_INTERVAL_S = 1.0
-_ARXIV = {"export.arxiv.org", "arxiv.org", "ar5iv.labs.arxiv.org"}
+LONGEST_PAUSE_S = 86_400.0
+"""A host that asks for more (a number without end, by mistake or malice) is asked again a day later."""
+_LOOK_AGAIN_S = 0.02
 
 
 class Clock(Protocol):
@@ -104,30 +106,53 @@ class Limiter:
     def hold_off(self, host: str, seconds: float) -> None:
         """Let no process ask the host for so long (its Retry-After). Never shortens a pause already set."""
         with self._locked(host) as handle:
-            _write(handle, max(_read(handle), self.clock.now() + seconds))
+            _write(handle, max(_read(handle), self.clock.now() + min(seconds, LONGEST_PAUSE_S)))
+
+    def _lock(self, handle: int, host: str) -> None:
+        """The host's lock, with an end to the wait: whoever holds it may have been stopped with it in hand."""
+        deadline = time.monotonic() + self._max_wait_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise RateLimited(
+                        f"another run has been asking {host} for {self._max_wait_s:.0f} s",
+                        where=host,
+                        next="Use another source, or look whether a run hangs (intern runs).",
+                        wait_s=self._max_wait_s,
+                    ) from error
+                time.sleep(_LOOK_AGAIN_S)
 
     def interval_s(self, host: str) -> float:
         """Seconds between two requests to the host."""
-        return self._intervals.get(host, DEFAULT_INTERVAL_S)
+        return self._intervals.get(host, self._intervals.get(_site(host), DEFAULT_INTERVAL_S))
 
     def _next_free(self, handle: int, host: str) -> float:
         """When the host may be asked. A day or more ahead means that the clock was set back: then wait one interval."""
         free, now = _read(handle), self.clock.now()
-        return now + self.interval_s(host) if free > now + 86_400 else free
+        return now + self.interval_s(host) if free > now + LONGEST_PAUSE_S else free
 
     @contextmanager
     def _locked(self, host: str) -> Generator[int, None, None]:
         handle = os.open(self._folder / f"{_file_name(host)}.next", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._lock(handle, host)
             yield handle
         finally:
             os.close(handle)  # closing lets go of the lock, also when the process dies
 
 
+def _site(host: str) -> str:
+    """The host without a default port or the root's dot; all of arXiv is one site to its operators."""
+    name = re.sub(r"\.?(:(80|443))?$", "", host.lower())
+    return "arxiv.org" if name == "arxiv.org" or name.endswith(".arxiv.org") else name
+
+
 def _file_name(host: str) -> str:
-    """All of arXiv is one site to its operators, so its hosts share one turn."""
-    return "arxiv" if host in _ARXIV else re.sub(r"[^A-Za-z0-9.-]", "_", host)
+    site = _site(host)
+    return "arxiv" if site == "arxiv.org" else re.sub(r"[^a-z0-9.-]", "_", site)[:200]
 
 
 def _read(handle: int) -> float:
@@ -141,3 +166,4 @@ def _read(handle: int) -> float:
 
 def _write(handle: int, moment: float) -> None:
     os.pwrite(handle, f"{moment:<30.6f}".encode(), 0)
+    os.ftruncate(handle, 30)  # what a damaged file had beyond would be read as part of the number

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 import time
+import zlib
 
 from core.literature.errors import SourceBroken
 from core.literature.html_sections import tidy
@@ -24,7 +26,7 @@ _NAMED = re.compile(r"^(abstract|references|acknowledge?ments|limitations|conclu
 def parse_pdf(data: bytes, url: str) -> tuple[str, tuple[Section, ...]]:
     """Title (as the document's own data says; may be empty) and sections. Raises SourceBroken for what is no readable PDF."""
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import DependencyError, PyPdfError
 
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every odd object
     if not data.lstrip().startswith(b"%PDF"):
@@ -39,7 +41,7 @@ def parse_pdf(data: bytes, url: str) -> tuple[str, tuple[Section, ...]]:
             if time.monotonic() - began > PATIENCE_S:
                 break
     # A broken file fails anywhere in the parser, with whatever its bytes made of the objects.
-    except (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError) as error:
+    except (PyPdfError, DependencyError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OSError, ArithmeticError, AssertionError, EOFError, MemoryError, zlib.error, struct.error) as error:  # fmt: skip
         raise SourceBroken(f"the PDF cannot be read: {error}", where=url, next="Use another source.") from error
     return " ".join(title.split()), sections_of(pages)
 

@@ -8,16 +8,18 @@ host. Only GET: reading papers changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import IO, NoReturn
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
@@ -26,6 +28,7 @@ from core.literature.limiter import Limiter
 
 USER_AGENT = "ml-intern-tui/0.1 (post-training research agent; respects rate limits)"
 _REDIRECTS = {301, 302, 303, 307, 308}
+_KEPT = "%/:@!$&'()*+,;=~-._?[]|"
 _AGAIN = {429, 500, 502, 503, 504}
 
 
@@ -60,6 +63,43 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     ) -> None:
         return None
 
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message) -> None:
+        """The library would read the Location itself, and fail on what is no address."""
+        return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+class _Impatient(http.client.HTTPConnection):
+    """Hangs up on a server that sends its headers drop by drop: each drop would start the socket's own time-out anew."""
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        watch = threading.Timer(self.timeout or 0.0, self._hang_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()
+        finally:
+            watch.cancel()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed by now
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _ImpatientTls(_Impatient, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Impatient, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_ImpatientTls, req, context=ssl.create_default_context())
+
 
 class Web:
     """Fetches addresses for the literature clients."""
@@ -67,7 +107,7 @@ class Web:
     def __init__(self, limiter: Limiter, politeness: Politeness | None = None) -> None:
         self.limiter = limiter
         self.politeness = politeness or Politeness()
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(_NoRedirect, _Http, _Https)
 
     def get(
         self,
@@ -83,8 +123,9 @@ class Web:
             PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
             SourceBroken: still 5xx or cut off after all tries. Unreachable: still no answer after all tries.
         """
-        address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode(params, errors='replace')}" if params else url
         for hop in range(6):
+            address = _sendable(address)
             if check is not None:
                 check(address)
             status, reply, location = self._patiently(address, headers or {}, first=hop == 0, origin=url)
@@ -200,13 +241,31 @@ def retry_after_s(told: str | None, now: float) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(told).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):
         return None
+
+
+def _sendable(address: str) -> str:
+    """The address as HTTP carries it: a host's name in its ASCII form, what is not ASCII percent-encoded.
+
+    Raises SourceRefused for what is no address: models and pages write odd ones.
+    """
+    try:
+        parts = urlsplit(address.strip())
+        _ = parts.port  # raises for one that is no port
+        netloc = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    except ValueError as error:  # UnicodeError is one
+        raise SourceRefused(f"no web address: {error}", where=address[:200], next="Check the address.") from error
+    path, query = (quote(part, safe=_KEPT, errors="replace") for part in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
 def _next_hop(address: str, location: str) -> str:
     """Where a redirect leads. Raises SourceBroken when it leads nowhere or from https down to http."""
-    target = urljoin(address, location)
+    try:
+        target = urljoin(address, location)
+    except ValueError:
+        target = ""
     if not location or (urlsplit(address).scheme == "https" and urlsplit(target).scheme != "https"):
         raise SourceBroken("a redirect that cannot be followed", where=address, next="Use another source.")
     return target

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from core.errors import ToolError
-from core.literature.errors import PaperMissing, SourceBroken
+from core.literature.errors import PaperMissing, SourceBroken, SourceRefused
 from core.literature.web import Web
 from core.research.reach import check_address
 
@@ -53,6 +53,13 @@ def list_files(web: Web, repo: str, under: str = "", containing: str = "") -> Fi
         found = msgspec.json.decode(reply.body, type=_Tree)
     except PaperMissing as error:
         raise ToolError(f"GitHub has no repository {repo}, or it is private", where=error.where, next="Check the name") from error  # fmt: skip
+    except SourceRefused as error:  # 401: a token that is not valid; 403: too many requests; 409: an empty repository
+        advice = (
+            "Check GITHUB_TOKEN"
+            if token
+            else "Without GITHUB_TOKEN GitHub answers 60 requests an hour: set it, or wait"
+        )
+        raise ToolError(f"GitHub refused to list {repo}: {error.what}", where=error.where, next=advice) from error
     except msgspec.DecodeError as error:
         raise SourceBroken(f"not GitHub's format: {error}", where=api, next="Try again later.") from error
     prefix = under.strip("/") + "/" if under.strip("/") else ""

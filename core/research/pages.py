@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 import msgspec
@@ -60,19 +60,25 @@ def read_page(web: Web, url: str) -> Page:
 def search_web(web: Web, query: str, limit: int = 8) -> tuple[str, list[Hit]]:
     """(engine, results) of the engine a person configured: INTERN_SEARXNG (its address) or BRAVE_API_KEY."""
     if address := os.environ.get("INTERN_SEARXNG", "").rstrip("/"):
-        found = _json(web, f"{address}/search?q={quote_plus(query)}&format=json", {})
-        return "SearXNG", _hits(found.get("results"), "content", limit)
+        found = _json(web, f"{address}/search?q={quote_plus(query, errors='replace')}&format=json", {})
+        return "SearXNG", _hits(found.get("results"), "content", limit, address)
     if key := os.environ.get("BRAVE_API_KEY", ""):
-        told = _json(web, f"{BRAVE}/res/v1/web/search?q={quote_plus(query)}", {"X-Subscription-Token": key})
-        return "Brave", _hits(told.get("web", {}).get("results"), "description", limit)
+        told = _json(
+            web, f"{BRAVE}/res/v1/web/search?q={quote_plus(query, errors='replace')}", {"X-Subscription-Token": key}
+        )
+        inner = told.get("web") or {}
+        return "Brave", _hits(inner.get("results") if isinstance(inner, dict) else inner, "description", limit, BRAVE)
     raise ToolError(
         "No web search is configured",
         next="A person can set INTERN_SEARXNG (an address) or BRAVE_API_KEY; meanwhile read_page",
     )
 
 
-def _hits(results: object, excerpt: str, limit: int) -> list[Hit]:
-    rows = msgspec.convert(results or [], list[dict[str, object]])
+def _hits(results: object, excerpt: str, limit: int, where: str) -> list[Hit]:
+    try:
+        rows = msgspec.convert(results or [], list[dict[str, object]])
+    except msgspec.ValidationError as error:
+        raise SourceBroken(f"no list of results: {error}", where=where, next="Check the search engine.") from error
     return [
         Hit(url=str(r["url"]), title=str(r.get("title", "")), excerpt=str(r.get(excerpt) or "")[:400])
         for r in rows[:limit]
@@ -80,9 +86,9 @@ def _hits(results: object, excerpt: str, limit: int) -> list[Hit]:
     ]
 
 
-def _json(web: Web, address: str, headers: dict[str, str]) -> dict[str, dict[str, object]]:
+def _json(web: Web, address: str, headers: dict[str, str]) -> dict[str, Any]:
     reply = web.get(address, headers=headers, check=check_address)
     try:
-        return json.loads(reply.body)
-    except ValueError as error:
-        raise SourceBroken(f"no JSON: {error}", where=reply.url, next="Try again later.") from error
+        return msgspec.json.decode(reply.body, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise SourceBroken(f"no JSON object: {error}", where=reply.url, next="Check the search engine.") from error

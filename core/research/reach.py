@@ -21,14 +21,18 @@ MIRRORS = (
 
 def check_address(address: str) -> None:
     """Raises ToolError for what is not a public http address. Called for every hop of a redirect."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or 443
+    except ValueError as error:
+        raise ToolError(f"{address[:120]!r} is no web address: {error}", next="Check the address") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ToolError(f"{address[:120]!r} is no web address", next="Give one that begins with https://")
     if parts.netloc in _configured():
         return
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
-    except OSError as error:
+        found = socket.getaddrinfo(parts.hostname, port, proto=socket.IPPROTO_TCP)
+    except (OSError, UnicodeError) as error:  # a label that is empty or too long
         raise ToolError(
             f"{parts.hostname} cannot be found: {error}", next="Check the address, or the network"
         ) from error

@@ -17,6 +17,7 @@ from core.hub.hosts import endpoint
 from core.hub.licences import stated_in
 from core.hub.provenance import Provenance, provenance
 from core.hub.push import Push, push
+from core.hub.stated import data_card
 from core.literature.errors import LiteratureError
 from core.repro.lineage import lineage
 from core.repro.pack import write_pack
@@ -65,6 +66,9 @@ def publish(
         else:
             source = desk.data_path(data) if data else Path(desk.model_path(model or "final"))
             _copy(desk, source, folder, of=None if data else _origin(desk, model or "final"))
+            if data:
+                card = data_card(desk.state, desk.state.datasets[data])
+                (folder / "README.md").write_text(card, encoding="utf-8")
         made = push(
             Push(
                 repo=repo, folder=str(folder), kind="dataset" if data or record else "model",

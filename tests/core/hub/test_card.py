@@ -20,6 +20,7 @@ from core.journal import Journal
 from core.literature.limiter import Limiter
 from core.literature.web import Politeness, Web
 from core.redact import Redactor
+from core.report import render_report
 from core.state import RunState
 from core.tables import TABLES
 from core.tasks import load_task
@@ -264,3 +265,26 @@ def test_events_of_an_older_program_have_no_licence_and_are_unknown() -> None:
     old = e.DatasetFound(dataset="a/b", source="hub")
     assert (old.licence, old.made) == ("", "")
     assert e.DatasetInspected(dataset="a", rows=1).licence == ""
+
+
+def test_published_rows_and_the_report_name_the_licence_of_every_source(desk: Desk, hub: HubServer) -> None:
+    for name, sources in (("clean", ["ana/free"]), ("mixed", ["ana/free", "ben/nc", "cy/silent"])):
+        prepare(desk, name, *(fetch(desk, source) for source in sources))
+        folder = desk.folder / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "train.jsonl").write_text('{"prompt": "a", "answer": "b"}\n')
+    publish.run(desk, repo="me/rows", data="clean", collection="none")
+    assert "license: mit" in head(hub.repos["me/rows"]["README.md"].decode())
+    publish.run(desk, repo="me/mixed", data="mixed", collection="none")
+    text = hub.repos["me/mixed"]["README.md"].decode()
+    report = render_report(desk.state)
+    assert not any(line.startswith("license") for line in head(text))
+    assert "**No licence is set for these rows**" in text
+    for found in (text, report):
+        lines = {line.split("`")[1]: line for line in found.splitlines() if line.startswith("- `")}
+        assert lines["ben/nc"].endswith("non-commercial use only")
+        assert lines["cy/silent"] == "- `cy/silent`: unknown: ask its authors before use"
+        assert str(desk.folder) not in found.split("Licences")[1].split("##")[0]
+    assert f"- base `{BASE}`: unknown: ask its authors before use" in report
+    desk.emit(e.LicenceFound(model=BASE, licence="apache-2.0", source="here"))
+    assert f"- base `{BASE}`: apache-2.0 [{desk.state.licence_seq}]" in render_report(desk.state)
