@@ -96,7 +96,7 @@ class LoopDetector:
         """Begin anew: a person has said what to do."""
         self.signs = 0
         """Signs that counted, since less than half of the last turns were fruitless; at LIMIT it is enough."""
-        self._counted = ""
+        self._counted: str = ""
         """The turn of the last sign that counted: a turn counts once, however many calls it has."""
         self._recent: deque[tuple[str, str]] = deque(maxlen=REPEATS * LONGEST_CYCLE)
         """(key, call) of the last calls."""

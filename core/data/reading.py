@@ -12,8 +12,9 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from core.errors import NotFound, ToolError
 
@@ -60,9 +61,13 @@ def _hidden(path: Path, root: Path) -> bool:
 
 def arrow_as_parquet(path: Path, scratch: Path) -> Path:
     """A file of Arrow record batches (`Dataset.save_to_disk`), batch by batch as Parquet. Raises ToolError for a broken one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    try:
+        pa: Any = import_module("pyarrow")
+        pq: Any = import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ToolError(
+            "Arrow files need the package pyarrow", where=str(path), next="pip install pyarrow, or save it as Parquet."
+        ) from error
     target = scratch / f"rows_{len(list(scratch.iterdir()))}.parquet"
     try:
         with pa.memory_map(str(path)) as source:

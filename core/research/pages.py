@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_plus, urlsplit
 
 import msgspec
@@ -66,8 +66,9 @@ def search_web(web: Web, query: str, limit: int = 8) -> tuple[str, list[Hit]]:
         told = _json(
             web, f"{BRAVE}/res/v1/web/search?q={quote_plus(query, errors='replace')}", {"X-Subscription-Token": key}
         )
-        inner = told.get("web") or {}
-        return "Brave", _hits(inner.get("results") if isinstance(inner, dict) else inner, "description", limit, BRAVE)
+        inner: object = told.get("web") or {}
+        results = cast("dict[str, object]", inner).get("results") if isinstance(inner, dict) else inner
+        return "Brave", _hits(results, "description", limit, BRAVE)
     raise ToolError(
         "No web search is configured",
         next="A person can set INTERN_SEARXNG (an address) or BRAVE_API_KEY; meanwhile read_page",
