@@ -123,7 +123,8 @@ class _Host:
         self.server = LogServer(log, socket, handlers, lambda pid: not is_confined(pid))
 
     def run(self) -> int:
-        signal.signal(signal.SIGTERM, self._terminated)
+        signal.signal(signal.SIGTERM, self._leave)
+        signal.signal(signal.SIGUSR1, self._end_quickly)
         self._begin()
         threads = [
             threading.Thread(target=self._guarded, args=(self.watcher.run,), name="jobs"),
@@ -368,8 +369,20 @@ class _Host:
                 self.journal.emit(e.BudgetCharged(kind="disk", amount=float(used), what="the run's folder"))
         return budget.free_bytes(self.folder)
 
-    def _terminated(self, number: int, frame: object) -> None:
-        self.control.stop_reason = "the host was told to end (SIGTERM)"
+    def _leave(self, number: int, frame: object) -> None:
+        """A shutdown, a scheduler, somebody's kill. The run is not over: `intern resume` goes on from here as after a crash,
+        which loses nothing, and jobs are their supervisors' business. Only words on their way to the log are waited for."""
+
+        def leave() -> None:
+            print("told to end (SIGTERM): the run can be taken up again with intern resume", flush=True)
+            self.journal.settle()
+            os._exit(128 + number)
+
+        threading.Thread(target=leave, name="leaving", daemon=True).start()
+
+    def _end_quickly(self, number: int, frame: object) -> None:
+        """`intern solve` has no time left for this run: it ends in order, without its last evaluation."""
+        self.control.stop_reason = "the time for this run is used"
         self.quick = True
         self.desk.stopping.set()
 

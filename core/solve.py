@@ -270,7 +270,7 @@ class Solver:
         host = living_host(run)
         if host is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(host.pid, signal.SIGTERM)
+                os.kill(host.pid, signal.SIGUSR1)
 
     def _told_to_end(self, number: int, frame: FrameType | None) -> None:
         self.ending.set()
