@@ -106,7 +106,9 @@ class _Host:
         self.watcher = JobWatcher(self.journal, self.desk.compute, folder, lambda job: take_up(self.desk, job))
         self.alerts = AlertMirror(self.journal, folder, parse_target(state.trackio))
         self.telemetry = Telemetry()
-        self.desk.gpus = sum(1 for s in self.telemetry.sample() if s.source != "psutil")
+        devices = [s for s in self.telemetry.sample() if s.source != "psutil"]
+        self.desk.gpus = len(devices)
+        self.desk.gpu_bytes = max((s.memory_total_bytes or 0 for s in devices), default=0) or None
         self.guard = guards.record(self.desk.task, folder / "guard")
         self.summary = SummaryWriter(folder, self.journal)
         self.notifier = Notifier(self.journal, state.title or state.run)

@@ -22,7 +22,7 @@ from core.agent.patience import abandoned
 from core.agent.spend import admit_spending
 from core.agent.trust import admit_model
 from core.clock import Clock
-from core.compute.protocol import Compute, Priced
+from core.compute.protocol import Compute, Elsewhere, Priced
 from core.compute.spec import JobSpec
 from core.errors import JobError, ToolError
 from core.evaluation.prompting import Prompting
@@ -125,7 +125,9 @@ class Desk:
         self.compute = compute
         self.literature = literature
         self.clock = clock
-        self.gpus = gpus
+        self._gpus = gpus
+        self.gpu_bytes: int | None = None
+        """Memory of the largest GPU of this machine."""
         self.blobs = BlobStore(folder)
         self.interrupt = threading.Event()
         self.stopping = threading.Event()
@@ -217,7 +219,19 @@ class Desk:
 
     @property
     def cores(self) -> int:
-        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
+        """Cores a job may use: of this machine, or of those on which its jobs run, where they have fewer."""
+        own = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
+        there = self.compute.cores() if isinstance(self.compute, Elsewhere) else 0
+        return min(own, there) if there else own
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that this run's jobs may have side by side, wherever they run."""
+        return self.compute.gpus() if isinstance(self.compute, Elsewhere) else self._gpus
+
+    @gpus.setter
+    def gpus(self, count: int) -> None:
+        self._gpus = count
 
     @property
     def device(self) -> str:

@@ -67,6 +67,10 @@ class Engine(Protocol):
         """Hand the job over; returns the scheduler's name of it."""
         ...
 
+    def machines(self) -> tuple[int, int]:
+        """(GPUs that jobs of one run may have side by side, cores of a machine; 0 for those not known)."""
+        ...
+
     def wait_for(self, spec: JobSpec) -> str:
         """Why the job should not be handed over yet, in words; empty where it should."""
         ...
@@ -100,8 +104,22 @@ class ClusterCompute:
         self.engine = engine
         self.python = python
         self._words: dict[str, tuple[float, Word]] = {}
+        self._machines: tuple[int, int] | None = None
         self._silent_until = 0.0
         self._silence = ""
+
+    def gpus(self) -> int:
+        """GPUs that jobs of one run may have side by side there; 0 where its machines have none. Asked once."""
+        return self._known_machines()[0]
+
+    def cores(self) -> int:
+        """Cores of a machine there; 0 where that is not known."""
+        return self._known_machines()[1]
+
+    def _known_machines(self) -> tuple[int, int]:
+        if self._machines is None:
+            self._machines = self.engine.machines()
+        return self._machines
 
     def submit(self, spec: JobSpec) -> JobStatus:
         """Hand the job to the scheduler once. Where it does not answer the job is `unknown` and handed over later."""

@@ -79,6 +79,12 @@ class HubEngine:
             ]  # fmt: skip
         return self._flavors
 
+    def machines(self) -> tuple[int, int]:
+        """(GPUs of the flavour asked for, else one: the cheapest that is large enough is chosen job by job; 0)."""
+        if not self.flavor:
+            return 1, 0
+        return next((f.gpus for f in self.flavors() if f.name == self.flavor), 0), 0
+
     def quote(self, spec: JobSpec) -> Quote:
         """The most the job can cost."""
         if spec.gpus and spec.gpu_memory_bytes is None:

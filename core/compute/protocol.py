@@ -78,6 +78,19 @@ class Warm(Protocol):
         ...
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A backend whose jobs run on other machines than this one. Both raise Unreachable where nobody can tell now."""
+
+    def gpus(self) -> int:
+        """GPUs that jobs of one run may have side by side there; 0 where its machines have none."""
+        ...
+
+    def cores(self) -> int:
+        """Cores of a machine there; 0 where that is not known."""
+        ...
+
+
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """The most a job can cost, said before it is launched."""
 

@@ -53,6 +53,10 @@ class RayEngine:
             raise JobError(f"Ray refused: {_last_line(answer.text)}", where=self.url, next="See the dashboard")
         return name
 
+    def machines(self) -> tuple[int, int]:
+        """(GPUs of the cluster, 0): Ray tells its sums, not its machines."""
+        return int(self.usage().get("GPU", (0.0, 0.0))[1]), 0
+
     def wait_for(self, spec: JobSpec) -> str:
         """Until the cluster has the CPUs and GPUs free: Ray fails what waits for 15 minutes."""
         usage = self.usage()

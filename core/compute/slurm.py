@@ -8,6 +8,7 @@ dead node and it goes on from its last checkpoint. The effect id is the job's co
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import tomllib
@@ -26,6 +27,9 @@ from core.home import home
 
 WARN_S = 120
 """Seconds before the time limit at which the job is told to save and stop."""
+
+MOST_GPUS = 4
+"""GPUs a run takes of a cluster on which others wait too, where its profile does not say."""
 
 COMMAND_S = 20.0
 """A controller that answers no command in this time is not reachable."""
@@ -48,6 +52,8 @@ class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     constraint: str = ""
     time_limit_s: float = 4 * 3600.0
     """Where a job brings no limit of its own."""
+    gpus: int | None = None
+    """GPUs that jobs of one run may have side by side; None: those of one node, by sinfo, at most `MOST_GPUS`; 0: CPUs only."""
     gres: str = "gpu"
     """Name of the generic resource of a GPU; `gpu:a100` asks for a kind."""
     memory_mb: int | None = None
@@ -85,6 +91,21 @@ class SlurmEngine:
         self.profile = profile or SlurmProfile()
         self.python = python
         self._env = {k: v for k, v in os.environ.items() if not k.startswith("SBATCH_")} | (env or {})
+
+    def machines(self) -> tuple[int, int]:
+        """(GPUs, cores) by the profile and by what sinfo says of the partition's nodes."""
+        asked = [
+            "sinfo",
+            "--noheader",
+            "--format=%c %G",
+            *([f"--partition={p}"] if (p := self.profile.partition) else []),
+        ]
+        nodes = [line.split(None, 1) for line in self._run(*asked).splitlines() if line.strip()]
+        cores = [int(count) for node in nodes if (count := node[0].rstrip("+")).isdigit()]
+        kind = re.escape(self.profile.gres)
+        found = [int(n) for node in nodes for n in re.findall(rf"(?:^|,){kind}(?::[\w.-]+)*?:(\d+)", node[-1])]
+        gpus = min(max(found, default=0), MOST_GPUS) if self.profile.gpus is None else self.profile.gpus
+        return gpus, min(cores, default=0)
 
     def start(self, spec: JobSpec, launch: Launch) -> str:
         """sbatch; returns the job's id."""

@@ -11,6 +11,7 @@ from core import events as e
 from core.agent.desk import OPEN, Desk
 from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
+from core.compute.protocol import Elsewhere
 from core.errors import InternError, ToolError
 from core.series import Series
 from core.state import Failure, Job, RunState
@@ -143,8 +144,9 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     try:
         spec = msgspec.convert(given, TrainSpec)
         check_train_spec(spec)
-        if not desk.gpus:  # on a GPU the job's own pre-flight knows the device's memory
-            check_light(spec, promised=_promised(desk))
+        if not isinstance(desk.compute, Elsewhere):  # of another machine's memory nothing is known here
+            gpu_bytes = desk.gpu_bytes if desk.gpus else None
+            check_light(spec, gpu_bytes, promised=0 if gpu_bytes else _promised(desk))
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec

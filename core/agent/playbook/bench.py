@@ -60,7 +60,7 @@ class Bench:
         self.gains: dict[str, float] = {}
         self.broken: dict[str, float] = {}
         """The lowest learning rate that failed or fell below its start, by method."""
-        self.fitting: dict[str, dict[str, int]] = {}
+        self.fitting: dict[str, dict[str, Any]] = {}
         """Settings that the memory allows, by method, where it does not allow the usual ones."""
         self.paying = ""
         """The move that has just gained."""
@@ -140,14 +140,28 @@ class Bench:
         return (yield from self._as_it_fits(told, arguments))
 
     def _as_it_fits(self, told: Observation, arguments: dict[str, Any]) -> Act:
-        fits = {name: int(value) for name, value in _FITS.findall(told.error.partition("Use ")[2])}
+        fits: dict[str, Any] = {name: int(value) for name, value in _FITS.findall(told.error.partition("Use ")[2])}
         if not fits:
             return told
         method = str(arguments["method"])
-        self.fitting[method] = fits
+        self.fitting.setdefault(method, {}).update(fits)
         arguments["settings"].update(fits)
         yield from self.call("note", {"content": f"{method}: {told.error}", "kind": "lesson"}, "")
         return (yield from self.call("train", arguments, "The same, as it fits the memory."))
+
+    def make_room(self, method: str, settings: dict[str, Any]) -> bool:
+        """A training with these settings ran out of memory: later ones take a quarter of the rows a pass in as many more passes,
+        and where a row a pass was too much, an adapter in place of full weights. Whether there is anything left to change."""
+        batch, passes = int(settings["batch_size"]), int(settings.get("grad_accum") or 1)
+        room = self.fitting.setdefault(method, {})
+        if batch > 1:
+            smaller = max(1, batch // 4)
+            room |= {"batch_size": smaller, "grad_accum": -(-batch * passes // smaller)}
+        elif "lora" not in settings and self.wishes.lora is not False:
+            room["lora"] = {}
+        else:
+            return False
+        return True
 
     def take(self, brief: dict[str, Any]) -> None:
         """What the brief says."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.model import Act, Observation
 from core.agent.playbook.remedies import first_remedy
-from core.agent.playbook.reports import error_counts, is_usable, learn_from, note_speed
+from core.agent.playbook.reports import error_counts, is_usable, learn_from, note_speed, out_of_memory
 from core.agent.playbook.search import Trial, best, last_score
 from core.agent.playbook.trials import smoke
 
@@ -40,7 +40,7 @@ def full(
     """
     done = yield from _full_jobs(bench, method, experiment, [_wished(bench, t) for t in trials], start, share)
     if done and not any(is_usable(report) for report, _ in done):
-        again = _with_remedy(bench, *done[0])
+        again = _with_remedy(bench, method, *done[0])
         if again is not None and bench.seconds_left() > bench.smallest_experiment_s():
             words, trial = again
             yield from bench.call("note", {"content": f"Again, with {words}", "kind": "lesson"}, "")
@@ -64,7 +64,10 @@ def _wished(bench: Bench, trial: Trial) -> Trial:
     return trial.but(lr=bench.wishes.lr) if bench.wishes.lr else trial
 
 
-def _with_remedy(bench: Bench, report: dict[str, Any], trial: Trial) -> tuple[str, Trial] | None:
+def _with_remedy(bench: Bench, method: str, report: dict[str, Any], trial: Trial) -> tuple[str, Trial] | None:
+    if out_of_memory(report):
+        room = bench.fitting.get(method, {})
+        return ("what fits the memory", trial.but(**room)) if room else None
     failing = [f for f in report["diagnosis"] if f["severity"] == "failing"]
     remedy = first_remedy(failing[0], trial.settings, bench.used_remedies) if failing else None
     if remedy is None:
@@ -132,7 +135,9 @@ def _read(bench: Bench, method: str, experiment: str, asked: list[_Asked]) -> Ac
     for report, trial in done:
         note_speed(bench, method, trial.settings, report)
         yield from learn_from(bench, {**report, "settings": trial.settings}, method, experiment)
-        if any(f["severity"] == "failing" for f in report["diagnosis"]):
+        if out_of_memory(report):
+            bench.make_room(method, trial.settings)
+        elif any(f["severity"] == "failing" for f in report["diagnosis"]):
             bench.broken[method] = min(bench.broken.get(method, math.inf), trial.lr)
     return done
 

@@ -42,6 +42,10 @@ def learn_from(bench: Bench, report: dict[str, Any], method: str, experiment: st
         )
 
 
+def out_of_memory(report: dict[str, Any]) -> bool:
+    return any(f["kind"] == "out_of_memory" and f["severity"] == "failing" for f in report["diagnosis"])
+
+
 def is_usable(report: dict[str, Any]) -> bool:
     return bool(report["checkpoint"]) and (best_score(report) or 0.0) > 0
 

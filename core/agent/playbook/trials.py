@@ -7,7 +7,7 @@ from typing import Any
 
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.model import Act, Observation
-from core.agent.playbook.reports import learn_from, note_speed
+from core.agent.playbook.reports import learn_from, note_speed, out_of_memory
 from core.agent.playbook.search import Trial, first_score, higher, ladder, last_score, next_rungs, worth_a_long_job
 
 MOST_TRIALS = 8
@@ -51,10 +51,18 @@ def climb(bench: Bench, method: str, experiment: str, start: str) -> Act:
         rates = ladder(low, high, 3)[1:]
     else:
         rates = ladder(low, high, -(-3 // slots) * slots)
+    others: list[float] = []
+    """Rates that wait until one training has been seen to fit the memory."""
     while rates:
-        before = bench.seconds_left()
+        before, room = bench.seconds_left(), {**bench.fitting.get(method, {})}
         seen = yield from _trials(bench, method, experiment, start, rates, each, known.get("card", ""))
+        if not seen and bench.fitting.get(method, {}) != room:
+            rates, others = rates[:1], rates[1:] or others
+            continue  # none of them fitted the memory: again, as it fits
         trials += seen
+        if seen and others:
+            rates, others = others, []
+            continue
         slow = before - bench.seconds_left() > 0.1 * before  # a machine on which looking further costs too much
         if method == "grpo" or not seen or slow or len(trials) >= MOST_TRIALS:
             break
@@ -140,6 +148,9 @@ def _read(
     for report in waited.rows("jobs"):
         note_speed(bench, method, settings, report)
         yield from learn_from(bench, report, method, experiment)
+        if out_of_memory(report):  # that says nothing of its learning rate
+            bench.make_room(method, settings)
+            continue
         failed = report["status"] in ("failed", "lost") or any(f["severity"] == "failing" for f in report["diagnosis"])
         lr = jobs[report["job"]]
         trials.append(

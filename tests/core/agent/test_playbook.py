@@ -191,6 +191,51 @@ def test_it_ends_when_the_time_is_short() -> None:
     assert world.left > -60, "no long job was begun that does not fit"
 
 
+class Small(World):
+    """A GPU that holds `rows` rows a pass, and of full weights none at all where `adapters_only`."""
+
+    def __init__(self, rows: int, *, adapters_only: bool = False) -> None:
+        super().__init__(seconds=3000.0)
+        self.rows, self.adapters_only = rows, adapters_only
+
+    def _report(self, job: str) -> dict[str, Any]:
+        s = self.jobs[job]
+        if s["batch_size"] <= self.rows and ("lora" in s or not self.adapters_only):
+            return World._report(self, job)
+        self.left -= 20
+        self.scores[job] = 0.0
+        finding = {
+            "failure": 9, "kind": "out_of_memory", "severity": "failing",
+            "remedies": [{"text": "half the batch", "changes": {"batch_size": "*0.5", "grad_accum": "*2"}}],
+        }  # fmt: skip
+        return {
+            "job": job, "status": "failed", "step": 0, "seconds": 20.0, "seconds_per_step": None, "checkpoint": False,
+            "dev_scores": [], "diagnosis": [finding], "last": {},
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "adapters_only"), [(64, False), (9, False), (1, False), (4, True)])
+def test_a_training_that_ran_out_of_memory_is_made_to_fit_and_its_rates_are_not_blamed(
+    rows: int, adapters_only: bool
+) -> None:
+    world = Small(rows, adapters_only=adapters_only)
+    play(world)
+    assert world.best > 0.6
+    sft = [j for j in world.jobs.values() if j["method"] == "sft"]
+    fitted = [j for j in sft if j["batch_size"] <= rows and ("lora" in j or not adapters_only)]
+    assert len(sft) - len(fitted) <= (0 if rows == 64 else 10)
+    assert {j["batch_size"] * j.get("grad_accum", 1) for j in fitted if j["model"] == "base"} == {32}, (
+        "as many rows a step"
+    )
+    assert max(j["lr"] for j in fitted) > 1e-3
+
+
+def test_a_model_that_never_fits_is_said_and_the_base_is_kept() -> None:
+    world = Small(0)
+    assert "no gain" in play(world)
+    assert len(world.jobs) <= 20
+
+
 class Bare(World):
     """A task without data, and a Hub where only the third data set is of use."""
 
