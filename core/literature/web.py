@@ -74,15 +74,25 @@ class _Impatient(http.client.HTTPConnection):
     """Hangs up on a server that sends its headers drop by drop: each drop would start the socket's own time-out anew."""
 
     def getresponse(self) -> http.client.HTTPResponse:
-        watch = threading.Timer(self.timeout or 0.0, self._hang_up)
+        """As the library's. Raises TimeoutError where it was hung up on, whatever that looked like from here."""
+        late = threading.Event()
+        watch = threading.Timer(self.timeout or 0.0, self._hang_up, (late,))
         watch.daemon = True
         watch.start()
         try:
-            return super().getresponse()
+            answer = super().getresponse()
+        except (http.client.HTTPException, OSError) as error:
+            if late.is_set():
+                raise TimeoutError("the headers took too long") from error
+            raise
         finally:
             watch.cancel()
+        if late.is_set():  # what came may be half of them
+            raise TimeoutError("the headers took too long")
+        return answer
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, late: threading.Event) -> None:
+        late.set()
         with contextlib.suppress(OSError, AttributeError):  # it may be closed by now
             self.sock.shutdown(socket.SHUT_RDWR)
 
