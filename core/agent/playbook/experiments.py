@@ -20,6 +20,10 @@ from core.agent.playbook.trials import smoke
 LONG_S = 240.0
 """A job planned for longer than this, of a method that has not made a step yet, gets a smoke test first."""
 
+MOST_CONTINUED = 3
+"""Times a fine-tuning whose answers are all still wrong is gone on with."""
+CONTINUED_SHARE = 0.5
+
 Done = tuple[dict[str, Any], Trial]
 """A job's report and what it tried."""
 
@@ -45,6 +49,16 @@ def full(
             words, trial = again
             yield from bench.call("note", {"content": f"Again, with {words}", "kind": "lesson"}, "")
             done = yield from _full_jobs(bench, method, experiment, [trial], start, share)
+    for _ in range(MOST_CONTINUED):
+        unripe = None if any(is_usable(report) for report, _ in done) else _unripe(method, done)
+        if unripe is None or bench.seconds_left() <= 2 * bench.smallest_experiment_s():
+            break
+        report, trial = unripe
+        words = (
+            f"No answer is right yet, but nothing is wrong with {report['job']} either: it goes on from its checkpoint"
+        )
+        yield from bench.call("note", {"content": words, "kind": "lesson"}, "")
+        done = yield from _full_jobs(bench, method, experiment, [trial], str(report["job"]), CONTINUED_SHARE)
     jobs = {
         str(report["job"]): trial._replace(seconds_per_step=report.get("seconds_per_step") or trial.seconds_per_step)
         for report, trial in done
@@ -58,6 +72,19 @@ def full(
         yield from bench.conclude(experiment, None)
         return False
     return (yield from judge(bench, method, experiment, jobs))
+
+
+def _unripe(method: str, done: list[Done]) -> Done | None:
+    """The fine-tuning that is furthest (by its loss) among those that did not fail and have not solved anything: a task whose
+    answers are right or wrong shows nothing for a while, and then much."""
+    sound = [
+        (report, trial)
+        for report, trial in done
+        if report["checkpoint"] and not any(f["severity"] == "failing" for f in report["diagnosis"])
+    ]
+    if method != "sft" or not sound:
+        return None
+    return min(sound, key=lambda one: float(one[0]["last"].get("loss", math.inf)))
 
 
 def _wished(bench: Bench, trial: Trial) -> Trial:

@@ -44,7 +44,7 @@ class Trial(NamedTuple):
     @property
     def sound(self) -> bool:
         """It did not fall below its start by more than noise."""
-        return self.gain > -standard_error(self.start_score, TRIAL_SAMPLES)
+        return self.gain >= -standard_error(self.start_score, TRIAL_SAMPLES)
 
 
 TRIAL_SAMPLES = 200
@@ -60,11 +60,13 @@ def ladder(low: float, high: float, rungs: int) -> list[float]:
 
 
 def next_rungs(trials: list[Trial], count: int) -> list[float]:
-    """Where the range test goes on: above its top while the top is sound, below its foot where nothing learns."""
+    """Where the range test goes on: above its top while the top is sound and learns, or nothing has moved at all yet; below its
+    foot where nothing learns."""
     rates = sorted(t.lr for t in trials)
     step = min((rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 3.0, 4.0)
     top = max(trials, key=lambda t: t.lr)
-    if top.sound and top.gain > 0:
+    unmoved = all(t.gain == 0 for t in trials)
+    if top.sound and (top.gain > 0 or unmoved):
         return [_round(top.lr * step ** (i + 1)) for i in range(count)]
     if all(t.gain <= 0 for t in trials):
         return [_round(rates[0] / 4 ** (i + 1)) for i in range(count)]
@@ -83,7 +85,10 @@ def worth_a_long_job(trials: list[Trial], middle: float) -> list[Trial]:
     top = best(trials)
     if top is None:
         return []
-    sound = [t for t in trials if t.sound and t.gain > 0] or [top]
+    learnt = [t for t in trials if t.sound and t.gain > 0]
+    sound = (
+        learnt or [t for t in trials if t.sound] or [top]
+    )  # where nothing moved yet, trials tell what breaks and no more
     nearest = min(sound, key=lambda t: (round(abs(math.log(t.lr / middle)), 1), -t.lr))
     error = math.sqrt(2) * standard_error(top.score or 0.0, TRIAL_SAMPLES)
     first = top if (top.score or 0.0) - (nearest.score or 0.0) > 2 * error else nearest

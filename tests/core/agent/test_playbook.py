@@ -191,6 +191,47 @@ def test_it_ends_when_the_time_is_short() -> None:
     assert world.left > -60, "no long job was begun that does not fit"
 
 
+class Hard(World):
+    """A task of which nothing is solved before `dawn` train steps have been made one after the other."""
+
+    def __init__(self, dawn: int, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+        self.dawn, self.best = dawn, 0.0
+        self.made: dict[str, int] = {}
+
+    def _evaluate(self, model: str, label: str, variants: list[dict[str, Any]], **more: Any) -> object:
+        told: Any = World._evaluate(self, model, label, variants, **more)
+        for one in told["evaluations"] if model == "base" else ():
+            one["score"] = self.evaluations[one["evaluation"]] = 0.0
+        return told
+
+    def _report(self, job: str) -> dict[str, Any]:
+        s = self.jobs[job]
+        told = World._report(self, job)
+        self.made[job] = s["max_steps"] + self.made.get(s["model"], 0)
+        self.scores[job] = 0.0 if self.made[job] < self.dawn else self.scores[job]
+        return {
+            **told,
+            "dev_scores": [[0, 0.0], [s["max_steps"], self.scores[job]]],
+            "last": {"loss": 1 / self.made[job]},
+        }
+
+
+def test_a_fine_tuning_that_has_solved_nothing_yet_goes_on_from_its_checkpoint() -> None:
+    world = Hard(dawn=2000, seconds=600.0)
+    play(world)
+    assert world.best > 0.3
+    assert world.final != "base"
+    going_on = [j for j in world.jobs.values() if j["model"].startswith("job-")]
+    assert 1 <= len(going_on) <= 3
+
+
+def test_what_never_solves_anything_comes_to_an_end() -> None:
+    world = Hard(dawn=10**9, seconds=3000.0)
+    assert "no gain" in play(world)
+    assert sum(j["model"].startswith("job-") for j in world.jobs.values()) <= 3
+
+
 class Small(World):
     """A GPU that holds `rows` rows a pass, and of full weights none at all where `adapters_only`."""
 
@@ -426,6 +467,8 @@ def test_the_range_test_goes_up_until_something_breaks_and_down_where_nothing_le
     assert next_rungs(rising, 2) == [pytest.approx(4e-2), pytest.approx(0.16)]
     assert next_rungs(trials_of((1e-4, 0.5), (1e-3, 0.6), (1e-2, 0.1)), 2) == []
     assert next_rungs(trials_of((1e-3, None), (1e-2, None)), 1) == [pytest.approx(2.5e-4)]
+    unmoved = [t._replace(start_score=0.0) for t in trials_of((1e-3, 0.0), (1e-2, 0.0))]
+    assert next_rungs(unmoved, 1) == [pytest.approx(4e-2)]
 
 
 def test_of_sound_rates_the_middle_and_the_boldest_get_long_jobs() -> None:
@@ -436,6 +479,8 @@ def test_of_sound_rates_the_middle_and_the_boldest_get_long_jobs() -> None:
     useless = trials_of((1e-4, 0.29), (1e-3, 0.2))
     assert [t.lr for t in worth_a_long_job(useless, 1e-3)] == [1e-4]
     assert worth_a_long_job(trials_of((1e-3, None)), 1e-3) == []
+    unmoved = [t._replace(start_score=0.0) for t in trials_of((1e-4, 0.0), (1e-3, 0.0), (1e-2, 0.0), (1e-1, None))]
+    assert [t.lr for t in worth_a_long_job(unmoved, 1e-3)] == [1e-3, 1e-2], "they tell what breaks, and no more"
     assert best(trials_of((1e-4, 0.5), (1e-3, 0.5))).lr == 1e-4  # type: ignore[union-attr]
 
 
