@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,9 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = 
     _stop_jobs(desk)
     _close_plan(desk)
     if not (desk.folder / "final_model").exists():
-        why = f"{reason or 'the brain ended'}; no model was measured, so there is no final_model"
+        why = (
+            f"{reason or 'the brain ended'}; no model was measured, so there is no final_model{_hanging(desk, reason)}"
+        )
         return _end(desk, status if status != "finished" else "failed", why, None)
     if quick:
         return _end(desk, status, reason, None)
@@ -43,6 +46,15 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = 
     checks = ["loaded and evaluated by evaluate.py in a fresh process", "real files, full weights", *problems]
     desk.emit(e.SubmissionVerified(path=str(final), ok=True, checks=checks))
     _end(desk, status, reason, scores)
+
+
+def _hanging(desk: Desk, reason: str) -> str:
+    """What there is to say of the first look at evaluate.py, where that has not come to its end."""
+    look = desk.state.evaluations.get("contract")
+    if look is None or look.done or "evaluate.py" in reason:
+        return ""
+    seconds = time.time() - look.ts / 1e6
+    return f"; evaluate.py had not ended after {seconds:.0f} s with a few samples: it hangs, or the run is too short for it"
 
 
 def _stop_jobs(desk: Desk) -> None:
