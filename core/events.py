@@ -364,6 +364,10 @@ class ToolDeferred(Payload, frozen=True, kw_only=True):
 # --------------------------------------------------------------------------------------------------------- a person
 
 
+WORDS = ("steer", "queue", "interrupt")
+"""Commands whose text goes to the brain."""
+
+
 @event("command_requested")
 class CommandRequested(Payload, frozen=True, kw_only=True):
     command: str

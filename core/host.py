@@ -376,9 +376,11 @@ class _Host:
         which loses nothing, and jobs are their supervisors' business. Only words on their way to the log are waited for."""
 
         def leave() -> None:
-            print("told to end (SIGTERM): the run can be taken up again with intern resume", flush=True)
-            self.journal.settle()
-            os._exit(128 + number)
+            try:
+                print("told to end (SIGTERM): the run can be taken up again with intern resume", flush=True)
+                self.journal.settle()
+            finally:  # a full disk must not keep it
+                os._exit(128 + number)
 
         threading.Thread(target=leave, name="leaving", daemon=True).start()
 

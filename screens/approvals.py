@@ -178,7 +178,7 @@ class Approvals(Dialog[None]):
                 f"tier {item.tier} is asked every time: a approves this one"
             )
             return
-        autonomy = self.desk.view.state.autonomy if self.desk.view is not None else ""
+        autonomy = self._autonomy
         already = may_already(item, autonomy)
         title = "Approve this call?" if already else "Always for this kind?"
 
@@ -189,9 +189,12 @@ class Approvals(Dialog[None]):
         does = "approve" if already else "always"
         self.app.push_screen(Confirm(title, always_words(item, autonomy), does, "n ask again"), answered)
 
+    @property
+    def _autonomy(self) -> str:
+        return self.desk.view.state.autonomy if self.desk.view is not None else ""
+
     def _always(self, item: Approval) -> None:
-        autonomy = self.desk.view.state.autonomy if self.desk.view is not None else ""
-        if not may_already(item, autonomy):
+        if not may_already(item, self._autonomy):
             self.desk.command("autonomy", item.tier, at_least=True)
         self.desk.command("approve", approval=item.id, arguments_hash=item.arguments_hash)
 

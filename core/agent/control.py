@@ -18,9 +18,6 @@ from core.agent.decisions import Rejected
 from core.agent.desk import Desk
 from core.errors import InternError
 
-WORDS = ("steer", "queue", "interrupt")
-"""Commands whose text goes to the brain."""
-
 Arguments = dict[str, Any]
 Handler = Callable[[int, str, Arguments], str | None]
 
@@ -130,7 +127,7 @@ class Control:
             lambda s: [(c.seq, c.command, c.text) for c in s.commands if c.status == "requested"]
         )
         for seq, command, text in words:
-            if command not in WORDS or not text.strip():
+            if command not in e.WORDS or not text.strip():
                 said = "the host died before it was carried out; say it again if you still want it"
                 self.desk.journal.emit(e.CommandRejected(command=command, reason=said), cause=seq)
 

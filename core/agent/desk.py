@@ -397,11 +397,13 @@ class Desk:
     def wait_for_slot(self, threads: int) -> None:
         """Never more threads than cores: two jobs of one thread share a machine of two cores, one of two does not."""
 
+        gpus, cores = self.gpus, self.cores  # a cluster may have to be asked: not while the state is held
+
         def free(state: RunState) -> bool:
-            if self.gpus:  # the queue gives jobs their devices and cores
-                return len(state.running_jobs()) < 2 * self.gpus
-            used = sum(int(j.config.get("threads", self.cores)) for j in state.running_jobs())
-            return used == 0 or used + threads <= self.cores
+            if gpus:  # the queue gives jobs their devices and cores
+                return len(state.running_jobs()) < 2 * gpus
+            used = sum(int(j.config.get("threads", cores)) for j in state.running_jobs())
+            return used == 0 or used + threads <= cores
 
         self.wait_until(free, None)
 

@@ -123,7 +123,7 @@ class Gate:
             e.ApprovalRequested(
                 approval=approval, call=call, tool=definition.name, arguments=arguments, arguments_hash=digest,
                 tier=definition.tier, reason=reason, untrusted=self.sources(arguments),
-                files=files_run(self.desk.folder / "workspace", definition.runs, arguments),
+                files=self._files(definition.runs, arguments),
             )
         )  # fmt: skip
 
@@ -157,12 +157,15 @@ class Gate:
     def changed(self, decided: Approval, call: str, definition: ToolDef) -> list[str]:
         """Programs of the workspace that are not those a person said yes to: work goes on while a call waits. One that came
         since counts too, for it may stand in the way of a module that was meant."""
-        now = files_run(self.desk.folder / "workspace", definition.runs, decided.arguments)
+        now = self._files(definition.runs, decided.arguments)
         return [name for name in {**decided.files, **now} if decided.files.get(name) != now.get(name)]
 
     def programs(self, tool: str, arguments: dict[str, Any]) -> dict[str, str]:
         """What of the workspace the call would run, with digests: for arguments that a person wrote."""
-        return files_run(self.desk.folder / "workspace", self.runs(tool), arguments)
+        return self._files(self.runs(tool), arguments)
+
+    def _files(self, runs: tuple[str, ...], arguments: dict[str, Any]) -> dict[str, str]:
+        return files_run(self.desk.folder / "workspace", runs, arguments)
 
     def twin(self, call: str, digest: str) -> str:
         """The approval for which the very same call waits already; empty where none does."""

@@ -17,7 +17,6 @@ from smolagents.monitoring import Timing
 from core import events as e
 from core.agent.circles import QUESTION
 from core.agent.compaction import Summary, SummaryStep
-from core.agent.control import WORDS
 from core.agent.loops import KEPT_TURNS, POLLS, Called
 from core.agent.prompt import late_result, steering_message, undone
 from core.agent.recorded import PATIENT
@@ -69,7 +68,7 @@ class _Rebuilding:
 
     def take(self, event: Event) -> None:
         p = e.payload_of(event)
-        if isinstance(p, e.CommandRequested) and p.command in WORDS and p.text.strip():
+        if isinstance(p, e.CommandRequested) and p.command in e.WORDS and p.text.strip():
             self.asked[event.seq] = (p.command, p.text)
         elif isinstance(p, e.CommandApplied) and event.cause in self.asked:
             self._say(self.asked.pop(event.cause)[1])

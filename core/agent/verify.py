@@ -20,7 +20,6 @@ from smolagents.monitoring import TokenUsage
 
 from core import events as e
 from core.agent.circles import QUESTION
-from core.agent.control import WORDS
 from core.agent.desk import EXPIRED, INNER, Desk, Settings
 from core.agent.gate import CHANGED, TWIN
 from core.agent.loop import CLOSED, Research
@@ -124,7 +123,7 @@ class _Tape:
         self.words: dict[int, str] = {}
         for event in self.events:
             p = e.payload_of(event)
-            if isinstance(p, e.CommandRequested) and p.command in WORDS:
+            if isinstance(p, e.CommandRequested) and p.command in e.WORDS:
                 self.words[event.seq] = p.text
 
     @property

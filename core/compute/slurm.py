@@ -94,13 +94,9 @@ class SlurmEngine:
 
     def machines(self) -> tuple[int, int]:
         """(GPUs, cores) by the profile and by what sinfo says of the partition's nodes."""
-        asked = [
-            "sinfo",
-            "--noheader",
-            "--format=%c %G",
-            *([f"--partition={p}"] if (p := self.profile.partition) else []),
-        ]
-        nodes = [line.split(None, 1) for line in self._run(*asked).splitlines() if line.strip()]
+        only = [f"--partition={self.profile.partition}"] if self.profile.partition else []
+        said = self._run("sinfo", "--noheader", "--format=%c %G", *only)
+        nodes = [line.split(None, 1) for line in said.splitlines() if line.strip()]
         cores = [int(count) for node in nodes if (count := node[0].rstrip("+")).isdigit()]
         kind = re.escape(self.profile.gres)
         found = [int(n) for node in nodes for n in re.findall(rf"(?:^|,){kind}(?::[\w.-]+)*?:(\d+)", node[-1])]

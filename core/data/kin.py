@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from core.data.files import stride
+
 RESEMBLING = 0.6
 """Share of the sample's different words that a text of its kin has."""
 FEWEST_KIN, FEWEST_OWN = 4, 3
@@ -27,8 +29,7 @@ class Kin:
 
     def __init__(self, texts: Iterable[Sequence[str]]) -> None:
         every = sorted({tuple(text) for text in texts})
-        step = max(1, -(-len(every) // MOST_TEXTS))
-        self._texts = [(frozenset(text), len(text)) for text in every[::step]]
+        self._texts = [(frozenset(text), len(text)) for text in every[:: stride(len(every), MOST_TEXTS)]]
         self._own: dict[int, frozenset[str]] = {}
 
     def copied(self, index: int, sample: Sequence[str], mine: Sequence[str]) -> bool | None:

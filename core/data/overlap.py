@@ -49,17 +49,15 @@ ALL_BUT_FEW, SHUFFLED = 0.9, 0.25
 BAG = 0.8
 """Share of the sample's words, in any order, below which no copy with one word in ten edited falls."""
 MIN_RARE = 5
+"""Rare triples a sample must have to be told from its siblings."""
 MANY_RARE, MOSTLY = 12, 0.6
 """With so many rare triples less need be covered: a copy of a table loses three words with every date that is replaced."""
-"""Rare triples a sample must have to be told from its siblings."""
 SHORT, LONG = 4, 8
 """Words of a sample: under SHORT equality only, from LONG on n-grams and edits."""
 CHARACTER_LIKENESS = 0.8
 _MAX_WORDS = 4000
 _PLACES = 50
 """Places of one triple that are looked at: what stands oftener tells no place."""
-
-
 _BEFORE = re.compile(r"(?:\A|\n|[^\w\s,-]|_)\s*\Z")
 _BEHIND = re.compile(r"\s*(?:\Z|[^\w\s,-]|_)|[^\S\n]*\n")
 """What stands before a sentence of its own, and behind one."""

@@ -5,7 +5,8 @@ France, please" is the same one. So four signs, each safe by itself:
 
 - the same long answer under two prompts that share most of their words;
 - the same prompt under two long answers that share most of theirs;
-- prompts that differ in one word only, and that word is a filler, or the same word misspelt.- the same three or more numbers in the same order in prompts that share most of their words.
+- prompts that differ in one word only, and that word is a filler, or the same word misspelt;
+- the same three or more numbers in the same order in prompts that share most of their words.
 
 Numbers must agree in all of them.
 """

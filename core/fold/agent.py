@@ -61,7 +61,7 @@ def _tool_failed(state: RunState, event: Record, p: e.ToolFailed) -> None:
 def _command_requested(state: RunState, event: Record, p: e.CommandRequested) -> None:
     state.commands.append(Command(event.seq, p.command, p.text, ts=event.ts))
     del state.commands[:-100]
-    if p.command in ("steer", "queue", "interrupt"):
+    if p.command in e.WORDS:
         mark(state, event, "S", p.text or p.command)
 
 

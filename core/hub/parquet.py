@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import duckdb
 import msgspec
 
+from core.data.staging import name, quote
 from core.hub.hosts import endpoint, viewer
 from core.literature.errors import LiteratureError
 
@@ -43,10 +44,9 @@ class Listing(msgspec.Struct):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """Rows written to a file. `total`: rows of the files they were taken from."""
+    """Rows written to a file."""
 
     rows: int
-    total: int
     whole: bool
     """Every row of the split."""
     without: tuple[str, ...] = ()
@@ -84,24 +84,20 @@ def download(dataset: str, files: Sequence[ParquetFile]) -> list[Path]:
 
 def take(files: Sequence[Path], target: Path, rows: int, *, all_of_them: bool) -> Taken:
     """Write `rows` evenly spread rows of the files as JSON lines. `all_of_them`: the files are the whole split."""
-    listed = "[" + ", ".join(_literal(str(f)) for f in files) + "]"
+    listed = "[" + ", ".join(quote(str(f)) for f in files) + "]"
     source = f"read_parquet({listed}, union_by_name=true)"
     with duckdb.connect() as connection:
         columns = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-        kept = [str(name) for name, kind, *_ in columns if "BLOB" not in str(kind)]
+        kept = [str(column) for column, kind, *_ in columns if "BLOB" not in str(kind)]
         total = int(connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
         wanted = min(rows, total) if kept else 0
         if wanted:
-            names = ", ".join('"' + name.replace('"', '""') + '"' for name in kept)
+            names = ", ".join(map(name, kept))
             # Row n is taken where n * wanted / total passes a whole number: exactly `wanted` rows, none of them twice.
             connection.execute(
                 f"""COPY (SELECT {names} FROM (SELECT *, row_number() OVER () AS "place of row" FROM {source})
                 WHERE "place of row" * {wanted} // {total} > ("place of row" - 1) * {wanted} // {total})
-                TO {_literal(str(target))} (FORMAT json)"""
+                TO {quote(str(target))} (FORMAT json)"""
             )
-    gone = tuple(str(name) for name, *_ in columns if name not in kept)
-    return Taken(wanted, total, all_of_them and wanted == total, gone)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    gone = tuple(str(column) for column, *_ in columns if column not in kept)
+    return Taken(wanted, all_of_them and wanted == total, gone)

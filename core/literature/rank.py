@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
-_STOP = frozenset(
+STOP = frozenset(
     (
         "a",
         "an",
@@ -47,7 +47,7 @@ _STOP = frozenset(
 
 def words(text: str) -> list[str]:
     """Lower-case words with a light plural cut, so that "rewards" finds "reward"."""
-    found = (word for word in _WORD.findall(text.lower()) if word not in _STOP)
+    found = (word for word in _WORD.findall(text.lower()) if word not in STOP)
     return [word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in found]
 
 

@@ -75,7 +75,7 @@ def _named(desk: Desk) -> set[Path]:
     """Places that a person named: in the goal, in what they fixed, in a message or an answer."""
     state = desk.state
     said = [desk.settings.goal, str(state.scope.get("data") or "")]
-    said += [c.text for c in state.commands if c.command in ("steer", "queue", "interrupt")]
+    said += [c.text for c in state.commands if c.command in e.WORDS]
     said += [q.answer for q in state.questions.values() if q.answer]
     words = {word.strip(".,;:()'\"`") for text in said for word in text.split() if "/" in word}
     places = {Path(word).expanduser().resolve() for word in words}

@@ -42,9 +42,10 @@ def _grpo(spec, bench):
     from core.training.rewards import build_rewards
 
     functions, weights = build_rewards(spec)
+    data = grpo.prompts(spec, bench)
     return grpo.RenderedPrompts(
-        bench.model, args=grpo.settings(spec, bench, weights, []), reward_funcs=functions,
-        train_dataset=grpo.prompts(spec, bench), processing_class=bench.tokenizer,
+        bench.model, args=grpo.settings(spec, bench, weights, data["prompt"]), reward_funcs=functions,
+        train_dataset=data, processing_class=bench.tokenizer,
     )  # fmt: skip
 
 

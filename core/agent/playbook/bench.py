@@ -149,9 +149,9 @@ class Bench:
         yield from self.call("note", {"content": f"{method}: {told.error}", "kind": "lesson"}, "")
         return (yield from self.call("train", arguments, "The same, as it fits the memory."))
 
-    def make_room(self, method: str, settings: dict[str, Any]) -> bool:
+    def make_room(self, method: str, settings: dict[str, Any]) -> None:
         """A training with these settings ran out of memory: later ones take a quarter of the rows a pass in as many more passes,
-        and where a row a pass was too much, an adapter in place of full weights. Whether there is anything left to change."""
+        and where a row a pass was too much, an adapter in place of full weights."""
         batch, passes = int(settings["batch_size"]), int(settings.get("grad_accum") or 1)
         room = self.fitting.setdefault(method, {})
         if batch > 1:
@@ -159,9 +159,6 @@ class Bench:
             room |= {"batch_size": smaller, "grad_accum": -(-batch * passes // smaller)}
         elif "lora" not in settings and self.wishes.lora is not False:
             room["lora"] = {}
-        else:
-            return False
-        return True
 
     def take(self, brief: dict[str, Any]) -> None:
         """What the brief says."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.model import Act, Observation
+from core.literature.rank import STOP
 
 ROWS = 20_000
 """Rows to fetch: as many as a training of some hours sees."""
@@ -18,75 +19,13 @@ MOST_TRIED = 4
 """Data sets that are fetched and looked at before it gives up."""
 MOST_REFUSED = 2
 """Searches that may fail: the first may be for the benchmark itself, which a submission must not look up; two are no network."""
-_SMALL_WORDS = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "with",
-        "from",
-        "that",
-        "this",
-        "into",
-        "onto",
-        "over",
-        "than",
-        "then",
-        "when",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "your",
-        "you",
-        "our",
-        "are",
-        "was",
-        "were",
-        "has",
-        "have",
-        "had",
-        "its",
-        "his",
-        "her",
-        "their",
-        "there",
-        "here",
-        "only",
-        "alone",
-        "one",
-        "each",
-        "every",
-        "all",
-        "any",
-        "some",
-        "not",
-        "must",
-        "should",
-        "answer",
-        "answers",
-        "question",
-        "questions",
-        "give",
-        "given",
-        "write",
-        "writes",
-        "use",
-        "uses",
-        "using",
-        "task",
-        "model",
-        "models",
-        "base",
-        "improve",
-        "score",
-        "scores",
-        "benchmark",
-        "evaluation",
-        "on",
-    ]
-)
+_SMALL_WORDS = STOP | {
+    "this", "into", "onto", "over", "than", "then", "who", "whom", "whose", "your", "you", "was", "were", "has", "have", "had",
+    "its", "his", "her", "their", "there", "here", "only", "alone", "one", "each", "every", "all", "any", "some", "not", "must",
+    "should", "answer", "answers", "question", "questions", "give", "given", "write", "writes", "uses", "using", "task", "model",
+    "models", "base", "improve", "score", "scores", "benchmark", "evaluation",
+}  # fmt: skip
+"""Words that say nothing of what a task is about."""
 
 
 def find_data(bench: Bench) -> Act:

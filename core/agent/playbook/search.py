@@ -86,9 +86,8 @@ def worth_a_long_job(trials: list[Trial], middle: float) -> list[Trial]:
     if top is None:
         return []
     learnt = [t for t in trials if t.sound and t.gain > 0]
-    sound = (
-        learnt or [t for t in trials if t.sound] or [top]
-    )  # where nothing moved yet, trials tell what breaks and no more
+    # where nothing has moved yet, trials tell what breaks and no more
+    sound = learnt or [t for t in trials if t.sound] or [top]
     nearest = min(sound, key=lambda t: (round(abs(math.log(t.lr / middle)), 1), -t.lr))
     error = math.sqrt(2) * standard_error(top.score or 0.0, TRIAL_SAMPLES)
     first = top if (top.score or 0.0) - (nearest.score or 0.0) > 2 * error else nearest
