@@ -14,8 +14,11 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 5
+STATE_VERSION = 6
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
+
+FAILURES_WHOLE = 300
+"""Failures kept with all their texts; of older ones what, where, when and the first line of evidence stay."""
 
 FEED_LENGTH, FEED_CUT = 200, 50
 """Lines the feed keeps, and how many are dropped at once when there are more."""

@@ -43,9 +43,9 @@ class KnownIds:
 
     def add(self, events: Sequence[Event]) -> None:
         """These events are stored now."""
-        seqs = {event.id: event.seq for event in events}
-        self._recent.update(seqs)
-        self._greatest = max(self._greatest, _last_of(_high(max(seqs))))
+        ids = [event.id for event in events]
+        self._recent.update(zip(ids, [event.seq for event in events], strict=True))
+        self._greatest = max(self._greatest, _last_of(_high(max(ids))))
         if len(self._recent) > 2 * _REMEMBERED:
             self._recent = dict(islice(self._recent.items(), len(self._recent) - _REMEMBERED, None))
 

@@ -1,5 +1,5 @@
-"""Putting rows into DuckDB the quick way: one INSERT for a few, the appender for more, arrays for many events, never
-`executemany` (it commits 1-2 thousand rows a second, a hundredth of what any of these does).
+"""Putting rows into DuckDB the quick way: events through arrays and a statement that is planned once, other rows by one
+INSERT for a few and the appender for more; never `executemany` (it commits 1-2 thousand rows a second).
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import duckdb
 from store.database import Database
 from store.event import Event, tick_of_high, time_in
 from store.faults import point
-from store.schema import ID_TIME_US
 
 FEW = 6
 """Up to here an INSERT with parameters is quicker than opening an appender."""
-MANY = 200
-"""From here on arrays are quicker than an appender, which looks at each value by itself."""
+MOST = 1000
+"""Events of one transaction."""
 
 Row = tuple[object, ...]
 
@@ -25,20 +24,12 @@ Row = tuple[object, ...]
 def append_events(database: Database, events: Sequence[Event]) -> None:
     """Store events in one transaction of their own, the quickest way there is. For the writer thread only."""
     with database.writing() as connection:
-        if len(events) >= MANY:
-            many = _columns(events)
-            connection.begin()
-            _insert_arrays(connection, many)
-            point("inserted")
-            connection.commit()
-            return
-        try:
-            database.appender("event_log").append_rows([_row(event) for event in events])
-            point("inserted")
-            database.appender("event_log").flush()
-        except duckdb.Error:
-            database.forget_appenders()
-            raise
+        columns = database.staged("stage", _blank, _STAGE)
+        _fill(columns, events)
+        point("inserted")
+        connection.execute("EXECUTE stage_in")
+        for name in _TEXTS:
+            columns[name].fill("")  # or they would be kept until the next such transaction
 
 
 def insert_events(connection: duckdb.DuckDBPyConnection, events: Sequence[Event], packed: Collection[int]) -> None:
@@ -64,38 +55,55 @@ def _row(e: Event, text: bool = True) -> Row:
     )
 
 
-def _columns(events: Sequence[Event]) -> dict[str, Any]:
-    """Events as arrays by name. Raises ConversionException, as an appender does, for a number that no column holds."""
-    import numpy as np  # a log that is only read, or grows slowly, does without
+def _blank() -> dict[str, Any]:
+    """Room for the columns of as many events as one transaction holds."""
+    import numpy as np  # whoever only reads does without
 
-    ids = np.frombuffer(bytes.fromhex("".join([e.id for e in events]).replace("-", "")), ">u8").astype(np.uint64)
-    high, low = np.ascontiguousarray(ids[::2]), np.ascontiguousarray(ids[1::2])
-    seqs, times, causes = ([getattr(e, key) for e in events] for key in ("seq", "ts", "cause"))
+    types: dict[str, Any] = {"hi": np.uint64, "lo": np.uint64, "hash": np.uint64, "answers": bool, "used": bool}
+    types |= dict.fromkeys(("seq", "late", "v", "cause"), np.int64) | dict.fromkeys(_TEXTS, object)
+    return {name: np.full(MOST, "" if kind is object else 0, kind) for name, kind in types.items()}
+
+
+_TEXTS = ("type", "actor", "payload")
+
+
+def _fill(columns: dict[str, Any], events: Sequence[Event]) -> None:
+    """Put events into columns, as `_row` would. Raises ConversionException, as an appender does, for a number that no column holds."""
+    import numpy as np
+
+    count = len(events)
+    ids = np.frombuffer(bytes.fromhex("".join([e.id for e in events]).replace("-", "")), ">u8")
+    causes = [e.cause for e in events]
     try:
-        numbers = {"seq": seqs, "ts": times, "v": [e.v for e in events], "cause": [cause or 0 for cause in causes]}
-        columns: dict[str, Any] = {name: np.array(values, np.int64) for name, values in numbers.items()}
+        columns["seq"][:count] = [e.seq for e in events]
+        times = np.array([e.ts for e in events], np.int64)
+        columns["v"][:count] = [e.v for e in events]
+        columns["cause"][:count] = [cause or 0 for cause in causes]
     except OverflowError as error:
         raise duckdb.ConversionException(str(error)) from error
-    return columns | {
-        "hi": high,
-        "lo": low,
-        "type": np.array([e.type for e in events], object),
-        "actor": np.array([e.actor for e in events], object),
-        "answers": np.array([cause is not None for cause in causes], bool),
-        "payload": np.array([e.payload.decode() for e in events], object),
-        "hash": np.frombuffer(bytes.fromhex("".join([e.hash for e in events])), ">u8").astype(np.uint64),
-    }
+    if (
+        np.abs(times).max(initial=0) >> 62
+    ):  # a time so far from now that what it differs from the id's may not be a number any more
+        raise duckdb.ConversionException("the time of an event is out of range")
+    high = ids[::2].astype(np.uint64)
+    columns["hi"][:count], columns["lo"][:count] = high, ids[1::2]
+    columns["late"][:count] = times - _times_in(high)
+    columns["used"][:] = np.arange(MOST) < count
+    columns["type"][:count] = [e.type for e in events]
+    columns["actor"][:count] = [e.actor for e in events]
+    columns["answers"][:count] = [cause is not None for cause in causes]
+    columns["payload"][:count] = [e.payload.decode() for e in events]
+    columns["hash"][:count] = np.frombuffer(bytes.fromhex("".join([e.hash for e in events])), ">u8")
 
 
-def _insert_arrays(connection: duckdb.DuckDBPyConnection, many: dict[str, Any]) -> None:
-    connection.register("many", many)
-    try:
-        connection.execute(
-            f"""INSERT INTO event_log SELECT seq, hi, lo, ts - {ID_TIME_US}, type, v, actor,
-            CASE WHEN answers THEN cause END, payload, hash FROM many"""
-        )
-    finally:
-        connection.unregister("many")
+def _times_in(high: Any) -> Any:
+    """`store.event.time_in` of many high halves of ids: their type has no sign, so no id is too large."""
+    tick = high >> 16 << 12 | high & 0xFFF
+    return ((tick >> 12) * 1000 + ((tick & 0xFFF) * 1000 >> 12)).astype("i8")
+
+
+_STAGE = """INSERT INTO event_log SELECT seq, hi, lo, late, type, v, actor, CASE WHEN answers THEN cause END, payload, hash
+    FROM stage WHERE used"""
 
 
 def insert_rows(

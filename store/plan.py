@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from store.chain import chain, short
 from store.errors import WrongSequence
@@ -25,10 +26,10 @@ class Request:
     urgent: bool = False
     future: Future[list[Event]] = field(default_factory=lambda: Future[list[Event]]())
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Of all payloads together."""
-        return sum(len(event.payload) for event in self.events)
+        return sum([len(event.payload) for event in self.events])
 
 
 class Plan:
@@ -53,9 +54,10 @@ class Plan:
             raise WrongSequence(request.expected_seq, self.tip.seq)
         self.tip, added = _chain(self.tip, list(fresh.values()))
         self.events += added
-        known.update(zip(fresh, added, strict=True))
         self._by_id.update(known)
-        self.answers.append((request, [known[id] for id in ids]))
+        self._by_id.update(zip(fresh, added, strict=True))
+        answer = added if len(added) == len(ids) else [self._by_id[id] for id in ids]
+        self.answers.append((request, answer))
 
 
 def _chain(tip: Tip, fresh: list[NewEvent]) -> tuple[Tip, list[Event]]:

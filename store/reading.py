@@ -106,11 +106,19 @@ class Pages:
         return bool(self._database.query("SELECT 1 FROM event_log WHERE seq > ? LIMIT 1", [seq]))
 
     def walk(
-        self, start: int, end: int, types: Collection[str] | None = None, limit: int | None = None
+        self,
+        start: int,
+        end: int,
+        types: Collection[str] | None = None,
+        limit: int | None = None,
+        span: int = _FIRST_PAGE,
     ) -> Iterator[list[Event]]:
-        """The events from `start` to `end`, at most `limit` of them, as lists of moderate length."""
+        """The events from `start` to `end`, at most `limit` of them, as lists of moderate length.
+
+        The first holds `span` events: few for who may stop early, as each costs queries of its own.
+        """
         left = limit if limit is not None else end
-        span, most = _FIRST_PAGE, PAGE if types is None else _FILTERED_PAGE
+        most = PAGE if types is None else _FILTERED_PAGE
         while start <= end and left > 0:
             page = self.page(start, min(start + span - 1, end), types, left)
             if page:
@@ -154,7 +162,7 @@ class LogReader(Pages):
         end = self.last[0] if to_seq is None else min(self.last[0], to_seq)
         start = max(from_seq, 1)
         if end - start < _SHORT or not {unpacker.table for unpacker in self._unpackers()} <= set(columns):
-            yield from map(span_of, self.walk(start, end))
+            yield from map(span_of, self.walk(start, end, span=PAGE))
             return
         with ThreadPoolExecutor(1, "log-reader") as reader:  # the next span is read while this one is folded
             ahead = [reader.submit(self._span, at, min(at + SPAN - 1, end)) for at in range(start, end + 1, SPAN)[:2]]

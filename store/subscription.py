@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -25,7 +26,10 @@ class Ring:
     """The newest events, bounded by number and by payload bytes."""
 
     def __init__(self, last_seq: int) -> None:
-        self._events: deque[Event] = deque()
+        self._batches: deque[tuple[list[Event], int]] = deque()
+        """As they were committed, with their payload bytes: dropped whole, which costs the writer a tenth."""
+        self._starts: deque[int] = deque()
+        """The first sequence number of each."""
         self._bytes = 0
         self._changed = threading.Condition()
         self.last_seq = last_seq
@@ -33,14 +37,19 @@ class Ring:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Make committed events visible. Constant work an event, whatever the readers do."""
+        if not events:
+            return
         size = sum([len(event.payload) for event in events])
         with self._changed:
-            self._events.extend(events)
+            self._batches.append((list(events), size))
+            self._starts.append(events[0].seq)
             self._bytes += size
-            while len(self._events) > RING_EVENTS or self._bytes > RING_BYTES:
-                self._bytes -= len(self._events.popleft().payload)
-            if events:
-                self.last_seq = events[-1].seq
+            self.last_seq = events[-1].seq
+            while len(self._starts) > 1 and (
+                self.last_seq - self._starts[1] + 1 >= RING_EVENTS or self._bytes > RING_BYTES
+            ):
+                self._starts.popleft()
+                self._bytes -= self._batches.popleft()[1]
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -63,11 +72,15 @@ class Ring:
                 if self.closed or given_up() or (left is not None and left <= 0):
                     return []
                 self._changed.wait(left)
-            oldest = self.last_seq - len(self._events) + 1
-            if seq < oldest:
+            if not self._starts or seq < self._starts[0]:
                 return None
-            start = seq - oldest
-            return [self._events[k] for k in range(start, min(start + limit, len(self._events)))]
+            taken: list[Event] = []
+            at = bisect_right(self._starts, seq) - 1
+            skipped = seq - self._starts[at]
+            while at < len(self._batches) and len(taken) < limit:
+                taken += self._batches[at][0][skipped : skipped + limit - len(taken)]
+                at, skipped = at + 1, 0
+            return taken
 
 
 class Subscription:

@@ -28,7 +28,7 @@ from store.event import Event, NewEvent
 from store.faults import point
 from store.ids import KnownIds
 from store.inbox import Inbox
-from store.insert import append_events
+from store.insert import MOST, append_events
 from store.mark import MarkFile
 from store.pack import Repacker
 from store.plan import Plan, Request
@@ -38,7 +38,7 @@ from store.sealer import Sealer
 from store.subscription import Ring
 from store.tip import Tip, check_tip
 
-GROUP = 1000
+GROUP = MOST
 """Events a transaction holds at most."""
 GROUP_BYTES = 8 << 20
 """And bytes of payload: DuckDB keeps a transaction in memory until it commits."""
@@ -164,9 +164,8 @@ class Writer:
             self._parts.mark.seal(digest)
 
     def _serve(self, first: Request) -> None:
-        parts = list(_parts(first.events))
-        if len(parts) > 1:
-            self._commit_long(first, parts)
+        if len(first.events) > GROUP or first.bytes > GROUP_BYTES:
+            self._commit_long(first, list(_parts(first.events)))
             return
         group, count, size = [first], len(first.events), first.bytes
         while True:
@@ -222,7 +221,7 @@ class Writer:
     def _store(self, plan: Plan, *, urgent: bool) -> None:
         """Commit, show to readers, mark. After this the events may be acknowledged."""
         point("grouped")
-        size = sum(len(event.payload) + 200 for event in plan.events)
+        size = sum([len(event.payload) + 200 for event in plan.events])
         check_floor(self._parts.folder, self._parts.limits.min_free_bytes, size, urgent=urgent)
         seen = self._parts.database.generation
         try:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 
 from core import events as e
 from core.fold.registry import mark, on
-from core.state import Evaluation, Experiment, Failure, RunState
+from core.state import FAILURES_WHOLE, Evaluation, Experiment, Failure, RunState
 from store.event import Record
 
 
@@ -76,6 +76,9 @@ def _failure_diagnosed(state: RunState, event: Record, p: e.FailureDiagnosed) ->
         )
     )
     mark(state, event, "!", f"{p.job}: {p.kind}")
+    if len(state.failures) > FAILURES_WHOLE:
+        old = state.failures[-FAILURES_WHOLE - 1]
+        old.evidence, old.causes, old.remedies, old.options = old.evidence[:1], [], [], []
 
 
 @on(e.AlertRaised)

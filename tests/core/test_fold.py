@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
 
 from core import events as e
 from core.fold import Folder, fold
-from core.state import Failure, RunState, from_bytes, to_bytes
+from core.state import FAILURES_WHOLE, Failure, RunState, from_bytes, to_bytes
 from store.event import Event, NewEvent, Record
 
 
@@ -161,3 +162,15 @@ def test_no_event_of_a_long_run_costs_more_the_more_there_were() -> None:
     assert [f.result for f in failures] == ["", "better +0.250", "", "better +0.250", ""]
     assert [f.remedy for f in failures] == ["", *["lower the learning rate"] * 3, ""]
     assert folder.state.on_trial == [seen[2]]
+
+
+def test_of_failures_long_past_the_texts_are_left_to_their_events() -> None:
+    folder = Folder()
+    said: dict[str, Any] = {"evidence": ["first", "second"], "causes": ["rate"], "remedies": ["lower it"]}
+    for k in range(1, FAILURES_WHOLE + 3):
+        p = e.FailureDiagnosed(job="j", kind="divergence", first_step=k, severity="failing", **said)
+        folder.apply(Record(k, k, p.type, 1, "agent", None, e.encode(p)))
+    failures = folder.state.failures
+    assert [f.first_step for f in failures] == list(range(1, FAILURES_WHOLE + 3))
+    assert [(f.evidence, f.causes) for f in failures[:2]] == [(["first"], [])] * 2
+    assert all((f.evidence, f.remedies) == (["first", "second"], ["lower it"]) for f in failures[2:])

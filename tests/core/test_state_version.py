@@ -9,7 +9,13 @@ import msgspec
 from core import state as module
 from core.state import STATE_VERSION
 
-FIELDS = {2: "5c5e598b93538e8c", 3: "77f4dc2544f18609", 4: "75e293f7000b9f07", 5: "4777bf32fe81d7d8"}
+FIELDS = {
+    2: "5c5e598b93538e8c",
+    3: "77f4dc2544f18609",
+    4: "75e293f7000b9f07",
+    5: "4777bf32fe81d7d8",
+    6: "4777bf32fe81d7d8",
+}
 """Versions of the state, and a digest of the fields each has."""
 
 
