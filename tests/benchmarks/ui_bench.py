@@ -71,7 +71,8 @@ class Terminal:
         self._seen = threading.Event()
         self._at = 0.0
         self._lock = threading.Lock()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         while True:
@@ -127,6 +128,7 @@ class Terminal:
     def close(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+        self._reader.join()  # or it would go on reading from the next terminal, which gets the same number
         os.close(self._fd)
 
 
