@@ -237,6 +237,13 @@ class OpenCall(msgspec.Struct):
     """The effect may have begun: tool_started is in the log."""
     approval: str = ""
     """The approval it waits for while the brain goes on; empty for a call that is being carried out."""
+    repeats: int = 0
+    """How often a person has let it be done again and the host died once more."""
+
+    @property
+    def repeat_approval(self) -> str:
+        """The approval to do it again, after the host died in it."""
+        return f"repeat-{self.call}" + (f".{self.repeats}" if self.repeats else "")
 
 
 class Device(msgspec.Struct):

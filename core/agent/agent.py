@@ -205,7 +205,7 @@ class InternAgent(ToolCallingAgent):
             arguments = self.gate.admit(call, definition, asked)
             note = _edited(asked, arguments)
             if open_call is not None and open_call.started and definition.effect == "unsafe":
-                self.gate.repeat(call, definition, arguments)
+                self.gate.repeat(open_call, definition, arguments)
             # What has an effect, or takes long, is in the log before it begins; a look is recorded with its result.
             say = desk.emit_soon if definition.effect == "pure" and not definition.waits else desk.emit
             if open_call is None or not open_call.started:

@@ -191,7 +191,8 @@ class Control:
             self._begin_rest("pause", lambda: False)
         jobs = self._jobs()
         said = f"at the step boundary; jobs that go on: {', '.join(jobs) or 'none'}"
-        self.desk.journal.emit(e.CommandApplied(command="pause", result=said), cause=seq)
+        # In one commit with the pause: a person is not told of one that a dying host has not begun.
+        self.desk.journal.emit_soon(e.CommandApplied(command="pause", result=said), cause=seq)
         self._rest("asked by a person", seq)
 
     def hold(self, asked: e.QuestionAsked, why: str) -> str:

@@ -14,7 +14,7 @@ from core.agent.desk import Desk
 from core.agent.patience import Deferred
 from core.agent.programs import files_run
 from core.errors import ToolError
-from core.state import Approval
+from core.state import Approval, OpenCall
 from core.tools.toolbox import ToolDef
 
 TIERS = ("read", "workspace", "network", "spend", "publish")
@@ -89,8 +89,9 @@ class Gate:
         if reason and not any(a.arguments_hash == digest for a in self.desk.state.waiting_approvals()):
             self._request(f"approval-{call}", call, definition, arguments, reason)
 
-    def repeat(self, call: str, definition: ToolDef, arguments: dict[str, Any]) -> None:
-        """A call whose outcome is unknown, because the host died in it: a person says whether it is done again.
+    def repeat(self, call: OpenCall, definition: ToolDef, arguments: dict[str, Any]) -> None:
+        """A call whose outcome is unknown, because the host died in it: a person says whether it is done again, each
+        time anew.
 
         Raises OutcomeUnknown where nobody does.
         """
@@ -101,7 +102,7 @@ class Gate:
         if self.desk.settings.unattended:
             raise unknown
         try:
-            self._ask(f"repeat-{call}", call, definition, arguments, f"do it again? {why}")
+            self._ask(call.repeat_approval, call.call, definition, arguments, f"do it again? {why}")
         except Denied as error:
             raise unknown from error
 

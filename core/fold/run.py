@@ -99,6 +99,10 @@ def _host_recovered(state: RunState, event: Record, p: e.HostRecovered) -> None:
     for job in p.lost_jobs:
         if job in state.jobs:
             state.jobs[job].status = "lost"
+    for call in state.open_calls.values():
+        again = state.approvals.get(call.repeat_approval)
+        if again is not None and again.decision:  # its yes was for one more time, in which this host has died
+            call.repeats += 1
 
 
 @on(e.PlanUpdated)

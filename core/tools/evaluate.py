@@ -145,7 +145,11 @@ def _finish(
         )
         for g in report.groups
     ]
-    reference = desk.state.evaluations.get(against or desk.state.scores.baseline_evaluation)
+    told = desk.state.evaluations.get(_id(job, way))
+    if told is not None and told.done:  # by a host that died then: the first evaluation of a run is the baseline now
+        reference = desk.state.evaluations.get(told.against)
+    else:
+        reference = desk.state.evaluations.get(against or desk.state.scores.baseline_evaluation)
     delta = _against(rows, reference)
     decoding = _decoding(desk, way)
     finished = e.EvaluationFinished(
@@ -157,7 +161,6 @@ def _finish(
         p_value=delta.p if delta else None, groups=groups,
         samples_path=str(desk.folder / "jobs" / job / "out" / f"samples-{_file(way.name)}.jsonl"),
     )  # fmt: skip
-    told = desk.state.evaluations.get(finished.evaluation)
     if told is None or not told.done:
         desk.emit(finished)
     family = adjusted(desk.state.evaluations.values())

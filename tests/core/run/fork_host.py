@@ -49,6 +49,9 @@ class Deaths:
         source = open_source(run)
         logged = Counter(event.type for event in source.events(1))
         source.close()
+        # What is logged and still to come here was committed while another thread died: that host died after it as well.
+        self.left -= {f"after {kind}:{k}" for kind, count in logged.items() for k in range(1, count + 1)}
+        self._write()
         self.commit: list[str] = []
         """Points after the events of the present commit."""
         self.committed = False
@@ -68,8 +71,11 @@ class Deaths:
             return False
         # After a commit all its events are safe at once: death after one of them is death after each of them.
         self.left -= {point, *(self.commit if self.committed else ())}
-        self.list.write_text("".join(f"{p}\n" for p in sorted(self.left)))
+        self._write()
         return True
+
+    def _write(self) -> None:
+        self.list.write_text("".join(f"{p}\n" for p in sorted(self.left)))
 
 
 def _host(order: dict[str, object]) -> None:
