@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -63,6 +63,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Flags that evaluate.py accepts, `--` included."""
     evaluate_held: bool = False
     """evaluate.py runs in the sandbox, without network (core/evaluation/holding.py)."""
+    evaluate_gpus: int = 1
+    """GPUs that evaluate.py is shown, of those of this machine."""
     evaluate_env: tuple[str, ...] = ()
     """Secrets of the environment that evaluate.py needs, by name."""
     has_dev_split: bool = False
@@ -93,6 +95,7 @@ class _Toml(msgspec.Struct, frozen=True, kw_only=True):
     max_new_tokens: int | None = None
     evaluate_flags: tuple[str, ...] | None = None
     evaluate_held: bool = False
+    evaluate_gpus: Annotated[int, msgspec.Meta(ge=1)] = 1
     evaluate_env: tuple[str, ...] = ()
     has_dev_split: bool | None = None
     dev_file: str | None = None
@@ -136,6 +139,7 @@ def load_task(name_or_path: str | Path) -> Task:
         templates=tuple(str(p) for p in _files(folder / "templates", ("jinja", "jinja2", "j2"))),
         evaluate_flags=tuple(flags),
         evaluate_held=toml.evaluate_held,
+        evaluate_gpus=toml.evaluate_gpus,
         evaluate_env=toml.evaluate_env,
         has_dev_split=toml.has_dev_split if toml.has_dev_split is not None else _splits(evaluate, flags),
         dev_file=dev_file,

@@ -22,6 +22,7 @@ from core.agent.patience import abandoned
 from core.agent.spend import admit_spending
 from core.agent.trust import admit_model
 from core.clock import Clock
+from core.compute.machine import cores
 from core.compute.protocol import Compute, Elsewhere, Priced
 from core.compute.spec import JobSpec
 from core.errors import JobError, ToolError
@@ -220,9 +221,18 @@ class Desk:
     @property
     def cores(self) -> int:
         """Cores a job may use: of this machine, or of those on which its jobs run, where they have fewer."""
-        own = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
         there = self.compute.cores() if isinstance(self.compute, Elsewhere) else 0
-        return min(own, there) if there else own
+        return min(self.own_cores, there) if there else self.own_cores
+
+    @property
+    def own_cores(self) -> int:
+        """Cores of this machine that this process may use."""
+        return cores()
+
+    @property
+    def own_gpus(self) -> int:
+        """GPUs of this machine, where evaluate.py runs."""
+        return self._gpus
 
     @property
     def gpus(self) -> int:

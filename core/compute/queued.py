@@ -18,7 +18,7 @@ import msgspec
 from core.compute.local import LocalCompute
 from core.compute.once import same_effect, write_once
 from core.compute.queue import Queue, this_process
-from core.compute.schedule import Capacity, Ticket, fits_ever
+from core.compute.schedule import Booking, Capacity, Ticket, fits_ever
 from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State
 from core.errors import JobError, Refused
 from core.home import write_json
@@ -121,6 +121,26 @@ class QueuedLocal:
         with self._starting:  # its files of before are taken away: nobody may look and take it for one that waits
             return self.local.resume(job, changes)
 
+    def ask_place(self, key: str, *, gpus: int, slots: int, asked: float) -> dict[str, str] | None:
+        """Stand in the queue for work that this process does itself; the environment of its GPUs once it is its turn."""
+        spec = JobSpec(
+            job="", kind="evaluation", effect_id=key, folder="", slots=slots, gpus=min(gpus, self.gpu_count())
+        )
+        booking = self.queue.turn(msgspec.structs.replace(self._ticket(spec, asked), by_owner=True))
+        return None if booking is None else self._devices(booking)
+
+    def leave_place(self, key: str) -> None:
+        """Leave the queue, or give up what was held."""
+        self.queue.leave(key)
+
+    def held(self) -> list[Booking]:
+        """What is held now on this machine, by whom."""
+        return self.queue.read().held
+
+    def gpu_count(self) -> int:
+        """GPUs of this machine."""
+        return len(self.capacity().gpus)
+
     def warm_up(self) -> None:
         """Import torch and TRL once, in the background, for all jobs of this run."""
         self.local.warm_up()
@@ -134,14 +154,18 @@ class QueuedLocal:
         booking = self.queue.turn(self._ticket(spec, queued.asked))
         if booking is None:
             return self._waiting(spec, "queued", "waits for its turn")
-        devices = ",".join(map(str, booking.gpus))
-        if self.capacity().gpus:  # an empty list hides every GPU from a job that asked for none
-            spec = msgspec.structs.replace(spec, env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.env, "CUDA_VISIBLE_DEVICES": devices})  # fmt: skip
+        spec = msgspec.structs.replace(spec, env=spec.env | self._devices(booking))
         try:
             return self.local.submit(spec)
         except (JobError, OSError):
             self.queue.leave(spec.effect_id)
             raise
+
+    def _devices(self, booking: Booking) -> dict[str, str]:
+        """Shows a job its GPUs; an empty list hides every GPU from one that asked for none."""
+        if not self.capacity().gpus:
+            return {}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, booking.gpus))}
 
     def _ticket(self, spec: JobSpec, asked: float) -> Ticket:
         pid, start = this_process()

@@ -66,6 +66,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 3600.0
     threads: int | None = None
     """CPU threads; None leaves it to the script."""
+    env: dict[str, str] = {}
+    """What else it is told: the GPUs that are its own now."""
     extra_flags: tuple[str, ...] = ()
     """For example --max-tokens 4000."""
     python: str = sys.executable
@@ -95,11 +97,10 @@ def run_benchmark(
     for stale in (output, samples):
         stale.unlink(missing_ok=True)
     command, level = build_command(task, request, output, samples), ""
-    env = plain_environment(task) | _threads(request.threads)
+    own = _threads(request.threads) | request.env
+    env = plain_environment(task) | own
     if task.evaluate_held:
-        command, env, level = held(
-            command, task, request.model_path, folder, request.timeout_s, _threads(request.threads)
-        )
+        command, env, level = held(command, task, request.model_path, folder, request.timeout_s, own)
     try:
         ended = run(command, cwd=Path(task.path), log=log, timeout_s=request.timeout_s, env=env, stop=stop)
     except OSError as error:
