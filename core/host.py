@@ -322,7 +322,7 @@ class _Host:
             slots=1, patience_s=None, stop=desk.stopping, tell=tell,
         )  # fmt: skip
         try:
-            with waits if desk.own_gpus else contextlib.nullcontext({}) as env:
+            with waits if desk.own_gpus else contextlib.nullcontext(dict[str, str]()) as env:
                 if begins:
                     desk.emit(
                         e.EvaluationStarted(evaluation=name, label=label, model=request.model_path, split="contract")
