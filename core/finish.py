@@ -99,7 +99,7 @@ def _held_out(desk: Desk, guard: Guard, quick: threading.Event) -> tuple[Benchma
     patience = min(desk.clock.reserve_s, LONGEST_WAIT_S)
     known = measured(desk, "base") and measured(desk, "final_model")
     with (
-        nullcontext({}) if known else
+        nullcontext(dict[str, str]()) if known else
         place(
             desk.compute, f"{desk.settings.run}:held-out", "The last evaluation", gpus=desk.task.evaluate_gpus,
             slots=desk.own_cores, patience_s=patience, stop=quick, tell=tell,
