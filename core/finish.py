@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -13,15 +14,19 @@ from core import events as e
 from core.agent.desk import Desk
 from core.agent.trust import approved_risks
 from core.compute.place import place
-from core.errors import EvaluationTimeout, InternError, NoPlace
-from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, read_samples
+from core.errors import EvaluationError, EvaluationTimeout, InternError, NoPlace
+from core.evaluation.benchmark import BenchmarkResult, Request, in_percent, measure_guarded, read_samples
 from core.evaluation.guard import Guard
 from core.evaluation.models import check_model
+from core.evaluation.scale import SAY_SO, Scale, settle
 from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
 from core.report import write_report
 
 LONGEST_WAIT_S = 1800.0
 """For a place on the machine, whatever was held back for the last evaluation."""
+
+IMPLAUSIBLE = 4.0
+"""A held-out score of which nobody knows the scale and that is so many times above the development score's interval."""
 
 SHORT_LIMIT = 200
 """Samples of a held-out evaluation that has to be cut because the whole does not fit."""
@@ -141,7 +146,7 @@ def _both(
         request = Request(
             model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
             split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
-            env=env, trusted=approved_risks(desk.state),
+            env=env, scale=cast("Scale", desk.state.scores.scale), trusted=approved_risks(desk.state),
         )  # fmt: skip
         desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
         try:
@@ -170,7 +175,42 @@ def _both(
     base, final = results["base"], results["final_model"]
     assert isinstance(base, BenchmarkResult)
     assert isinstance(final, BenchmarkResult)
+    return _on_one_scale(desk, base, final)
+
+
+def _on_one_scale(desk: Desk, base: BenchmarkResult, final: BenchmarkResult) -> tuple[BenchmarkResult, BenchmarkResult]:
+    """Both as shares. One number above 1 says of the other, and of the looks before, that they are percent too.
+
+    Raises EvaluationError where the two contradict each other, or where nothing says which it is and the development score
+    fits percent only.
+    """
+    where = desk.task.evaluate_path
+    scale = settle(base.scale, final.scale, final.score, where)
+    if scale == "percent":
+        if not desk.state.scores.scale:
+            _reread_looks(desk)
+        return in_percent(base), in_percent(final)
+    chosen = desk.state.evaluations.get(desk.state.scores.best_evaluation)
+    if not scale and chosen is not None and final.score / 100 <= chosen.interval[1] < final.score / IMPLAUSIBLE:
+        raise EvaluationError(
+            f"nobody can tell whether {final.score:g} is a share or percent: on development samples the same model has "
+            f"{100 * chosen.score:.1f} %",
+            where=where, next=f"No gain is claimed from it. {SAY_SO}",
+        )  # fmt: skip
     return base, final
+
+
+def _reread_looks(desk: Desk) -> None:
+    """What the first looks gave was taken for a share: the same number, in percent."""
+    for look in list(desk.state.evaluations.values()):
+        if look.split == "contract" and look.done and look.score > 0:
+            score = look.score / 100
+            desk.emit(
+                e.EvaluationFinished(
+                    evaluation=look.id, label=look.label, model=look.model, split=look.split, samples=look.samples, score=score,
+                    interval=wilson(score * look.samples, look.samples), decoding=look.decoding, scale="percent",
+                )
+            )  # fmt: skip
 
 
 def measured(desk: Desk, name: str) -> BenchmarkResult | None:
@@ -180,7 +220,7 @@ def measured(desk: Desk, name: str) -> BenchmarkResult | None:
         return None
     return BenchmarkResult(
         score=known.score, metric=desk.state.scores.metric, stderr=None, n=known.samples,
-        samples_path=known.samples_path or None, seconds=0.0, digest="",
+        samples_path=known.samples_path or None, seconds=0.0, digest="", scale=cast("Scale", desk.state.scores.scale),
     )  # fmt: skip
 
 
@@ -208,6 +248,7 @@ def _record(
             delta=difference.delta if difference else None, delta_interval=difference.interval if difference else None,
             paired=bool(difference and difference.paired), p_value=difference.p if difference else None,
             samples_path=result.samples_path or "", digest=result.digest, seconds=result.seconds,
+            scale=result.scale,
         )
     )  # fmt: skip
     return name

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -40,6 +40,7 @@ from core.evaluation import guard as guards
 from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded
 from core.evaluation.models import check_model
 from core.evaluation.prompting import choose_format, read_tokenizer_config
+from core.evaluation.scale import Scale
 from core.evaluation.stats import wilson
 from core.final_model import promote_folder
 from core.finish import finish
@@ -316,6 +317,7 @@ class _Host:
             model_path=desk.settings.model, output_folder=str(self.folder / "evaluations" / name),
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
             timeout_s=max(60.0, min(900.0, 0.5 * desk.clock.limit_s)), threads=1, trusted=trusted,
+            scale=cast("Scale", desk.state.scores.scale),
         )  # fmt: skip
         waits = place(
             desk.compute, f"{desk.settings.run}:{name}", "The first look at evaluate.py", gpus=desk.task.evaluate_gpus,
@@ -337,7 +339,7 @@ class _Host:
             e.EvaluationFinished(
                 evaluation=name, label=label, model=request.model_path, split="contract", samples=n,
                 score=result.score, interval=wilson(result.score * n, n), decoding="as the model says", digest=result.digest,
-                seconds=result.seconds,
+                seconds=result.seconds, scale=result.scale,
             )
         )  # fmt: skip
         return result

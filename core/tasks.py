@@ -19,6 +19,7 @@ from core.errors import TaskInvalid
 from core.evaluation.inspect_task import inspect_folder
 from core.evaluation.models import ModelCard, check_model
 from core.evaluation.published import Published, published
+from core.evaluation.scale import Scale
 from core.evaluation.verify import VerifierSpec
 
 __all__ = ["DataFile", "ModelCard", "Task", "check_model", "list_tasks", "load_task"]
@@ -52,6 +53,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     base_model_sha256: str | None = None
     metric: str | None = None
     """The key of the score in the evaluation's output; None: found by looking."""
+    scale: Scale = ""
+    """What evaluate.py gives, where the task says so: fraction (0 to 1) or percent (0 to 100)."""
     higher_is_better: bool = True
     hours: float | None = None
     verifier: VerifierSpec | None = None
@@ -90,6 +93,7 @@ class _Toml(msgspec.Struct, frozen=True, kw_only=True):
     base_model: str | None = None
     base_model_sha256: str | None = None
     metric: str | None = None
+    scale: Scale = ""
     higher_is_better: bool = True
     hours: float | None = None
     max_new_tokens: int | None = None
@@ -131,6 +135,7 @@ def load_task(name_or_path: str | Path) -> Task:
         base_model=_base_model(folder, toml.base_model),
         base_model_sha256=toml.base_model_sha256 or None,
         metric=toml.metric,
+        scale=toml.scale,
         higher_is_better=toml.higher_is_better,
         hours=toml.hours,
         verifier=toml.verifier,

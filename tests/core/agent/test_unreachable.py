@@ -103,8 +103,8 @@ class Silent(World):
         known: Any = super()._read_task()
         return {**known, "machine": {"cores": 2, "gpus": None if self.times > 0 else 4}}
 
-    def _evaluate(self, **arguments: Any) -> object:
-        return self._silence(lambda: super(Silent, self)._evaluate(**arguments))
+    def _evaluate(self, model: str, label: str, variants: list[dict[str, Any]], **_: Any) -> object:
+        return self._silence(lambda: super(Silent, self)._evaluate(model, label, variants))
 
     def _budget(self) -> object:
         return {"seconds_left_for_research": self.left}

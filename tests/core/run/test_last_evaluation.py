@@ -150,3 +150,24 @@ def test_on_cores_alone_it_begins_in_the_end_beside_what_runs(cores: Quick) -> N
     begins = next(i for i, n in enumerate(said) if "begins beside job-9 of run theirs" in n)
     assert waits < begins
     assert state_at(run).scores.heldout_best is not None
+
+
+def test_a_script_that_counts_in_percent_is_read_in_one_scale_from_the_first_look_on(tmp_path: Path) -> None:
+    """Its base has 0.8 %, which could be a share; final_model then shows that it is none."""
+    with Quick(tmp_path / "lab") as lab:
+        (lab.task / "base" / "skill.txt").write_text("0.0")
+        script = (lab.task / "evaluate.py").read_text()
+        share = 'sum(x["correct"] for x in out) / len(out), "n": len(out)'
+        assert share in script
+        script = script.replace(share, '0.8 + 99 * sum(x["correct"] for x in out) / len(out)')
+        (lab.task / "evaluate.py").write_text(script.replace("if a.samples_output_file:", "if False:"))
+        with LLMServer(Capable({"max_steps": 4})) as server:
+            run = lab.create(f"openai:t@{server.url}", autonomy="workspace")
+            assert lab.host(run) == 0
+    state = state_at(run)
+    assert state.status == "finished", state.reason
+    assert state.scores.scale == "percent"
+    assert state.scores.heldout_baseline == pytest.approx(0.008)
+    assert 0.2 < (state.scores.heldout_best or 0.0) < 0.5
+    assert all(x.score == pytest.approx(0.008) for x in state.evaluations.values() if x.split == "contract")
+    assert "gives percent" in (run / "report.md").read_text()
