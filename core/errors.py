@@ -8,6 +8,7 @@
     ├── Diverged              a sound log whose loop, run again, goes another way         exit 1
     ├── Refused               a policy, a budget or a lock said no                        exit 4
     ├── JobError              a job (training, evaluation) that broke                     exit 1
+    │   ├── NoPlace           this machine had no room for an evaluation in time; says nothing of the model
     │   ├── Unreachable       a scheduler or service that does not answer now; the job is neither running nor failed for that
     │   └── EvaluationError   an evaluation without a usable score
     │       ├── EvaluationTimeout   it did not end within its time
@@ -77,6 +78,10 @@ class JobError(InternError):
 
 class Unreachable(JobError):
     """A scheduler or service that does not answer now. Says nothing about the job."""
+
+
+class NoPlace(JobError):
+    """This machine had no room for an evaluation in time. Says nothing of the model."""
 
 
 class EvaluationError(JobError):

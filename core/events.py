@@ -694,6 +694,9 @@ class EvaluationFinished(Payload, frozen=True, kw_only=True):
     samples_path: str = ""
     digest: str = ""
     seconds: float = 0.0
+    scale: str = ""
+    """percent or fraction: what the task's own script is known to give; `score` is in [0, 1] all the same. Where a script
+    turns out to give percent, scores that had been taken for shares are recorded again under their ids."""
 
 
 @event("baseline_published")

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from core import events as e
 from core.agent.desk import Desk
 from core.agent.trust import approved_risks
-from core.errors import EvaluationTimeout, InternError
-from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded, read_samples
+from core.compute.place import place
+from core.errors import EvaluationError, EvaluationTimeout, InternError, NoPlace
+from core.evaluation.benchmark import BenchmarkResult, Request, in_percent, measure_guarded, read_samples
 from core.evaluation.guard import Guard
 from core.evaluation.models import check_model
+from core.evaluation.scale import SAY_SO, Scale, settle
 from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
 from core.report import write_report
+
+LONGEST_WAIT_S = 1800.0
+"""For a place on the machine, whatever was held back for the last evaluation."""
+
+IMPLAUSIBLE = 4.0
+"""A held-out score of which nobody knows the scale and that is so many times above the development score's interval."""
 
 SHORT_LIMIT = 200
 """Samples of a held-out evaluation that has to be cut because the whole does not fit."""
 
 
-def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = False) -> None:
-    """End the run. `quick`: no time for an evaluation (the host was told to go)."""
+def finish(desk: Desk, guard: Guard, status: str, reason: str, quick: threading.Event) -> None:
+    """End the run. `quick`: no time for an evaluation (the host was told to go); may be set while one waits or runs."""
     _stop_jobs(desk)
     _close_plan(desk)
     if not (desk.folder / "final_model").exists():
@@ -31,14 +41,19 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, *, quick: bool = 
             f"{reason or 'the brain ended'}; no model was measured, so there is no final_model{_hanging(desk, reason)}"
         )
         return _end(desk, status if status != "finished" else "failed", why, None)
-    if quick:
+    if quick.is_set():
         return _end(desk, status, reason, None)
     try:
-        scores = _held_out(desk, guard)
-    except EvaluationTimeout as error:  # says nothing of the model, only of the machine and the time that was left
+        scores = _held_out(desk, guard, quick)
+    except (EvaluationTimeout, NoPlace) as error:  # says nothing of the model, only of the machine and the time
         desk.emit(e.NoteAdded(text=f"final_model was chosen on development samples and not looked at again: {error}"))
-        return _end(desk, "failed", f"no held-out score, the time that was left was too short: {error}", None)
+        if quick.is_set():
+            return _end(desk, status, reason, None)
+        why = "the machine had no place" if isinstance(error, NoPlace) else "the time that was left was too short"
+        return _end(desk, "failed", f"no held-out score, {why}: {error}", None)
     except InternError as error:
+        if quick.is_set():  # it was ended because there is no time
+            return _end(desk, status, reason, None)
         desk.emit(e.SubmissionVerified(path=str(desk.folder / "final_model"), ok=False, checks=[str(error)]))
         return _end(desk, "failed", f"the last evaluation failed: {error}", None)
     final = desk.folder / "final_model"
@@ -75,17 +90,36 @@ def _close_plan(desk: Desk) -> None:
         desk.emit(e.PlanUpdated(steps=steps, reason="the run ends"))
 
 
-def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResult, Difference]:
-    """Base and final_model on the whole held-out split, side by side where the machine allows; the paired difference."""
-    try:
-        base, final = _both(desk, guard, -1, max(60.0, desk.clock.left_s))
-    except EvaluationTimeout as error:
-        desk.emit(
-            e.NoteAdded(
-                text=f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead"
-            )
-        )
-        base, final = _both(desk, guard, SHORT_LIMIT, max(60.0, desk.clock.left_s))
+def _held_out(desk: Desk, guard: Guard, quick: threading.Event) -> tuple[BenchmarkResult, BenchmarkResult, Difference]:
+    """Base and final_model on the whole held-out split, side by side where the machine allows; the paired difference.
+
+    They take one place in the machine's queue. How long they wait for it, at most what was held back for them, is not taken
+    from their time.
+    """
+
+    def tell(text: str) -> None:
+        desk.emit(e.NoteAdded(text=text))
+
+    has = desk.clock.left_s
+    patience = min(desk.clock.reserve_s, LONGEST_WAIT_S)
+    known = measured(desk, "base") and measured(desk, "final_model")
+    with (
+        nullcontext(dict[str, str]()) if known else
+        place(
+            desk.compute, f"{desk.settings.run}:held-out", "The last evaluation", gpus=desk.task.evaluate_gpus,
+            slots=desk.own_cores, patience_s=patience, stop=quick, tell=tell,
+        ) as env
+    ):  # fmt: skip
+        began = time.monotonic()
+
+        def left() -> float:
+            return max(60.0, has - (time.monotonic() - began))
+
+        try:
+            base, final = _both(desk, guard, -1, left(), env, quick)
+        except EvaluationTimeout as error:
+            tell(f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead")
+            base, final = _both(desk, guard, SHORT_LIMIT, left(), env, quick)
     before = _record(desk, base, "base, held-out", desk.settings.model, None, None)
     difference = _difference(base, final)
     if abs(base.n or 0) and base.n != final.n:
@@ -97,9 +131,11 @@ def _held_out(desk: Desk, guard: Guard) -> tuple[BenchmarkResult, BenchmarkResul
     return base, final, difference
 
 
-def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[BenchmarkResult, BenchmarkResult]:
+def _both(
+    desk: Desk, guard: Guard, limit: int, timeout_s: float, env: dict[str, str], stop: threading.Event
+) -> tuple[BenchmarkResult, BenchmarkResult]:
     results: dict[str, BenchmarkResult | InternError] = {}
-    threads = max(1, desk.cores // 2)
+    threads = max(1, desk.own_cores // 2)
 
     def measure(name: str, model: str) -> None:
         label = f"{name}, held-out"
@@ -110,18 +146,20 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
         request = Request(
             model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
             split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
-            trusted=approved_risks(desk.state),
+            env=env, scale=cast("Scale", desk.state.scores.scale), trusted=approved_risks(desk.state),
         )  # fmt: skip
         desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
         try:
-            results[name] = measure_guarded(desk.task, request, guard, lambda text: desk.emit(e.NoteAdded(text=text)))
+            results[name] = measure_guarded(
+                desk.task, request, guard, lambda text: desk.emit(e.NoteAdded(text=text)), stop
+            )
         except InternError as error:
             results[name] = error
         except Exception as error:  # noqa: BLE001 - a thread's bug must end this run in order, not vanish with the thread
             results[name] = InternError(f"{type(error).__name__}: {error}")
 
     work = [("base", desk.settings.model), ("final_model", str(desk.folder / "final_model"))]
-    if desk.gpus:  # two models may not fit one GPU
+    if desk.own_gpus:  # two models may not fit one GPU
         for name, model in work:
             measure(name, model)
     else:
@@ -137,7 +175,42 @@ def _both(desk: Desk, guard: Guard, limit: int, timeout_s: float) -> tuple[Bench
     base, final = results["base"], results["final_model"]
     assert isinstance(base, BenchmarkResult)
     assert isinstance(final, BenchmarkResult)
+    return _on_one_scale(desk, base, final)
+
+
+def _on_one_scale(desk: Desk, base: BenchmarkResult, final: BenchmarkResult) -> tuple[BenchmarkResult, BenchmarkResult]:
+    """Both as shares. One number above 1 says of the other, and of the looks before, that they are percent too.
+
+    Raises EvaluationError where the two contradict each other, or where nothing says which it is and the development score
+    fits percent only.
+    """
+    where = desk.task.evaluate_path
+    scale = settle(base.scale, final.scale, final.score, where)
+    if scale == "percent":
+        if not desk.state.scores.scale:
+            _reread_looks(desk)
+        return in_percent(base), in_percent(final)
+    chosen = desk.state.evaluations.get(desk.state.scores.best_evaluation)
+    if not scale and chosen is not None and final.score / 100 <= chosen.interval[1] < final.score / IMPLAUSIBLE:
+        raise EvaluationError(
+            f"nobody can tell whether {final.score:g} is a share or percent: on development samples the same model has "
+            f"{100 * chosen.score:.1f} %",
+            where=where, next=f"No gain is claimed from it. {SAY_SO}",
+        )  # fmt: skip
     return base, final
+
+
+def _reread_looks(desk: Desk) -> None:
+    """What the first looks gave was taken for a share: the same number, in percent."""
+    for look in list(desk.state.evaluations.values()):
+        if look.split == "contract" and look.done and look.score > 0:
+            score = look.score / 100
+            desk.emit(
+                e.EvaluationFinished(
+                    evaluation=look.id, label=look.label, model=look.model, split=look.split, samples=look.samples, score=score,
+                    interval=wilson(score * look.samples, look.samples), decoding=look.decoding, scale="percent",
+                )
+            )  # fmt: skip
 
 
 def measured(desk: Desk, name: str) -> BenchmarkResult | None:
@@ -147,7 +220,7 @@ def measured(desk: Desk, name: str) -> BenchmarkResult | None:
         return None
     return BenchmarkResult(
         score=known.score, metric=desk.state.scores.metric, stderr=None, n=known.samples,
-        samples_path=known.samples_path or None, seconds=0.0, digest="",
+        samples_path=known.samples_path or None, seconds=0.0, digest="", scale=cast("Scale", desk.state.scores.scale),
     )  # fmt: skip
 
 
@@ -175,6 +248,7 @@ def _record(
             delta=difference.delta if difference else None, delta_interval=difference.interval if difference else None,
             paired=bool(difference and difference.paired), p_value=difference.p if difference else None,
             samples_path=result.samples_path or "", digest=result.digest, seconds=result.seconds,
+            scale=result.scale,
         )
     )  # fmt: skip
     return name

@@ -16,7 +16,9 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from core import events as e
 from core.agent import budget
@@ -30,6 +32,7 @@ from core.background import Background
 from core.clock import Clock, reserve_of
 from core.compute.choice import open_compute
 from core.compute.confinement import probe
+from core.compute.place import place
 from core.compute.protocol import Warm
 from core.compute.telemetry import GpuSample, Telemetry
 from core.errors import InternError, NotFound, Refused, ToolError
@@ -37,6 +40,7 @@ from core.evaluation import guard as guards
 from core.evaluation.benchmark import BenchmarkResult, Request, measure_guarded
 from core.evaluation.models import check_model
 from core.evaluation.prompting import choose_format, read_tokenizer_config
+from core.evaluation.scale import Scale
 from core.evaluation.stats import wilson
 from core.final_model import promote_folder
 from core.finish import finish
@@ -67,6 +71,9 @@ from store.serve import LogServer
 
 CONTRACT_SAMPLES = 16
 """Samples of the look at the benchmark that only checks that evaluate.py works."""
+
+LOOK_ENDS_S = 20.0
+"""For an evaluation that is stopped to be taken down with its children."""
 
 GAP_S = 10.0
 """Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
@@ -113,7 +120,8 @@ class _Host:
         self.summary = SummaryWriter(folder, self.journal)
         self.notifier = Notifier(self.journal, state.title or state.run)
         self.snapshots = SnapshotWriter(folder, self.journal, log)
-        self.quick = False
+        self.quick = threading.Event()
+        """No time for a last evaluation: one that waits or runs ends too."""
         self.failure = ""
         self.spent = ""
         """The budget that is used, once one is."""
@@ -165,7 +173,10 @@ class _Host:
         try:
             self.alerts.stop()
             mirror.join()
-            finish(self.desk, self.guard, status, reason, quick=self.quick or bool(self.failure))
+            self._end_look(threads[3])
+            if self.failure:
+                self.quick.set()
+            finish(self.desk, self.guard, status, reason, self.quick)
         except StoreError:
             # The log takes nothing more (a full disk, mostly): no training may go on unwatched.
             for job in self.desk.state.running_jobs():
@@ -276,8 +287,7 @@ class _Host:
             self._give_up(str(error))
             return
         label = "does evaluate.py work?"
-        desk.emit(e.EvaluationStarted(evaluation="contract", label=label, model=desk.settings.model, split="contract"))
-        result = self._look("contract", label, trusted)
+        result = self._look("contract", label, trusted, begins=True)
         if isinstance(result, InternError):
             self._give_up(str(result))
             return
@@ -290,18 +300,37 @@ class _Host:
             if isinstance(again, InternError):
                 desk.emit(e.NoteAdded(text=f"The second look came to nothing, the first one counts: {again}"))
 
-    def _look(self, name: str, label: str, trusted: tuple[Risk, ...]) -> BenchmarkResult | InternError:
-        """evaluate.py on a few samples with the base model; what it took decides what is held back for the last one."""
+    def _look(
+        self, name: str, label: str, trusted: tuple[Risk, ...], *, begins: bool = False
+    ) -> BenchmarkResult | InternError:
+        """evaluate.py on a few samples with the base model; what it took decides what is held back for the last one.
+
+        On a machine with GPUs it takes its place in the queue: beside another run's training it would fail, or make that fail.
+        On cores alone a look of one thread is in nobody's way. `begins`: that it begins is recorded.
+        """
         desk = self.desk
+
+        def tell(text: str) -> None:
+            desk.emit(e.NoteAdded(text=text))
+
         request = Request(
             model_path=desk.settings.model, output_folder=str(self.folder / "evaluations" / name),
             limit=CONTRACT_SAMPLES, split="dev" if desk.task.has_dev_split else None,
             timeout_s=max(60.0, min(900.0, 0.5 * desk.clock.limit_s)), threads=1, trusted=trusted,
+            scale=cast("Scale", desk.state.scores.scale),
+        )  # fmt: skip
+        waits = place(
+            desk.compute, f"{desk.settings.run}:{name}", "The first look at evaluate.py", gpus=desk.task.evaluate_gpus,
+            slots=1, patience_s=None, stop=desk.stopping, tell=tell,
         )  # fmt: skip
         try:
-            result = measure_guarded(
-                desk.task, request, self.guard, lambda text: desk.emit(e.NoteAdded(text=text)), desk.stopping
-            )
+            with waits if desk.own_gpus else contextlib.nullcontext(dict[str, str]()) as env:
+                if begins:
+                    desk.emit(
+                        e.EvaluationStarted(evaluation=name, label=label, model=request.model_path, split="contract")
+                    )
+                request = msgspec.structs.replace(request, env=env)
+                result = measure_guarded(desk.task, request, self.guard, tell, desk.stopping)
         except InternError as error:
             return error
         n = result.n or CONTRACT_SAMPLES
@@ -310,10 +339,16 @@ class _Host:
             e.EvaluationFinished(
                 evaluation=name, label=label, model=request.model_path, split="contract", samples=n,
                 score=result.score, interval=wilson(result.score * n, n), decoding="as the model says", digest=result.digest,
-                seconds=result.seconds,
+                seconds=result.seconds, scale=result.scale,
             )
         )  # fmt: skip
         return result
+
+    def _end_look(self, look: threading.Thread) -> None:
+        """The run ends: a look that still waits or runs must not hold the GPU that the last evaluation needs."""
+        if self.desk.own_gpus and look.is_alive():
+            self.desk.stopping.set()
+            look.join(LOOK_ENDS_S)
 
     def _give_up(self, why: str) -> None:
         """End the run in order; nothing of it can come to a score."""
@@ -387,7 +422,7 @@ class _Host:
     def _end_quickly(self, number: int, frame: object) -> None:
         """`intern solve` has no time left for this run: it ends in order, without its last evaluation."""
         self.control.stop_reason = "the time for this run is used"
-        self.quick = True
+        self.quick.set()
         self.desk.stopping.set()
 
     def _state(self, request: dict[str, Any]) -> dict[str, Any]:

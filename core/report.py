@@ -78,6 +78,7 @@ def _result(s: RunState) -> str:
             f"{points(scores.heldout_delta)} points, 95 % interval [{points(low)}, {points(high)}], "
             f"n = {final.samples if final else 0}, {pairing}: {verdict} [{scores.heldout_seq}].",
             "",
+            *(["`evaluate.py` gives percent, and is read so.", ""] if scores.scale == "percent" else []),
             *_published(s),
             "The held-out split was read once, at the end; every choice was made on the development split.",
             f"The model: `{s.checkpoint}` [{s.checkpoint_seq}].",

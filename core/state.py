@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 6
+STATE_VERSION = 7
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FAILURES_WHOLE = 300
@@ -297,6 +297,8 @@ class Scores(msgspec.Struct):
     published_model: str = ""
     published_source: str = ""
     published_seq: int = 0
+    scale: str = ""
+    """percent or fraction: what evaluate.py is known to give. All scores here are in [0, 1]."""
 
 
 class Budget(msgspec.Struct):

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from core.errors import TaskInvalid
 from core.evaluation.inspect_task import inspect_folder
 from core.evaluation.models import ModelCard, check_model
 from core.evaluation.published import Published, published
+from core.evaluation.scale import Scale
 from core.evaluation.verify import VerifierSpec
 
 __all__ = ["DataFile", "ModelCard", "Task", "check_model", "list_tasks", "load_task"]
@@ -52,6 +53,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     base_model_sha256: str | None = None
     metric: str | None = None
     """The key of the score in the evaluation's output; None: found by looking."""
+    scale: Scale = ""
+    """What evaluate.py gives, where the task says so: fraction (0 to 1) or percent (0 to 100)."""
     higher_is_better: bool = True
     hours: float | None = None
     verifier: VerifierSpec | None = None
@@ -63,6 +66,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Flags that evaluate.py accepts, `--` included."""
     evaluate_held: bool = False
     """evaluate.py runs in the sandbox, without network (core/evaluation/holding.py)."""
+    evaluate_gpus: int = 1
+    """GPUs that evaluate.py is shown, of those of this machine."""
     evaluate_env: tuple[str, ...] = ()
     """Secrets of the environment that evaluate.py needs, by name."""
     has_dev_split: bool = False
@@ -88,11 +93,13 @@ class _Toml(msgspec.Struct, frozen=True, kw_only=True):
     base_model: str | None = None
     base_model_sha256: str | None = None
     metric: str | None = None
+    scale: Scale = ""
     higher_is_better: bool = True
     hours: float | None = None
     max_new_tokens: int | None = None
     evaluate_flags: tuple[str, ...] | None = None
     evaluate_held: bool = False
+    evaluate_gpus: Annotated[int, msgspec.Meta(ge=1)] = 1
     evaluate_env: tuple[str, ...] = ()
     has_dev_split: bool | None = None
     dev_file: str | None = None
@@ -128,6 +135,7 @@ def load_task(name_or_path: str | Path) -> Task:
         base_model=_base_model(folder, toml.base_model),
         base_model_sha256=toml.base_model_sha256 or None,
         metric=toml.metric,
+        scale=toml.scale,
         higher_is_better=toml.higher_is_better,
         hours=toml.hours,
         verifier=toml.verifier,
@@ -136,6 +144,7 @@ def load_task(name_or_path: str | Path) -> Task:
         templates=tuple(str(p) for p in _files(folder / "templates", ("jinja", "jinja2", "j2"))),
         evaluate_flags=tuple(flags),
         evaluate_held=toml.evaluate_held,
+        evaluate_gpus=toml.evaluate_gpus,
         evaluate_env=toml.evaluate_env,
         has_dev_split=toml.has_dev_split if toml.has_dev_split is not None else _splits(evaluate, flags),
         dev_file=dev_file,

@@ -18,6 +18,11 @@ from core.sanitize import one_line
 QUESTION = "loop-"
 """How the id of a question about a loop begins."""
 
+WAIT_INSTEAD = (
+    "Each look costs a model call and the job goes no faster for it: call wait_for_jobs with the jobs' ids and no time, or a "
+    'long one (until="any" comes back when one ends or a failure is diagnosed), or do other work meanwhile.'
+)
+
 SHOWN = 300
 """Characters of the repeated result that the event keeps."""
 
@@ -37,7 +42,7 @@ class Circles:
         sign = self.seen.saw(tool, arguments, told, jobs_running=jobs, call=call)
         if sign is None:
             return ""
-        level, said = self._words(what(tool, sign))
+        level, said = self._words(what(tool, sign), sign.kind)
         self.last = e.LoopDetected(
             tool=tool[:200], repeats=sign.repeats, advice=said, level=level, kind=sign.kind, call=call,
             calls=list(sign.calls), result=told[:SHOWN], fruitless=self.seen.fruitless, signs=self.seen.signs,
@@ -45,8 +50,10 @@ class Circles:
         self.desk.emit_soon(self.last)
         return ADVICE + said
 
-    def _words(self, seen: str) -> tuple[str, str]:
+    def _words(self, seen: str, kind: str) -> tuple[str, str]:
         signs, unattended = self.seen.signs, self.desk.settings.unattended
+        if not signs and kind == "poll":
+            return "advice", f"{seen}. {WAIT_INSTEAD}"
         if not signs:
             return "advice", (
                 f"{seen}. Calling it again will not change that. Look at what you know, change the arguments or the "
@@ -58,6 +65,8 @@ class Circles:
             return "limit", f"{seen}; {fruitless}. {end}."
         left = "one more turn" if LIMIT - signs == 1 else f"{LIMIT - signs} more turns"
         then = "the run ends" if unattended else "the run is paused and a person is asked"
+        if kind == "poll":
+            return "firm", f"STOP. {seen}; {fruitless}. {WAIT_INSTEAD} After {left} like this {then}."
         return "firm", (
             f"STOP. {seen}; {fruitless}. Do not send this again in any form. Your next call has to be another one: "
             f"read_task, another tool, another plan, or final_answer. After {left} like this {then}."
@@ -87,6 +96,8 @@ def what(tool: str, sign: Sign) -> str:
         return f"{tool[:200]} has failed {sign.repeats} times with the same error, whatever its arguments"
     if sign.kind == "failures":
         return f"Your last {sign.repeats} calls have all failed"
+    if sign.kind == "poll":
+        return f"You have asked how things are {sign.repeats} times in a row and nothing has changed, {tool[:200]} last"
     if sign.kind == "round":
         return f"You have made the same round of calls {sign.repeats} times with the same results, {tool[:200]} last"
     return f"You have called {tool[:200]} {sign.repeats} times with the same result"

@@ -11,20 +11,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from core import events as e
 from core.agent.clean_data import admit_data
 from core.agent.foreign import held_job, is_foreign
-from core.agent.patience import abandoned
+from core.agent.patience import UNREACHED, abandoned
 from core.agent.spend import admit_spending
 from core.agent.trust import admit_model
 from core.clock import Clock
+from core.compute.machine import cores
 from core.compute.protocol import Compute, Elsewhere, Priced
 from core.compute.spec import JobSpec
-from core.errors import JobError, ToolError
+from core.errors import JobError, ToolError, Unreachable
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec, guess_verifier
 from core.home import boot_id
@@ -54,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trackio: str = ""
     """Where Trackio logs besides the run's folder; off: nowhere."""
 
+
+T = TypeVar("T")
+
+REACH_S = 600.0
+"""A cluster that does not answer is asked again so long within one call, before the brain is told."""
+
+RETRY_S = 10.0
 
 PATIENCE_S = 60.0
 """Somebody at the keyboard decides within it; whoever does not is away, and the work goes on without that call."""
@@ -220,14 +228,50 @@ class Desk:
     @property
     def cores(self) -> int:
         """Cores a job may use: of this machine, or of those on which its jobs run, where they have fewer."""
-        own = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
-        there = self.compute.cores() if isinstance(self.compute, Elsewhere) else 0
-        return min(own, there) if there else own
+        try:
+            there = self.compute.cores() if isinstance(self.compute, Elsewhere) else 0
+        except Unreachable:  # a count for threads: with more than there are a job is only slower
+            there = 0
+        return min(self.own_cores, there) if there else self.own_cores
+
+    @property
+    def own_cores(self) -> int:
+        """Cores of this machine that this process may use."""
+        return cores()
+
+    @property
+    def own_gpus(self) -> int:
+        """GPUs of this machine, where evaluate.py runs."""
+        return self._gpus
 
     @property
     def gpus(self) -> int:
-        """GPUs that this run's jobs may have side by side, wherever they run."""
-        return self.compute.gpus() if isinstance(self.compute, Elsewhere) else self._gpus
+        """GPUs that this run's jobs may have side by side, wherever they run. A cluster that does not answer is waited for."""
+        return self._reached(self.compute.gpus) if isinstance(self.compute, Elsewhere) else self._gpus
+
+    def gpus_now(self) -> int | Unreachable:
+        """The same without a wait: why nobody can tell, where that is so."""
+        try:
+            return self.compute.gpus() if isinstance(self.compute, Elsewhere) else self._gpus
+        except Unreachable as error:
+            return error
+
+    def _reached(self, ask: Callable[[], T]) -> T:
+        """What a cluster or a service says, asked again for REACH_S where it does not answer. Raises ToolError after that."""
+        until, told = time.monotonic() + REACH_S, False
+        while True:
+            try:
+                return ask()
+            except Unreachable as error:
+                if time.monotonic() >= until:
+                    raise ToolError(
+                        f"The place where jobs run {UNREACHED}: {error}",
+                        next="Nothing was begun. Do what needs no job meanwhile, or send this again later",
+                    ) from error
+                if not told:
+                    told = True
+                    self.emit(e.NoteAdded(text=f"The place where jobs run {UNREACHED} ({error}); it is asked again"))
+            self.wait_until(lambda s: False, RETRY_S)
 
     @gpus.setter
     def gpus(self, count: int) -> None:
@@ -371,7 +415,8 @@ class Desk:
         if is_foreign(body) and not isinstance(self.compute, Priced):  # a rented machine is a sandbox of its own
             job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
         if isinstance(self.compute, Priced):
-            admit_spending(self, job_spec, self.compute.quote(job_spec))
+            priced = self.compute
+            admit_spending(self, job_spec, self._reached(lambda: priced.quote(job_spec)))
         self._still_wanted()
         status = self.compute.submit(job_spec)
         launched = e.JobLaunched(

@@ -6,7 +6,8 @@ new, each further sign counts: first the brain is told firmly, and at the limit 
 (`circles.py`). A brain that looks at its budget between pieces of work never gets there.
 
 A poll is no loop: waiting for a job whose numbers move gives another result each time, and what only reads the clock
-or a running job is left alone while a job runs.
+or a running job is left alone while a job runs. One after the other with nothing changed, polls cost a model call each:
+they are answered with the advice to wait instead, and after many more they are a loop like any other.
 """
 
 from __future__ import annotations
@@ -45,8 +46,17 @@ KEPT_TURNS = 3 * WINDOW
 
 POLLS = frozenset({"wait_for_jobs", "budget", "read_job_log"})
 
-_VOLATILE = re.compile(r'("(?:seconds[a-z_]*|[a-z_]*_s|ts|time)":\s*)-?[\d.eE+]+')
-"""Numbers that change by themselves."""
+IDLE_POLLS = 5
+"""So many polls in a row that told nothing new are worth an advice."""
+
+MOST_IDLE_POLLS = 12
+"""From here on each further one is a turn that brought nothing: told firmly from about the 18th, stopped at the 23rd."""
+
+WAITS_S = 30.0
+"""A call of wait_for_jobs that may wait so long waits, and is no poll."""
+
+_VOLATILE = re.compile(r'("(?:seconds[a-z_]*|[a-z_]*_s|ts|time|(?:tokens|usd|disk_gb)_used)":\s*)-?[\d.eE+]+')
+"""Numbers that change by themselves, or by the asking."""
 
 _NAMES = re.compile(r'\bjob-\d+|(?<="log":)\s*"[^"]*"')
 """What a call names anew each time: its job, the file of its output."""
@@ -76,7 +86,7 @@ class Sign(NamedTuple):
     """What a loop was seen by."""
 
     kind: str
-    """same result, round, same error or failures."""
+    """same result, round, same error, failures or poll."""
     repeats: int
     calls: tuple[str, ...] = ()
     """Ids of the calls that make it, as far as the window reaches."""
@@ -104,6 +114,10 @@ class LoopDetector:
         """(error, call): arguments apart; empty where it had none."""
         self._turns: deque[tuple[str, bool]] = deque(maxlen=WINDOW)
         """(turn, fruitless)."""
+        self._polls: set[str] = set()
+        """Keys of the polls since the last call that was none."""
+        self._idle: list[str] = []
+        """Calls of the polls that told nothing new, since one did."""
 
     def saw(
         self, tool: str, arguments: dict[str, Any] | str, told: str, *, jobs_running: bool, call: str = ""
@@ -111,7 +125,7 @@ class LoopDetector:
         """The sign of a loop that this call gives, if it does; `signs` counts it where the brain is caught in the loop."""
         polled = tool in POLLS and jobs_running
         self._take(Called(call, tool, arguments, told, polled))
-        found = None if polled else self._sign()
+        found = self._idle_polls() if polled else self._sign()
         turn = _turn(call)
         if found is not None and self.fruitless >= CAUGHT and (not turn or turn != self._counted):
             self.signs, self._counted = self.signs + 1, turn
@@ -140,10 +154,26 @@ class LoopDetector:
             return Sign("failures", len(broken), tuple(broken))
         return None
 
+    def _idle_polls(self) -> Sign | None:
+        idle = len(self._idle)
+        return Sign("poll", idle + 1, tuple(self._idle[-WINDOW:])) if idle >= IDLE_POLLS else None
+
+    def _see_poll(self, one: Called, key: str) -> None:
+        """Polls may be of several kinds in turn; anything new, a wait, or another call ends the row."""
+        if not one.polled or _waits(one):
+            self._polls, self._idle = set(), []
+        elif key in self._polls:
+            self._idle.append(one.call)
+        else:
+            self._polls.add(key)
+            self._idle = []
+
     def _take(self, one: Called) -> None:
         key = key_of(one.tool, one.arguments, one.told)
+        self._see_poll(one, key)
         error = f"{one.tool} {_DETAILS.sub('_', _plain(one.told))}" if one.told.startswith("ERROR:") else ""
-        empty = not one.polled and (bool(error) or any(key == k for k, _ in self._recent))
+        repeated = bool(error) or any(key == k for k, _ in self._recent)
+        empty = len(self._idle) >= MOST_IDLE_POLLS if one.polled else repeated
         turn = _turn(one.call)
         if self._turns and turn and self._turns[-1][0] == turn:
             empty = empty and self._turns.pop()[1]
@@ -161,6 +191,12 @@ class LoopDetector:
             if len(last) == REPEATS * length and last == last[-length:] * REPEATS:
                 return length
         return 0
+
+
+def _waits(one: Called) -> bool:
+    """Whether a poll may wait long: it then costs little, however often it comes back with nothing new."""
+    seconds = one.arguments.get("seconds") if isinstance(one.arguments, dict) else None
+    return one.tool == "wait_for_jobs" and (not isinstance(seconds, int | float) or seconds >= WAITS_S)
 
 
 def _turn(call: str) -> str:

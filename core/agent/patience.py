@@ -44,6 +44,10 @@ WAITING = "[waiting] "
 """How the answer to a call begins that waits for a person."""
 
 
+UNREACHED = "cannot be reached now"
+"""Stands in the answer to a call that needs a cluster or a service that does not answer: nothing was begun, try again later."""
+
+
 class Deferred(Exception):
     """The call waits for a person who does not answer now: the brain goes on, the call is carried out once decided."""
 

@@ -24,6 +24,8 @@ from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
 from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
 from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
+from core.home import write_json
+from store.faults import point
 
 _START_WAIT_S = 10.0
 T = TypeVar("T")
@@ -85,14 +87,20 @@ class LocalCompute:
         if known is not None:
             folder = Path(known.folder)
             begun = (folder / "job.json").exists() or (folder / "exit.json").exists()
-            # A host that died between writing launch.json and starting the supervisor left a job that never began.
-            return known if begun else self._supervise(spec.job, folder)
+            if begun:
+                return known
+            # A host that died between writing launch.json and starting the supervisor left a job that never began: it begins
+            # as it is asked for now, on the devices that are its own today.
+            if spec.job == known.job:
+                write_json(folder / "launch.json", self._launch(spec))
+            return self._supervise(known.job, folder)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             write_once(folder / "launch.json", msgspec.json.encode(self._launch(spec)))
         except FileExistsError as error:
             return same_effect(self.find_by_effect(spec.effect_id), folder, error)
+        point("job_written")
         return self._supervise(spec.job, folder)
 
     def ask_checkpoint(self, job: str) -> None:

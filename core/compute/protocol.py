@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from core.compute.schedule import Booking
 from core.compute.spec import JobSpec, JobStatus, LogChunk
 
 
@@ -75,6 +76,28 @@ class Warm(Protocol):
 
     def close(self) -> None:
         """Let that go. Jobs are not touched."""
+        ...
+
+
+@runtime_checkable
+class Bookable(Protocol):
+    """A backend that shares this machine among runs by a queue, and has places in it for work that is no job of its own."""
+
+    def ask_place(self, key: str, *, gpus: int, slots: int, asked: float) -> dict[str, str] | None:
+        """Stand in the queue as an evaluation since `asked`; once it is its turn, the environment that shows it its own
+        GPUs. To be called again until then. Of more GPUs than there are, it gets all."""
+        ...
+
+    def leave_place(self, key: str) -> None:
+        """Leave the queue, or give up what was held."""
+        ...
+
+    def held(self) -> list[Booking]:
+        """What is held now, by whom."""
+        ...
+
+    def gpu_count(self) -> int:
+        """GPUs of this machine."""
         ...
 
 

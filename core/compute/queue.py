@@ -90,6 +90,8 @@ class Queue:
         book.held = [b for b in book.held if self._holds(b)]
 
     def _holds(self, booking: Booking) -> bool:
+        if booking.ticket.by_owner:
+            return _is_process(booking.ticket.owner_pid, booking.ticket.owner_start)
         alive = self._alive(Path(booking.ticket.folder))
         if alive is not None:
             return alive

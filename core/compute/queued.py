@@ -18,10 +18,11 @@ import msgspec
 from core.compute.local import LocalCompute
 from core.compute.once import same_effect, write_once
 from core.compute.queue import Queue, this_process
-from core.compute.schedule import Capacity, Ticket, fits_ever
+from core.compute.schedule import Booking, Capacity, Ticket, fits_ever
 from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State
-from core.errors import JobError, NotFound, Refused
+from core.errors import JobError, Refused
 from core.home import write_json
+from store.faults import point
 
 _POLL_S = 0.05
 
@@ -52,17 +53,19 @@ class QueuedLocal:
             write_once(folder / "queued.json", msgspec.json.encode(_Queued(spec=spec, asked=time.time())))
         except FileExistsError as error:
             return same_effect(self.find_by_effect(spec.effect_id), folder, error)
+        point("job_queued")
         return self.inspect(spec.job)
 
     def inspect(self, job: str) -> JobStatus:
         """What is known of a job; a job whose turn has come is started."""
         folder = self.jobs_folder / job
         with self._starting:
-            if (folder / "launch.json").exists():
+            if _begun(folder):
                 return self.local.inspect(job)
             queued = _read_queued(folder)
             if queued is None:
-                raise NotFound(f"no job {job}", where=str(folder), next="List the run's jobs folder.")
+                # Of a run of before there was a queue; or it says that there is no such job.
+                return self.local.inspect(job)
             if (folder / "exit.json").exists():  # cancelled while it waited
                 end = msgspec.json.decode((folder / "exit.json").read_bytes(), type=JobExit)
                 return self._waiting(queued.spec, "cancelled", "cancelled while it waited", end)
@@ -79,10 +82,10 @@ class QueuedLocal:
         """A waiting job leaves the queue; a running one is asked to save and stop."""
         folder = self.jobs_folder / job
         with self._starting:
-            if not (folder / "launch.json").exists():
+            if not _begun(folder):
                 queued = _read_queued(folder)
                 if queued is None:
-                    raise NotFound(f"no job {job}", where=str(folder), next="List the run's jobs folder.")
+                    return self.local.cancel(job, grace_s)
                 self.queue.leave(queued.spec.effect_id)
                 write_json(folder / "exit.json", JobExit(reason="cancelled"))
                 return self.inspect(job)
@@ -115,7 +118,28 @@ class QueuedLocal:
 
     def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
         """Start an ended job again. A person asked for it, so it does not wait for its turn."""
-        return self.local.resume(job, changes)
+        with self._starting:  # its files of before are taken away: nobody may look and take it for one that waits
+            return self.local.resume(job, changes)
+
+    def ask_place(self, key: str, *, gpus: int, slots: int, asked: float) -> dict[str, str] | None:
+        """Stand in the queue for work that this process does itself; the environment of its GPUs once it is its turn."""
+        spec = JobSpec(
+            job="", kind="evaluation", effect_id=key, folder="", slots=slots, gpus=min(gpus, self.gpu_count())
+        )
+        booking = self.queue.turn(msgspec.structs.replace(self._ticket(spec, asked), by_owner=True))
+        return None if booking is None else self._devices(booking)
+
+    def leave_place(self, key: str) -> None:
+        """Leave the queue, or give up what was held."""
+        self.queue.leave(key)
+
+    def held(self) -> list[Booking]:
+        """What is held now on this machine, by whom."""
+        return self.queue.read().held
+
+    def gpu_count(self) -> int:
+        """GPUs of this machine."""
+        return len(self.capacity().gpus)
 
     def warm_up(self) -> None:
         """Import torch and TRL once, in the background, for all jobs of this run."""
@@ -130,14 +154,18 @@ class QueuedLocal:
         booking = self.queue.turn(self._ticket(spec, queued.asked))
         if booking is None:
             return self._waiting(spec, "queued", "waits for its turn")
-        devices = ",".join(map(str, booking.gpus))
-        if self.capacity().gpus:  # an empty list hides every GPU from a job that asked for none
-            spec = msgspec.structs.replace(spec, env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.env, "CUDA_VISIBLE_DEVICES": devices})  # fmt: skip
+        spec = msgspec.structs.replace(spec, env=spec.env | self._devices(booking))
         try:
             return self.local.submit(spec)
         except (JobError, OSError):
             self.queue.leave(spec.effect_id)
             raise
+
+    def _devices(self, booking: Booking) -> dict[str, str]:
+        """Shows a job its GPUs; an empty list hides every GPU from one that asked for none."""
+        if not self.capacity().gpus:
+            return {}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, booking.gpus))}
 
     def _ticket(self, spec: JobSpec, asked: float) -> Ticket:
         pid, start = this_process()
@@ -189,6 +217,12 @@ def _read_queued(folder: Path) -> _Queued | None:
         raise JobError(
             f"a damaged file: {error}", where=str(folder / "queued.json"), next="Remove the job's folder."
         ) from error
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a job's supervisor has spoken. A host that died just before it started one leaves a job that waits still:
+    its place in the queue went with its host."""
+    return (folder / "launch.json").exists() and any((folder / f).exists() for f in ("job.json", "exit.json"))
 
 
 def _runs(folder: Path) -> bool | None:

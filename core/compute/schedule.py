@@ -55,6 +55,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     owner_pid: int = 0
     owner_start: float | None = None
     """Who starts it when its turn comes: a wish whose owner died is taken off the queue."""
+    by_owner: bool = False
+    """The owner does the work itself, there is no job of its own: what it holds is free once the owner is gone."""
 
 
 class Booking(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from core.evaluation.analysis import Sample
 from core.evaluation.holding import held, plain_environment
 from core.evaluation.process import Ended, run, tail
 from core.evaluation.prompting import FAMILIES
+from core.evaluation.scale import SAY_SO, Scale, is_rate, said_by, settle
 from core.tasks import Task
 from core.training.trust import Risk, unapproved
 
@@ -39,6 +40,8 @@ class BenchmarkResult(msgspec.Struct, frozen=True, kw_only=True):
 
     score: float
     """In [0, 1]."""
+    scale: Scale = ""
+    """What the script gives, as far as that is known; percent was divided by 100."""
     metric: str
     """The key it was read from."""
     stderr: float | None
@@ -66,9 +69,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 3600.0
     threads: int | None = None
     """CPU threads; None leaves it to the script."""
+    env: dict[str, str] = {}
+    """What else it is told: the GPUs that are its own now."""
     extra_flags: tuple[str, ...] = ()
     """For example --max-tokens 4000."""
     python: str = sys.executable
+    scale: Scale = ""
+    """What earlier scores of this run have shown the script to give."""
     trusted: tuple[Risk, ...] | None = None
     """What a person approved of the model's own code and pickles; evaluate.py may load them as it likes, so without the yes
     it is not started. None: a person runs this evaluation by hand."""
@@ -95,11 +102,10 @@ def run_benchmark(
     for stale in (output, samples):
         stale.unlink(missing_ok=True)
     command, level = build_command(task, request, output, samples), ""
-    env = plain_environment(task) | _threads(request.threads)
+    own = _threads(request.threads) | request.env
+    env = plain_environment(task) | own
     if task.evaluate_held:
-        command, env, level = held(
-            command, task, request.model_path, folder, request.timeout_s, _threads(request.threads)
-        )
+        command, env, level = held(command, task, request.model_path, folder, request.timeout_s, own)
     try:
         ended = run(command, cwd=Path(task.path), log=log, timeout_s=request.timeout_s, env=env, stop=stop)
     except OSError as error:
@@ -110,11 +116,18 @@ def run_benchmark(
         guards.check(guard, "while it ran")
     _check_end(ended, request, log, task)
     raw = read_output(output, log)
-    metric, score = pick_score(raw, task.metric, output)
+    known = task.scale or request.scale
+    metric, value = pick_score(raw, task.metric, output, known)
     rows = read_samples(samples) if samples.is_file() else []
-    stderr = _number(raw.get("stderr"))
+    mean = sum(r.value for r in rows) / len(rows) if rows else None
+    said = task.scale or said_by(value, _last(metric), raw, n=_stated(raw, rows), mean=mean)
+    scale = settle(known, said, value, output)
+    unit = 100.0 if scale == "percent" else 1.0
+    score, stderr = value / unit, _number(raw.get("stderr"))
+    stderr = None if stderr is None else stderr / unit
     return BenchmarkResult(
         score=score,
+        scale=scale,
         metric=metric,
         stderr=stderr,
         n=_count(raw, rows, request.limit, score, stderr),
@@ -202,8 +215,16 @@ def read_output(path: Path, log: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def pick_score(raw: Mapping[str, Any], metric: str | None, path: Path) -> tuple[str, float]:
-    """(key, score): the task's metric, else the first of the usual names, else the only number that is no error, count or
+def in_percent(result: BenchmarkResult) -> BenchmarkResult:
+    """A result that was taken for a share, now that the script is known to give percent."""
+    if result.scale:
+        return result
+    stderr = None if result.stderr is None else result.stderr / 100
+    return msgspec.structs.replace(result, score=result.score / 100, stderr=stderr, scale="percent")
+
+
+def pick_score(raw: Mapping[str, Any], metric: str | None, path: Path, scale: Scale = "") -> tuple[str, float]:
+    """(key, number as given, from 0 to 1 or in percent): the task's metric, else the first of the usual names, else the only number that is no error, count or
     time. In an output with objects inside, the key is the path with dots."""
     flat = _flat(raw)
     key = metric if metric in flat else "accuracy" if "accuracy" in flat else None
@@ -228,8 +249,10 @@ def pick_score(raw: Mapping[str, Any], metric: str | None, path: Path) -> tuple[
         raise _unusable(key, f"{flat[key]!r}, which is not a number", path)
     if not math.isfinite(value):
         raise _unusable(key, f"{value}, which is not finite", path)
-    if not 0 <= value <= 1:
+    if not 0 <= value <= 100 or (scale == "fraction" and value > 1):
         raise _unusable(key, f"{value}, outside [0, 1]", path)
+    if value > 1 and not scale and not is_rate(_last(key)):
+        raise _unusable(key, f"{value}, outside [0, 1], and its name does not say that it is a rate in percent", path)
     return key, value
 
 
@@ -302,6 +325,11 @@ def _count(raw: Mapping[str, Any], rows: list[Sample], limit: int, score: float,
     return None
 
 
+def _stated(raw: Mapping[str, Any], rows: list[Sample]) -> int | None:
+    """Samples, where the script itself says how many; a limit it may have ignored."""
+    return _count({k: v for k, v in raw.items() if k != "limit"}, rows, 0, 0.0, None)
+
+
 def _number(value: object, *, finite: bool = True) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -327,5 +355,5 @@ def _unusable(key: str, why: str, path: Path) -> EvaluationError:
     return EvaluationError(
         f"the evaluation's {key!r} is {why}",
         where=str(path),
-        next="No score was kept. Correct evaluate.py, or name another key in task.toml (metric).",
+        next=f"No score was kept. Correct evaluate.py, or name another key in task.toml (metric). {SAY_SO}",
     )

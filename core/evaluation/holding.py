@@ -41,7 +41,7 @@ def plain_environment(task: Task, environ: Mapping[str, str] | None = None) -> d
 
 
 def held(
-    argv: Sequence[str], task: Task, model: str, output: Path, timeout_s: float, threads: Mapping[str, str]
+    argv: Sequence[str], task: Task, model: str, output: Path, timeout_s: float, own: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str], str]:
     """(command, environment, level): `argv` in the strongest sandbox of this machine, in the task's folder as without it."""
     level = probe().level
@@ -58,7 +58,7 @@ def held(
             "HF_HUB_CACHE": str(cache),
             "HF_HUB_OFFLINE": "1",
             "TMPDIR": str(output / "tmp"),
-            **threads,
+            **own,
             **named,
         },
     )

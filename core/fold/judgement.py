@@ -40,6 +40,7 @@ def _evaluation_finished(state: RunState, event: Record, p: e.EvaluationFinished
         p.evaluation, event.seq, p.label, p.model, p.split, True, p.samples, p.score, p.interval, p.decoding, p.shots,
         p.experiment, p.against, p.delta, p.delta_interval, p.paired, p.p_value, p.groups, p.samples_path, event.ts,
     )  # fmt: skip
+    state.scores.scale = p.scale or state.scores.scale
     if p.experiment in state.experiments:
         state.experiments[p.experiment].evaluations.append(p.evaluation)
     mark(state, event, "E", f"{p.label} {p.score:.3f}")

@@ -206,7 +206,7 @@ def compare(plan: dict[str, Any], work: Path, digest: str) -> int:
     limit = recorded["samples"] if recorded else -1
     request = Request(
         model_path=str(work / "final_model"), output_folder=str(work / "evaluation"), limit=limit, split=plan["split"],
-        timeout_s=24 * 3600.0,
+        timeout_s=24 * 3600.0, scale=recorded.get("scale", "") if recorded else "",
     )  # fmt: skip
     made = run_benchmark(task, request)
     result: dict[str, Any] = {"score": made.score, "samples": made.n, "metric": made.metric, "digest": digest}

@@ -8,7 +8,8 @@ import msgspec
 
 from core import events as e
 from core.agent.desk import Desk
-from core.errors import ToolError
+from core.agent.patience import UNREACHED
+from core.errors import ToolError, Unreachable
 from core.tools.toolbox import array, text, tool
 
 STATUSES = ("todo", "doing", "done", "failed", "skipped")
@@ -49,9 +50,21 @@ def read_task(desk: Desk) -> object:
             "seconds_held_back_for_the_last_evaluation": round(desk.clock.reserve_s),
             "usd": desk.settings.usd,
         },
-        "machine": {"cores": desk.cores, "gpus": desk.gpus},
+        "machine": _machine(desk),
         "seed": desk.settings.seed,
         "autonomy": desk.settings.autonomy,
+    }
+
+
+def _machine(desk: Desk) -> dict[str, Any]:
+    """Cores and GPUs of where jobs run; that nobody can tell now is a fact like another, and no reason to know nothing."""
+    gpus = desk.gpus_now()
+    if not isinstance(gpus, Unreachable):
+        return {"cores": desk.cores, "gpus": gpus}
+    return {
+        "cores": desk.cores,
+        "gpus": None,
+        "note": f"The place where jobs run {UNREACHED}: {gpus}. Read this again later",
     }
 
 

@@ -76,6 +76,10 @@ class Bench:
         self.params = 0
         self.cores = 1
         self.gpus = 0
+        self.unknown_machine = False
+        """Nobody could tell what there is where jobs run."""
+        self.trouble = ""
+        """Why jobs could not be begun, the last time that was so."""
         self.checkable = True
         self._left = 0.0
         self.step_times: dict[tuple[str, int], list[float]] = {}
@@ -106,6 +110,14 @@ class Bench:
                 break
             observation = yield Call(tool, arguments, why)
         self._read_clock(observation)
+        while observation.unreached and not self.wishes.finish:  # the tool itself has waited for minutes
+            self.trouble = observation.error
+            clock: Observation = yield Call("budget", {}, "Is there time to try again?")
+            self._read_clock(clock)
+            if self.seconds_left() < self.smallest_experiment_s():
+                break
+            observation = yield Call(tool, arguments, why)
+            self._read_clock(observation)
         return observation
 
     def _again(self, observation: Observation) -> bool:
@@ -165,10 +177,14 @@ class Bench:
         self.files = list(brief["data_files"])
         self.subject = (str(brief.get("task") or ""), str(brief.get("description") or brief.get("goal") or ""))
         self.params = int(brief["model"]["parameters"] or 0)
-        self.cores = int(brief["machine"]["cores"])
-        self.gpus = int(brief["machine"]["gpus"])
+        self.take_machine(brief)
         self.checkable = bool(brief["verifier"])
         self._left = float(brief["budget"]["seconds_left_for_research"])
+
+    def take_machine(self, brief: dict[str, Any]) -> None:
+        """What the brief says of where jobs run."""
+        gpus = brief["machine"]["gpus"]
+        self.cores, self.gpus, self.unknown_machine = int(brief["machine"]["cores"]), int(gpus or 0), gpus is None
 
     def needs(self) -> list[str]:
         return ["demonstrations", "prompts", *(["answers_checkable"] if self.checkable else [])]
@@ -188,6 +204,10 @@ class Bench:
             steps.append({"id": key, "title": title, "status": status, "note": self._note(key)})
         yield from self.call("update_plan", {"steps": steps}, "")
         yield from self.call("budget", {}, "")
+        if self.unknown_machine and doing != "finish":
+            brief = yield from self.call("read_task", {}, "Does the place where jobs run answer by now?")
+            if not brief.error:
+                self.take_machine(brief.value)
 
     def _note(self, key: str) -> str:
         if key in self.strands.names:
@@ -305,4 +325,6 @@ class Bench:
 
     def summary(self) -> str:
         gains = ", ".join(f"{k} {100 * v:+.1f}" for k, v in self.gains.items()) or "no gain"
+        if self.trouble and not self.reference:
+            return f"Nothing could be measured: {self.trouble}"
         return f"Development score {100 * self.baseline:.1f} % -> {100 * self.best:.1f} % ({gains})."

@@ -17,7 +17,7 @@ from smolagents import Model
 from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
 
 from core.agent.loops import ADVICE as LOOPING
-from core.agent.patience import WAITING
+from core.agent.patience import UNREACHED, WAITING
 from core.agent.playbook.wishes import Wishes
 from core.agent.prompt import EDITED, LATE
 
@@ -56,6 +56,8 @@ class Observation:
         self.error = text[len("ERROR:") :].strip() if text.startswith("ERROR:") else ""
         self.interrupted = bool(_INTERRUPTED.match(self.error))
         """A person ended the wait for it, which is no denial: nothing of it was done."""
+        self.unreached = UNREACHED in self.error
+        """What it needs does not answer now: nothing of it was done, and later it may."""
         self.value: Any = None
         if not self.error:
             try:

@@ -9,7 +9,7 @@ from smolagents.memory import ActionStep, TaskStep, ToolCall
 from smolagents.monitoring import Timing
 
 from core.agent.compaction import SummaryStep, keep_from, summarise
-from core.agent.loops import ADVICE, KEPT_TURNS, LIMIT, Called, LoopDetector
+from core.agent.loops import ADVICE, IDLE_POLLS, KEPT_TURNS, LIMIT, MOST_IDLE_POLLS, Called, LoopDetector
 from core.agent.prompt import steering_message
 from core.events import PlanStep
 from core.redact import Redactor, StreamRedactor
@@ -43,6 +43,44 @@ def test_other_results_and_polls_of_a_running_job_are_no_loop() -> None:
     assert not any(repeats(seen, *[poll] * 20, jobs_running=True))
     assert seen.signs == 0
     assert repeats(seen, poll) == [12], "with no job it is one"
+
+
+BUDGET = '{{"seconds_used":{0},"usd_used":0.0{0},"tokens_used":{0},"jobs_running":["job-1"]}}'
+
+
+def test_polls_in_a_row_that_tell_nothing_new_are_advised_and_after_many_more_a_loop() -> None:
+    seen = LoopDetector()
+    polls = [("budget", {}, BUDGET.format(n)) for n in range(40)]
+    assert repeats(seen, *polls[:IDLE_POLLS], jobs_running=True) == [0] * IDLE_POLLS
+    assert repeats(seen, *polls[: MOST_IDLE_POLLS - IDLE_POLLS], jobs_running=True)[0] == IDLE_POLLS + 1
+    assert seen.signs == 0, "advised so far"
+    repeats(seen, *polls, jobs_running=True)
+    assert seen.signs >= LIMIT, "it does not end by itself"
+    repeats(seen, *[("wait_for_jobs", {"jobs": ["job-1"]}, f"{n}") for n in range(8)], jobs_running=True)
+    assert seen.signs == 0, "and is over once it waits"
+
+
+def test_polls_of_several_kinds_in_turn_are_one_row_and_so_are_waits_of_a_second() -> None:
+    turn = [("budget", {}, "{}"), ("read_job_log", {"job": "job-1"}, "log"), ("wait_for_jobs", {"jobs": ["job-1"], "seconds": 1}, "running")]  # fmt: skip
+    seen = LoopDetector()
+    repeats(seen, *turn * 10, jobs_running=True)
+    assert seen.signs >= LIMIT
+
+
+def test_a_poll_whose_result_moves_and_a_wait_that_waits_never_count() -> None:
+    step = [("wait_for_jobs", {"jobs": ["job-1"], "seconds": 1}, f'{{"step":{n}}}') for n in range(50)]
+    steps = [x for one in step for x in (one, ("budget", {}, "{}"), ("read_job_log", {"job": "job-1"}, "log"))]
+    seen = LoopDetector()
+    assert not any(repeats(seen, *steps, jobs_running=True))
+    queued = ("wait_for_jobs", {"jobs": ["job-1"], "seconds": 600}, '{"status":"running","step":0}')
+    assert not any(repeats(seen, *[x for _ in range(30) for x in (queued, ("budget", {}, "{}"))], jobs_running=True))
+    assert seen.signs == 0
+
+
+def test_a_new_host_goes_on_counting_polls() -> None:
+    past = [Called(f"{n}.0", "budget", {}, BUDGET.format(n), True) for n in range(MOST_IDLE_POLLS)]
+    again = LoopDetector(past)
+    assert repeats(again, ("budget", {}, BUDGET.format(99)), jobs_running=True) == [MOST_IDLE_POLLS + 1]
 
 
 def test_neither_the_clock_nor_an_advice_nor_an_empty_argument_makes_a_call_another_one() -> None:

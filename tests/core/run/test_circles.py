@@ -183,3 +183,35 @@ def test_a_message_ends_the_pause_at_a_loop_and_the_count_begins_anew(quick: Qui
     assert all(q.answer for q in state.questions.values())
     assert len(payloads(run, e.ToolFailed)) == 2 * (LIMIT + 5)
     assert verify_loop(run).divergence is None
+
+
+class Restless(Capable):
+    """Starts a training that takes its time, and asks after it without waiting until it is told how to wait."""
+
+    def __init__(self, deaf: bool) -> None:
+        super().__init__({"max_steps": 1})
+        self.deaf = deaf
+        self.asked = 0
+
+    def __call__(self, messages: list[dict[str, Any]]) -> Answer:
+        said = "\n".join(text_of(m) for m in messages)
+        trains = '"planned_steps"' in said
+        if trains and (self.deaf or "call wait_for_jobs" not in said):
+            self.asked += 1
+            return call("budget")
+        return final("as advised") if trains else super().__call__(messages)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_polls_while_a_job_runs_are_answered_with_how_to_wait_and_do_not_go_on_for_ever(
+    quick: Quick, deaf: bool
+) -> None:
+    brain = Restless(deaf)
+    with LLMServer(brain) as server:
+        run = quick.create(f"openai:t@{server.url}", unattended=True, autonomy="workspace")
+        assert quick.host(run, QUICK_STEP_S="600") == 0
+    state = state_at(run)
+    assert ladder(run) == (["advice", "firm", "limit"] if deaf else ["advice"])
+    assert brain.asked == (23 if deaf else 6)
+    assert ("goes round in circles (budget, poll" in state.reason) == deaf
+    assert verify_loop(run).divergence is None
