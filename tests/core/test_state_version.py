@@ -15,6 +15,7 @@ FIELDS = {
     4: "75e293f7000b9f07",
     5: "4777bf32fe81d7d8",
     6: "4777bf32fe81d7d8",
+    7: "4777bf32fe81d7d8",
 }
 """Versions of the state, and a digest of the fields each has."""
 
