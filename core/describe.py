@@ -6,7 +6,7 @@ Text from outside (papers, data, model answers) passes through here as data; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -36,7 +36,17 @@ def arguments(values: dict[str, Any], width: int = 80) -> str:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """A value as a person writes it: no quotes, and of a list of tables only how many there are."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_value(v)}" for k, v in cast(dict[str, Any], value).items()) + "}"
+    if isinstance(value, list):
+        items = cast(list[Any], value)
+        if any(isinstance(v, dict | list) for v in items):
+            return f"{len(items)} item{'s' * (len(items) != 1)}"
+        return "[" + ", ".join(map(_value, items)) + "]"
+    return msgspec.json.encode(value).decode()
 
 
 def _evaluation(p: e.EvaluationFinished) -> Line:
@@ -85,8 +95,15 @@ def _model_completed(p: e.ModelCompleted) -> Line:
     return shorten(p.text or f"-> {calls}", 160), "info"
 
 
+HEADLINES = ("reward", "dev_score", "loss", "eval_loss", "kl", "entropy", "grad_norm", "learning_rate")
+"""Metrics that say how a training goes; a line has room for four, and the others are bookkeeping."""
+
+
 def _metric(p: e.MetricLogged) -> Line:
-    values = " ".join(f"{k}={v:.4g}" if v is not None else f"{k}=n/a" for k, v in list(p.values.items())[:4])
+    names = [*(k for k in HEADLINES if k in p.values), *(k for k in p.values if k not in HEADLINES)][:4]
+    values = ", ".join(
+        f"{k.replace('_', ' ')} " + (f"{v:.4g}" if (v := p.values[k]) is not None else "n/a") for k in names
+    )
     return f"{p.job} step {p.step}: {values}", "info"
 
 

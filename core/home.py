@@ -43,6 +43,7 @@ class Summary(msgspec.Struct, kw_only=True):
     delta: float | None = None
     doing: str = ""
     approvals: int = 0
+    """Approvals and questions that wait for a person."""
     spark: list[float] = []
     """Development scores in the order in which they were measured."""
     state_version: int = 0

@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 7
+STATE_VERSION = 8
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FAILURES_WHOLE = 300

@@ -15,13 +15,14 @@ from store.errors import StoreError
 
 def summarise(s: RunState) -> Summary:
     """What the list of runs shows."""
+    questions = sum(not q.answer for q in s.questions.values())
     held_out = s.scores.heldout_best is not None
     return Summary(
         state_version=STATE_VERSION, run=s.run, status=s.status, goal=s.goal, title=s.title, task=s.task, model=s.model, brain=s.brain,
         started=_iso(s.created_ts), updated=_iso(s.ts), seq=s.seq, doing=s.doing,
         baseline=s.scores.heldout_baseline if held_out else s.scores.baseline,
         best=s.scores.heldout_best if held_out else s.scores.best,
-        delta=s.scores.heldout_delta, approvals=len(s.waiting_approvals()),
+        delta=s.scores.heldout_delta, approvals=len(s.waiting_approvals()) + questions,
         spark=[x.score for x in s.evaluations.values() if x.done and x.split == "dev"],
     )  # fmt: skip
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from core import home
 from core.player import Index, nearest_speed
 from core.replay_index import LONG, load_index, preview, read_index
 from core.state import RunState
-from intern_tui import said
+from intern_tui import ahead, said
 from intern_tui.desk import AppDesk
 from intern_tui.feed import LiveFeed
 from intern_tui.session import Session, patient_source, session_for
-from intern_tui.themes import OURS, wanted
+from intern_tui.themes import DEFAULTS, OURS, wanted
 from screens.base import RunScreen
 from screens.by_name import make_screen
 from screens.keys import KEYS
@@ -37,6 +39,12 @@ TICK_S = 0.25
 """The feed's rhythm: four times a second, but for what a person waits for, which is shown as it comes."""
 CLOCK_S = 1.0
 """How often the clocks on the screen move when nothing else does."""
+AHEAD_S = 1.0
+"""When what later keys need is imported: after the first picture, which it must not hold up."""
+BREATH_S = 0.02
+"""Rest between two imports, for keys and pictures."""
+LOOK_S = 60.0
+"""How often the program's own files are looked at."""
 
 
 class InternApp(AppDesk):
@@ -44,6 +52,7 @@ class InternApp(AppDesk):
 
     TITLE = "ML Intern"
     ENABLE_COMMAND_PALETTE = True
+    CSS = "Input > .input--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "detach", "detach", show=False, priority=True)]
 
     def __init__(
@@ -59,6 +68,8 @@ class InternApp(AppDesk):
         for theme in OURS:
             self.register_theme(theme)
         self.theme = wanted()
+        if self.no_color:
+            self.without_colours()
         self._to = to
         self._speed = nearest_speed(speed)
         self._first = first or ("mission" if session is not None else "runs")
@@ -66,6 +77,10 @@ class InternApp(AppDesk):
         self._waiting = 0
         self._ask_at_once = False
         self._screens: dict[str, Screen[None]] = {}
+        self._started_from: ahead.Stamp = {}
+        self.imported_ahead = False
+        self.updated = False
+        """The program's files have changed since it was started."""
         if keymap:
             self.set_keymap(keymap)
 
@@ -80,6 +95,27 @@ class InternApp(AppDesk):
         else:
             self.redraw()
         self.set_interval(TICK_S, self._tick)
+        self.set_timer(AHEAD_S, lambda: self.run_worker(self.import_ahead, thread=True, group="ahead"))
+
+    def import_ahead(self) -> None:
+        """In a thread: take in what later keys need, then watch whether the program is replaced under us."""
+        worker = get_current_worker()
+        self._started_from = ahead.stamp()
+        for _ in ahead.imports():
+            if worker.is_cancelled:
+                return
+            time.sleep(BREATH_S)
+        self.imported_ahead = True
+        self.call_from_thread(self.set_interval, LOOK_S, self.look_at_program_soon)
+
+    def look_at_program_soon(self) -> None:
+        self.run_worker(self.look_at_program, thread=True, group="ahead")
+
+    def look_at_program(self) -> None:
+        """In a thread, for a slow disk: once the files are others, say so and look no more."""
+        if not self.updated and ahead.stamp() != self._started_from:
+            self.updated = True
+            self.call_from_thread(self.redraw)
 
     def _begin(self, session: Session) -> None:
         if isinstance(session.feed, LiveFeed):
@@ -156,7 +192,8 @@ class InternApp(AppDesk):
         """Hand a fresh view to the screen that is seen (below a dialog it goes on moving)."""
         if not self.is_running:
             return  # on the way out timers and threads still call, and the screens lose their widgets one by one
-        self._view = self.session.view() if self.session is not None else idle_view()
+        view = self.session.view() if self.session is not None else idle_view()
+        self._view = replace(view, updated=True) if self.updated else view
         self._drawn_at = time.monotonic()
         for screen in reversed(self.screen_stack):
             if isinstance(screen, RunScreen):
@@ -200,13 +237,17 @@ class InternApp(AppDesk):
         self.exit("detached")
 
     def get_system_commands(self, screen: Screen[Any]) -> Any:
-        """The palette: every action of the key table, and the themes."""
+        """The palette: every action of the key table that this screen has, and the themes."""
         if isinstance(screen, RunScreen):
             for key in KEYS:
-                if key.action != "app.command_palette":
+                if key.action != "app.command_palette" and key.screen in ("", screen.NAME):
                     yield SystemCommand(key.words, f"{key.group}, key {key.shown}", self._runner(screen, key.action))
-        for theme in (*(t.name for t in OURS), "ansi-dark", "ansi-light"):
+        themes = () if self.no_color else (*(t.name for t in OURS), "ansi-dark", "ansi-light")
+        for theme in themes:
             yield SystemCommand(f"Theme {theme}", "colours", lambda name=theme: setattr(self, "theme", name))
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return DEFAULTS
 
     def _runner(self, screen: RunScreen, action: str) -> Callable[[], None]:
         async def run() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
+from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
 from intern_tui import title
@@ -23,6 +24,11 @@ class TerminalApp(App[str]):
         self.animation_level = "none"
         self._title = ""
         self._frame = Frame() if os.environ.get("INTERN_CELL_DIFF") != "0" else None
+
+    def without_colours(self) -> None:
+        """NO_COLOR. Textual chose its filter for the theme it began with: greys, which make the terminal's own colours black
+        on black."""
+        self._filters = [NoColor() if isinstance(f, Monochrome) else f for f in self._filters]
 
     def begin_terminal(self) -> None:
         """Before anything is written: the title there was comes back at the end."""

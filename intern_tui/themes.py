@@ -1,4 +1,7 @@
-"""Colours: a calm dark theme (default), a light one, high contrast. ansi-dark and ansi-light use the terminal's own."""
+"""Colours: a calm dark theme (default), a light one, high contrast. ansi-dark and ansi-light use the terminal's own.
+
+NO_COLOR means none at all: the terminal's own, and of those none is set; what is faint or chosen is dim or reversed.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ DARK = Theme(
     surface="#181c25",
     panel="#1f2430",
     dark=True,
+    variables={"pane-edge": "#3f4452"},
 )
 LIGHT = Theme(
     name="intern-light",
@@ -33,6 +37,7 @@ LIGHT = Theme(
     surface="#f0f2f5",
     panel="#e4e8ee",
     dark=False,
+    variables={"pane-edge": "#b4bac6"},
 )
 CONTRAST = Theme(
     name="intern-contrast",
@@ -48,12 +53,19 @@ CONTRAST = Theme(
     panel="#1c1c1c",
     dark=True,
     text_alpha=1.0,
+    variables={"pane-edge": "#8a8a8a"},
 )
 OURS = (DARK, LIGHT, CONTRAST)
+NO_COLOURS = "ansi-dark"
+"""The theme under NO_COLOR."""
+DEFAULTS = {"pane-edge": "#808080"}
+"""Colours of our own for themes that do not name them."""
 
 
 def wanted() -> str:
-    """INTERN_THEME, or dark; the sixteen colours where the terminal knows no more."""
+    """INTERN_THEME, or dark; the sixteen colours where the terminal knows no more; none under NO_COLOR."""
+    if "NO_COLOR" in os.environ:
+        return NO_COLOURS
     named = os.environ.get("INTERN_THEME", "").strip()
     if named:
         return {"dark": DARK.name, "light": LIGHT.name, "contrast": CONTRAST.name, "ansi": "ansi-dark"}.get(

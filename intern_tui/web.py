@@ -13,6 +13,7 @@ import secrets
 import shlex
 import signal
 import sys
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -20,6 +21,12 @@ from textual_serve.server import Server
 
 HOST = "127.0.0.1"
 COOKIE = "intern_token"
+PAGE = Path(__file__).with_name("page")
+"""The page around the screens: textual-serve's own says "Session ended. Restart", which is not what became of the run."""
+REFUSED = """\
+This page wants the token that intern web printed when it started, a new one at every start.
+Open the whole address that it prints.
+"""
 
 
 class GuardedServer(Server):
@@ -28,7 +35,9 @@ class GuardedServer(Server):
     def __init__(self, arguments: list[str], port: int, token: str = "") -> None:
         """Serve `intern ARGUMENTS`, a process of its own for every page."""
         command = shlex.join([sys.executable, "-P", "-m", "intern_tui", *arguments])
-        super().__init__(command, host=HOST, port=port, title="ML Intern", public_url=f"http://{HOST}:{port}")
+        super().__init__(
+            command, host=HOST, port=port, title="ML Intern", public_url=f"http://{HOST}:{port}", templates_path=PAGE
+        )
         self.token = token or secrets.token_urlsafe(24)
 
     @property
@@ -74,7 +83,7 @@ class GuardedServer(Server):
                 response.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict", path="/")
                 raise response  # type: ignore[misc]
             if not self._fits(request.cookies.get(COOKIE, "")):
-                raise web.HTTPForbidden(text="This page wants the token that intern web printed when it started.\n")
+                raise web.HTTPForbidden(text=REFUSED)
             response = await handler(request)
             if not response.prepared:
                 response.headers.update(self._headers())

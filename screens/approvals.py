@@ -138,12 +138,13 @@ class Approvals(Dialog[None]):
         view, item = self.desk.view, self.current
         self._item = item
         count = len(waiting_in(view.state)) if view is not None else 0
+        others = "   ← → others" if count > 1 else ""
         if item is None:
             text, keys = "Nothing waits for you.\nWhat the run may not do alone will be asked here.", "Esc close"
         elif isinstance(item, Approval):
-            text, keys = approval_text(item), "a approve   A always   d deny   e edit   ← → others   Esc later"
+            text, keys = approval_text(item), f"a approve   A always   d deny   e edit{others}   Esc later"
         else:
-            text, keys = question_text(item), "r answer   ← → others   Esc later"
+            text, keys = question_text(item), f"r answer{others}   Esc later"
         box = self.query_one(Vertical)
         title = f"Waiting for you ({self._at + 1} of {count}, event {item.seq})" if item is not None else "Approvals"
         if text + title != self._shown:

@@ -70,6 +70,8 @@ class RunScreen(Screen[None]):
 
     def show(self, view: View) -> None:
         """Hand the view to every pane that is visible."""
+        for footer in self.query(Footer):
+            footer.zooms, footer.panes = self.zooms, len(self.panes())
         for pane in self.query(Pane):
             pane.show(view)
 
@@ -78,6 +80,11 @@ class RunScreen(Screen[None]):
     def panes(self) -> list[Pane]:
         """Panes that can be focused, in order."""
         return [p for p in self.query(Pane) if p.can_focus]
+
+    @property
+    def zooms(self) -> bool:
+        """Whether `z` changes the picture."""
+        return False
 
     def focus_first(self) -> None:
         panes = self.panes()

@@ -298,6 +298,10 @@ class Curves(RunScreen):
     def action_metric(self, by: int) -> None:
         self.grid.move(by)
 
+    @property
+    def zooms(self) -> bool:
+        return True
+
     def action_zoom(self) -> None:
         self.grid.single = not self.grid.single
         self.grid.again()

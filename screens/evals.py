@@ -31,13 +31,16 @@ class Table(Pane):
     NAME = "Evaluations"
     LETTER = "e"
 
+    def subtitle(self, view: View) -> str:
+        return "* more than noise" if any(significant(e) for e in view.state.evaluations.values() if e.done) else ""
+
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         done = [e for e in view.state.evaluations.values() if e.done]
         if not done:
             return empty(width, "No score yet.", "The first is the base model's, before any training.")
         with_n = width >= 66
         label = max(10, min(26, width - (47 if with_n else 41)))
-        head = fit("", label + 2) + "  score" + ("     n" if with_n else "") + "  split    delta [95 %]"
+        head = fit("", label + 2) + "score %" + ("     n" if with_n else "") + "  split    points [95 %]"
         rows = [row((head, "dim"))]
         plot = width - 4 - label - 7
         chosen = self.chosen(view)
@@ -109,19 +112,26 @@ class Detail(Pane):
         low, high = e.interval
         how = f"{e.decoding or 'greedy'}, {e.shots} shots, n {e.samples}, {percent(e.score)}, 95 % {percent(low)}–{percent(high)}"
         rows = [row((line, "dim"), seq=e.seq) for line in wrap(how, width)]
-        rows += self._changes(e, width)
+        rows += self._changes(e, view.state.evaluations.get(e.against), width)
         for group in e.groups:
             rows.append(row((f"{group.count:>5} {group.kind.replace('_', ' ')}", "waiting"), seq=e.seq))
         return rows + self._answers(e, width)
 
-    def _changes(self, e: Evaluation, width: int) -> list[Row]:
-        """Against every baseline: the points, their interval, and whether that is more than noise."""
+    def _changes(self, e: Evaluation, base: Evaluation | None, width: int) -> list[Row]:
+        """Against what it began from (the table's change) and every baseline: points, interval, more than noise or not."""
         if self.answers is None or not self.answers.against:
             return []
         rows = [row(("against", "dim"))]
+        began = base is not None and base.label not in [label for label, _ in self.answers.against]
+        if base is not None and began and e.delta is not None and e.delta_interval is not None:
+            text = f"{points(e.delta):>6} [{points(e.delta_interval[0])}, {points(e.delta_interval[1])}]"
+            role = ("good" if e.delta > 0 else "bad") if significant(e) else ""
+            verdict = "" if significant(e) else "  within noise"
+            name = fit(f"  {base.label}", max(min(22, width - 38), 8))
+            rows.append(row(name, (text, role), (verdict, "dim"), seq=e.seq))
         for label, d in self.answers.against:
             role = ("good" if d.delta > 0 else "bad") if d.significant else ""
-            verdict = f"p {d.p:.2g}" if d.significant else "within noise"
+            verdict = ("p < 0.001" if d.p < 0.001 else f"p {d.p:.2g}") if d.significant else "within noise"
             text = f"{points(d.delta):>6} [{points(d.interval[0])}, {points(d.interval[1])}]"
             rows.append(
                 row(fit("  " + label, max(min(22, width - 38), 8)), (text, role), (f"  {verdict}", "dim"), seq=e.seq)
@@ -187,6 +197,30 @@ class Evals(RunScreen):
             yield Table(id="table")
             yield Detail()
 
+    zoomed = False
+
+    @property
+    def zooms(self) -> bool:
+        return True
+
+    def action_zoom(self) -> None:
+        self.zoomed = not self.zoomed
+        self.go_to_pane(self._at)
+
+    @property
+    def _at(self) -> int:
+        return 1 if isinstance(self.current_pane, Detail) else 0
+
+    def action_pane(self, by: int) -> None:
+        self.go_to_pane((self._at + by) % 2)
+
+    def go_to_pane(self, at: int) -> None:
+        """Zoomed, the pane with the focus has the screen for itself."""
+        for i, pane in enumerate(self.panes()):
+            pane.display = not self.zoomed or i == at
+        self.panes()[at].focus()
+        self.call_after_refresh(self.refresh_view)
+
     def show(self, view: View) -> None:
         super().show(view)
         self._choose(view)
@@ -198,6 +232,9 @@ class Evals(RunScreen):
 
     def action_metric(self, by: int) -> None:
         pane = self.query_one(Detail)
+        if pane.answers is None:
+            self.desk.notice("there are no answers to choose from here", "dim")
+            return
         pane.only = (pane.only + by) % (len(KINDS) + 1)
         pane.clear_cursor()
         self.refresh_view()

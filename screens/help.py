@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from screens.dialog import Dialog
@@ -26,6 +27,12 @@ def help_text(screen: str = "") -> str:
         lines += ["", title] if lines else [title]
         lines += [f"  {key.shown:<11} {key.words}" for key in keys]
     return "\n".join([*lines, "", MARKS])
+
+
+def with_titles(text: str) -> Content:
+    """The groups' names stand out."""
+    lines = text.splitlines(keepends=True)
+    return Content.assemble(*((line, "" if line[0].isspace() or line == lines[-1] else "bold") for line in lines))
 
 
 class Help(Dialog[None]):
@@ -48,7 +55,7 @@ class Help(Dialog[None]):
         with VerticalScroll() as box:
             box.border_title = "Keys"
             box.border_subtitle = "Esc closes"
-            yield Static(help_text(self._of), markup=False)
+            yield Static(with_titles(help_text(self._of)), markup=False)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -29,7 +29,8 @@ class Mission(RunScreen):
     """Six panes in a grid, or one of them with tabs (narrow terminals, or zoomed)."""
 
     NAME = "mission"
-    CSS_PATH = str(Path(__file__).with_name("mission.tcss"))
+    CSS = Path(__file__).with_name("mission.tcss").read_text(encoding="utf-8")
+    """Read with the module: a path would be read when the screen is first shown, from a newer version perhaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,8 +93,12 @@ class Mission(RunScreen):
     def focus_first(self) -> None:
         self.panes()[self.at].focus()
 
+    @property
+    def zooms(self) -> bool:
+        return self.app.size.width >= GRID_WIDTH and self.app.size.height >= GRID_HEIGHT
+
     def action_zoom(self) -> None:
-        if self.app.size.width < GRID_WIDTH or self.app.size.height < GRID_HEIGHT:
+        if not self.zooms:
             self.desk.notice("one pane at a time at this size: Tab shows the next", "dim")
             return
         self.zoomed = not self.zoomed

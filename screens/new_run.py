@@ -71,16 +71,16 @@ def _hours(values: Values) -> str:
 
     if not values["hours"]:
         hours = load_task(values["task"] or ".").hours
-        return f"the task's own: {hours:g} hours" if hours else "10 hours, the benchmark's limit"
+        return f"the task's own: {_time(hours)}" if hours else "10 hours, the benchmark's limit"
     hours = _number(values["hours"])
     if hours <= 0:
         raise ValueError("give hours above 0, such as 0.5")
-    minutes = hours * 60
-    return (
-        f"ends after {minutes:.0f} minutes at the latest"
-        if minutes < 120
-        else f"ends after {hours:g} hours at the latest"
-    )
+    return f"ends after {_time(hours)} at the latest"
+
+
+def _time(hours: float) -> str:
+    minutes = max(round(hours * 60), 1)
+    return f"{minutes} minute{'s' * (minutes != 1)}" if minutes < 120 else f"{hours:g} hours"
 
 
 def _usd(values: Values) -> str:

@@ -37,32 +37,32 @@ class Pane(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"pane--{role}" for role in ROLES}
     DEFAULT_CSS = """
     Pane {
-        border: round $panel-lighten-2;
+        border: round $pane-edge;
         border-title-color: $text-muted;
         border-subtitle-color: $text-muted;
         padding: 0 1;
-        .pane--dim { color: $foreground 60%; }
+        .pane--dim { color: $foreground 66%; }
         .pane--good { color: $text-success; }
         .pane--bad { color: $text-error; }
         .pane--waiting { color: $text-warning; }
         .pane--accent { color: $text-accent; }
         .pane--strong { text-style: bold; }
-        .pane--title { color: $text; text-style: bold; }
+        .pane--title { color: $foreground; text-style: bold; }
         .pane--line { color: $text-primary; text-style: bold; }
-        .pane--band { color: $foreground 34%; }
+        .pane--band { color: $foreground 40%; }
         .pane--mark { color: $text-secondary; }
         .pane--cursor { background: $primary 30%; text-style: bold; }
     }
     Pane:ansi {
         border: round ansi_bright_black;
-        .pane--dim { color: ansi_bright_black; }
+        .pane--dim { color: ansi_default; text-style: dim; }
         .pane--good { color: ansi_green; }
         .pane--bad { color: ansi_red; }
         .pane--waiting { color: ansi_yellow; }
         .pane--accent { color: ansi_cyan; }
         .pane--title { color: ansi_default; }
         .pane--line { color: ansi_blue; }
-        .pane--band { color: ansi_bright_black; }
+        .pane--band { color: ansi_default; text-style: dim; }
         .pane--mark { color: ansi_magenta; }
         .pane--cursor { background: ansi_default; text-style: reverse; }
     }
@@ -214,7 +214,10 @@ class Pane(Widget):
         style = self._styles.get(key)
         if style is None:
             style = self.rich_style
-            for name in [*role.split(), *(["cursor"] if selected else [])]:
+            names = role.split()
+            if selected:  # the cursor's ground is no ground for faint text
+                names = [name for name in names if name != "dim"] + ["cursor"]
+            for name in names:
                 style += self._component(f"pane--{name}")
             self._styles[key] = style
         return style
@@ -235,7 +238,11 @@ class Pane(Widget):
         return Strip.blank(self.content_size.width, self._style(""))
 
     def notify_style_update(self) -> None:
+        """Textual calls this before it computes the roles' styles anew: they are looked at only afterwards."""
         super().notify_style_update()
+        self.call_later(self._restyle)
+
+    def _restyle(self) -> None:
         self._styles.clear()
         self._strips = []
         self._draw()

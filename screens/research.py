@@ -278,6 +278,13 @@ class Research(RunScreen):
     def focus_first(self) -> None:
         self.panes()[self.at].focus()
 
+    @property
+    def zooms(self) -> bool:
+        return self.app.size.width >= NARROW
+
     def action_zoom(self) -> None:
+        if not self.zooms:
+            self.desk.notice("one pane at a time at this size: Tab shows the next", "dim")
+            return
         self.zoomed = not self.zoomed
         self._arrange()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,13 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from core.describe import percent, points, shorten
-from core.home import RunInfo, list_runs
+from core.home import RunInfo, Summary, list_runs
 from core.remove import delete_run
 from core.summary import lacks_summary, with_summary
 from screens.base import RunScreen
 from screens.keys import bindings
 from screens.pane import Pane
-from screens.text import Part, Row, cut, fit, row
+from screens.text import Part, Row, cut, fit, row, span_of
 from screens.view import View
 from screens.widgets.devices import spark
 
@@ -76,10 +77,14 @@ class RunList(Pane):
         parts.append(fit(base + best, 18))
         if len(s.spark) > 1 and width >= 90:
             parts.append((fit(spark(s.spark[-16:], min(len(s.spark), 16)), 17), "line"))
+        if width >= 90:
+            parts.append((fit(lasted(s), 11), "dim"))
         if s.approvals:
             parts.append((f"! {s.approvals} waiting  ", "waiting strong"))
         parts.append((cut(s.task, 24), "dim"))
         what = shorten(s.title or s.goal or "", 70) + (f" · {s.doing}" if s.doing and info.host else "")
+        if info.status == "interrupted":
+            what = f"no host works on it: intern resume {info.run} · {what}"
         return [row(*parts), row(("    " + cut(what, width - 4), "dim"))]
 
     @property
@@ -100,6 +105,13 @@ class RunList(Pane):
 
     def on_blur(self) -> None:
         """The choice is kept."""
+
+
+def lasted(s: Summary) -> str:
+    """From the run's start to its last event."""
+    if not s.started or not s.updated:
+        return ""
+    return "in " + span_of((datetime.fromisoformat(s.updated) - datetime.fromisoformat(s.started)).total_seconds())
 
 
 def compared(runs: list[RunInfo], width: int) -> list[Row]:

@@ -67,6 +67,9 @@ class View:
         """Seconds from the run's creation to `ts`."""
         return max(0.0, (ts - self.state.created_ts) / 1e6)
 
+    updated: bool = False
+    """The program's files are no longer those that were started."""
+
     bookmarks: tuple[Mark, ...] = ()
     """Places a person marked in this run."""
 

@@ -94,7 +94,8 @@ class Telemetry:
                 return ""
             reason = "NVML finds no GPU"
         except nvml.NVMLError as error:
-            reason = f"no GPU: {error}"
+            missing = isinstance(error, getattr(nvml, "NVMLError_LibraryNotFound", ()))
+            reason = "no GPU: no NVIDIA driver found" if missing else f"no GPU: {error}"
         self._nvml = None
         return reason
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from core import events as e
+from core.describe import points
 from core.fold.registry import mark, on
 from core.state import FAILURES_WHOLE, Evaluation, Experiment, Failure, RunState
 from store.event import Record
@@ -23,7 +24,7 @@ def _experiment_concluded(state: RunState, event: Record, p: e.ExperimentConclud
     for seq in list(state.on_trial):
         failure = _failure_at(state, seq)
         if failure is not None and failure.experiment == p.experiment:
-            failure.result = p.verdict if p.delta is None else f"{p.verdict} {p.delta:+.3f}"
+            failure.result = p.verdict if p.delta is None else f"{p.verdict}, {points(p.delta)} points"
             state.on_trial.remove(seq)
 
 

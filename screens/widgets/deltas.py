@@ -105,7 +105,9 @@ class Deltas(Pane):
         if best is not None and best.delta is not None and best.delta_interval is not None:
             bounds = f"[{points(best.delta_interval[0])}, {points(best.delta_interval[1])}]"
             how = "paired, " if best.paired else ""
-            text = f"best: {best.label}, {points(best.delta)} {bounds} points ({how}95 %)"
+            base = state.evaluations.get(best.against)
+            over = f" over {base.label}" if base is not None else ""
+            text = f"best: {best.label}, {points(best.delta)} {bounds} points{over} ({how}95 %)"
             rows += [row((line, "dim"), seq=best.seq) for line in wrap(text, width, 3)]
         return rows
 

@@ -85,7 +85,7 @@ class Devices(Pane):
         second += f"  {used}" if used else ""
         return [
             row(*first, seq=job.last_seq or job.seq),
-            row((cut(f"  {second}  {job.title}", width), "dim"), seq=job.seq),
+            row((cut(f"  {second}  {job.title.removeprefix(f'{job.method}, ')}", width), "dim"), seq=job.seq),
         ]
 
     def _ended(self, job: Job, width: int) -> Row:

@@ -6,6 +6,8 @@ from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
+from core.sanitize import one_line
+from core.state import Question, RunState
 from screens.keys import BY_ID, footer_keys
 from screens.pane import Pane
 from screens.text import Part, Row, cut, row
@@ -29,6 +31,8 @@ class Footer(Pane):
         self._hits: list[tuple[int, int, str]] = []
         """Cells and the action a click there does."""
         self._ids: list[str] = []
+        self.zooms, self.panes = True, 1
+        """Whether `z` does something here now, and how many panes Tab goes through."""
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         keys = self._keys(view, width)
@@ -64,6 +68,9 @@ class Footer(Pane):
 
     def _keys(self, view: View, width: int) -> list[tuple[str, str, str]]:
         ids = footer_keys(self.current, view.replay)
+        if "pane.zoom" in ids and not self.zooms:
+            at = ids.index("pane.zoom")
+            ids[at : at + 1] = ["pane.next"] if self.panes > 1 else []
         off = "dim" if view.refusal else ""
         parts: list[tuple[str, str, str]] = []
         while True:
@@ -93,8 +100,20 @@ class Footer(Pane):
         return parts
 
 
+def waits(state: RunState) -> str:
+    """The oldest of what waits for a person, in words; how many more."""
+    both = [*state.waiting_approvals(), *(q for q in state.questions.values() if not q.answer)]
+    if not both:
+        return ""
+    first = min(both, key=lambda w: w.seq)
+    more = f" (and {len(both) - 1} more)" if len(both) > 1 else ""
+    if isinstance(first, Question):
+        return f"to answer{more}: {one_line(first.text)}"
+    return f"to decide{more}: {one_line(first.tool)}, {one_line(first.reason)}"
+
+
 class Line(Pane):
-    """The state of the last command (requested → applied → delivered), or a word about a key that is off."""
+    """The state of the last command (requested → applied → delivered), a word about a key that is off, what waits for you."""
 
     can_focus = False
     DEFAULT_CSS = """
@@ -106,6 +125,11 @@ class Line(Pane):
         text, role = view.line
         if text:
             return [row((cut(text, width), role))]
+        if not view.refusal and (asked := waits(view.state)):
+            return [row(("! ", "accent strong"), (cut(asked, width - 2), "waiting"))]
+        if view.updated:
+            goes = "" if view.state.finished_ts or view.link.kind != "live" else "; the run goes on"
+            return [row((cut(f"the program was updated: press q and open it again{goes}", width), "waiting"))]
         if view.refusal and not view.replay:
             return [row((cut(view.refusal, width), "dim"))]
         if view.replay and view.live_behind:

@@ -37,11 +37,11 @@ def status_word(view: View) -> tuple[str, str]:
 
 
 def waiting(state: RunState) -> str:
-    """What waits for a person."""
+    """What waits for a person, and the key that opens it."""
     approvals = len(state.waiting_approvals())
     questions = sum(not q.answer for q in state.questions.values())
     parts = [f"! {approvals} approval{'s' * (approvals != 1)}"] if approvals else []
-    parts += [f"? {questions} question{'s' * (questions != 1)}"] if questions else []
+    parts += [f"{'' if approvals else '! '}{questions} question{'s' * (questions != 1)}"] if questions else []
     return ", ".join(parts)
 
 

@@ -30,6 +30,8 @@ PULSE_S = 0.05
 """The host writes what is due this often."""
 HOUR, HOURS = 72_000, 10
 """Events of an hour at 20 a second."""
+SHOWN_S = 1.0
+"""For so long nothing follows the end of an hour, so that whoever looks at the screen sees it."""
 RUN = "20260101-000000-load"
 
 
@@ -153,12 +155,16 @@ def hours(screen: str) -> None:
             return {"ok": True, "seq": 0}
 
         def drain(self, limit: int) -> Update:
-            nonlocal given
+            nonlocal given, shown_until
+            if time.monotonic() < shown_until:
+                return Update(None, [], Link("live"))
+            limit = min(limit, HOUR - given % HOUR)
             made = load.first() if not given else []
             for _ in range(min(limit, HOURS * HOUR - given) - len(made)):
                 made.append(load.metric() if len(made) % 2 else load.other())
             before, given = given // HOUR, given + len(made)
             if given // HOUR > before:
+                shown_until = time.monotonic() + SHOWN_S
                 made.append(
                     e.new(
                         e.PlanUpdated(steps=[e.PlanStep(id="1", title=f"hour {given // HOUR} is over")]), actor="agent"

@@ -159,7 +159,7 @@ def test_no_event_of_a_long_run_costs_more_the_more_there_were() -> None:
     tell(e.RemedyChosen(remedy="of nothing", experiment="exp-0"), 10_000)
     tell(e.ExperimentConcluded(experiment="exp-0", verdict="better", delta=0.25))
     failures = [folder.state.failures[k] for k in range(5)]
-    assert [f.result for f in failures] == ["", "better +0.250", "", "better +0.250", ""]
+    assert [f.result for f in failures] == ["", "better, +25.0 points", "", "better, +25.0 points", ""]
     assert [f.remedy for f in failures] == ["", *["lower the learning rate"] * 3, ""]
     assert folder.state.on_trial == [seen[2]]
 

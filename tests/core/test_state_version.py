@@ -15,7 +15,8 @@ FIELDS = {
     4: "75e293f7000b9f07",
     5: "4777bf32fe81d7d8",
     6: "4777bf32fe81d7d8",
-    7: "df68f9e388b7ad6b",
+    7: "4777bf32fe81d7d8",
+    8: "c2886907f9f7740e",
 }
 """Versions of the state, and a digest of the fields each has."""
 

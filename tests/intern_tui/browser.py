@@ -82,5 +82,9 @@ class Browser:
         await self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **key)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
+    async def press(self, character: str) -> None:
+        await self.call("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=character)
+
     async def picture(self) -> bytes:
         return base64.b64decode((await self.call("Page.captureScreenshot"))["data"])

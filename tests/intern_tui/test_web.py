@@ -96,6 +96,19 @@ async def test_the_same_screens_come_over_the_web_socket(served: Served) -> None
                     seen += message.data if isinstance(message.data, bytes) else b""
 
 
+async def test_the_page_never_says_that_a_run_ended_or_restarts_and_loads_nothing_from_elsewhere(
+    served: Served,
+) -> None:
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as owner, owner.get(served.address) as answer:
+        page = await answer.text()
+    assert "The screens are closed. The runs go on." in page
+    assert "Restart" not in page
+    assert not [
+        a for a in re.findall(r"(?:https?|wss?)://[^\"' ]+", page) if not a.split("//")[1].startswith("127.0.0.1:")
+    ]
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
 async def test_a_real_browser_draws_the_screens(served: Served) -> None:
@@ -113,3 +126,20 @@ async def test_a_real_browser_draws_the_screens(served: Served) -> None:
             (Path(keep) / "web-runs.png").write_bytes(runs)
             (Path(keep) / "web.png").write_bytes(mission)
         assert runs != mission
+        await page.call("Emulation.setDeviceMetricsOverride", width=700, height=500, deviceScaleFactor=1, mobile=False)
+        await asyncio.sleep(2)
+        assert await page.picture() != mission
+        await page.press("q")
+        await page.until("document.body.classList.contains('-closed')")
+        assert "The runs go on" in await page.value("document.body.innerText")
+        await page.value("openAgain()")
+        await page.until("document.body && document.body.classList.contains('-first-byte')")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
+async def test_a_real_browser_without_the_token_sees_why(served: Served) -> None:
+    async with Browser() as page:
+        for address in (served.plain, served.plain + "?token=wrong"):
+            await page.open(address)
+            await page.until("document.body && document.body.innerText.includes('Open the whole address')")

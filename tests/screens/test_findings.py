@@ -22,7 +22,7 @@ def state(*failures: Failure, running: str = "") -> RunState:
 def test_an_open_failure_stands_before_newer_warnings_and_older_answers() -> None:
     found = findings(
         state(
-            failure(1, "job-1", "divergence", "failing", remedy="a lower rate", result="better +0.1"),
+            failure(1, "job-1", "divergence", "failing", remedy="a lower rate", result="better, +10.0 points"),
             failure(2, "job-2", "entropy_collapse", "failing"),
             failure(3, "job-3"),
         )

@@ -67,7 +67,7 @@ async def test_six_panes_show_the_recorded_run() -> None:
             "Reward · job-3, GRPO", "GPU 0  NVIDIA H100 80GB HBM3", "61 of 80 GB (58 ours)", "412 W", "64 °C",
             "Eval deltas (dev, n 400)", "★ GRPO", "Held-out, n 1000, read once", "13.8 % → 32.2 %",
             "+18.4 [+15.2, +21.6]", "Diagnosis (1, none open)", "entropy collapse from step", "clip high .28",
-            "better +0.043", "run finished",
+            "better, +4.3 points", "run finished",
         ):  # fmt: skip
             assert words in text, words
 
@@ -444,7 +444,7 @@ async def test_a_question_is_answered_where_approvals_are() -> None:
     app, feed = live_app()
     async with app.run_test(size=WIDE) as pilot:
         feed.bring(e.QuestionAsked(question="q1", text="Which split?", choices=["a", "b"]), "agent")
-        await settled(pilot, lambda: "? 1 question" in text_of(app))
+        await settled(pilot, lambda: "! 1 question" in text_of(app))
         await pilot.press("exclamation_mark", "r")
         await settled(pilot, lambda: isinstance(app.focused, Input))
         await pilot.press("b", "enter")

@@ -72,6 +72,18 @@ def test_without_a_driver_the_machine_is_sampled_and_the_reason_told() -> None:
     assert sample.own_memory_bytes > 1_000_000
 
 
+def test_a_machine_without_a_driver_is_told_so_in_words_a_person_knows() -> None:
+    class NoLibrary(NoDriver):
+        class NVMLError_LibraryNotFound(NoDriver.NVMLError):
+            """As pynvml raises it where there is no libnvidia-ml."""
+
+        def nvmlInit(self) -> None:
+            raise self.NVMLError_LibraryNotFound("NVML Shared Library Not Found")
+
+    (sample,) = Telemetry(NoLibrary()).sample([os.getpid()])
+    assert sample.note == "no GPU: no NVIDIA driver found"
+
+
 def test_a_process_that_is_gone_is_no_part_of_a_tree() -> None:
     assert process_tree([1 << 22]) == set()
     assert os.getpid() in process_tree([os.getpid()])
