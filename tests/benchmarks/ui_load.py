@@ -143,7 +143,7 @@ def hours(screen: str) -> None:
     from intern_tui.opening import quiet_animations
     from screens.view import Link
 
-    load, given = Load(), 0
+    load, given, shown_until = Load(), 0, 0.0
 
     class HoursFeed:
         def start(self) -> None: ...
