@@ -127,6 +127,9 @@ class BadEvent(StoreError):
 class BadQuery(StoreError):
     """An SQL query that is wrong, or that wants to write."""
 
+    exit_code = 2
+    """Of a command line that ends with it: what was asked for was wrong, not the run."""
+
 
 class ConnectionLost(StoreError):
     """The socket to the run's host broke."""

@@ -16,8 +16,11 @@ from store.errors import StoreError
 def rm(a: argparse.Namespace) -> int:
     """Delete runs: log, checkpoints, data, final model, report."""
     folders = list(dict.fromkeys(find_run(name) for name in a.runs))  # all names are looked at before anything goes
+    if not a.yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("intern: nobody can be asked here whether to delete for good. Add --yes if it is meant", file=sys.stderr)
+        return 4
     for folder in folders:
-        if not a.yes and sys.stdin.isatty() and sys.stdout.isatty():
+        if not a.yes:
             answer = input(f"Delete {folder.name} with its log, checkpoints and final model? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
                 print(f"{folder.name}: kept")

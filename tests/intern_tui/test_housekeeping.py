@@ -47,8 +47,11 @@ def test_a_thousand_runs_are_listed_without_opening_a_log(intern: Intern) -> Non
 def test_rm_deletes_a_run_and_refuses_one_it_does_not_know(intern: Intern) -> None:
     assert intern("rm", "nothing").returncode == 3
     assert intern("rm", "20261125", "nothing").returncode == 3  # nothing goes unless every name is right
+    unasked = intern("rm", "20261125")
+    assert unasked.returncode == 4
+    assert "--yes" in unasked.stderr
     assert run_of(intern).exists()
-    done = intern("rm", "20261125")
+    done = intern("rm", "20261125", "--yes")
     assert done.returncode == 0, done.stderr
     assert list((intern.home / "runs").iterdir()) == []
 
@@ -56,7 +59,7 @@ def test_rm_deletes_a_run_and_refuses_one_it_does_not_know(intern: Intern) -> No
 def test_a_damaged_run_can_be_removed(intern: Intern) -> None:
     (run_of(intern) / "log.duckdb").write_bytes(NOT_A_LOG)
     assert intern("verify", "last").returncode == 3
-    assert intern("rm", "last").returncode == 0
+    assert intern("rm", "last", "--yes").returncode == 0
 
 
 def test_gc_deletes_what_no_event_names_and_keeps_the_rest(intern: Intern) -> None:
@@ -108,7 +111,7 @@ def test_sql_prints_a_table_csv_and_json(intern: Intern) -> None:
 def test_sql_that_writes_or_is_wrong_is_refused_with_a_reason(intern: Intern) -> None:
     for bad in ("DROP TABLE event_log", "SELECT * FROM nowhere", "COPY (SELECT 1) TO '/tmp/x'", "SELECT 1; SELECT 2"):
         done = intern("sql", "last", bad)
-        assert done.returncode != 0
+        assert done.returncode == 2, bad
         assert done.stderr.startswith("intern: ")
         assert "Traceback" not in done.stderr
     assert intern("verify", "last").returncode == 0
@@ -134,7 +137,7 @@ def test_sql_over_a_living_run_and_a_finished_one(intern: Intern) -> None:
         )
         assert [row["run"] for row in found] == ["20261125-000000-aaaa", "20261126-000000-live"]
         assert found[1]["n"] == 1
-        refused = intern("rm", "20261126-000000-live")
+        refused = intern("rm", "20261126-000000-live", "--yes")
         assert refused.returncode == 4
         assert "intern stop" in refused.stderr
         assert intern.json("gc", "--json") == []
