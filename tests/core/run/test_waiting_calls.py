@@ -123,6 +123,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.asked_by_helper = 0
+        self.allowed = threading.Event()
+        """A person has let the helper begin; before that the reader thinks, or it would be at its end first."""
 
     def __call__(self, messages: list[dict[str, Any]]) -> Answer:
         if text_of(messages[0]).startswith("You are a literature assistant"):
@@ -131,6 +133,7 @@ class Reader:
         said = "\n".join(text_of(m) for m in messages)
         if "Calling tools:" not in said:
             return call("research_literature", question="which learning rate?")
+        self.allowed.wait(30)
         if '"by":"helper"' in said:
             return final("the table is there")
         return call("budget") if said.count("Calling tools:") < 5 else final("too early")
@@ -146,9 +149,9 @@ class Reader:
 class Librarian(threading.Thread):
     """Lets the helper begin once that was put off, and decides on its look at the network when work has gone on without it."""
 
-    def __init__(self, run: Path, decision: str = "approve") -> None:
+    def __init__(self, run: Path, reader: Reader, decision: str = "approve") -> None:
         super().__init__(daemon=True)
-        self.run_folder, self.decision = run, decision
+        self.run_folder, self.reader, self.decision = run, reader, decision
         self.over = threading.Event()
         self.waited_at = 0
 
@@ -162,6 +165,7 @@ class Librarian(threading.Thread):
             hash_ = {"approval": waiting.id, "arguments_hash": waiting.arguments_hash}
             if waiting.call == "1.0" and state.open_calls["1.0"].approval:  # put off once itself
                 command(self.run_folder, "approve", "", hash_)
+                self.reader.allowed.set()
             elif waiting.call != "1.0" and state.step >= 5:
                 self.waited_at = state.step
                 command(self.run_folder, self.decision, "not now", hash_)
@@ -172,7 +176,7 @@ def reading(quick: Quick, decision: str = "approve") -> Iterator[tuple[Path, Rea
     reader = Reader()
     with LLMServer(reader) as server:
         run = quick.create(f"openai:t@{server.url}", autonomy="workspace")
-        person = Librarian(run, decision)
+        person = Librarian(run, reader, decision)
         person.start()
         try:
             yield run, reader, person, server
@@ -211,9 +215,10 @@ def test_a_host_killed_while_a_helpers_call_waits_takes_the_helper_up_where_it_w
 
 
 def test_a_run_stopped_while_a_helpers_call_waits_leaves_nothing_to_decide(quick: Quick) -> None:
-    with LLMServer(Reader()) as server:
+    reader = Reader()
+    with LLMServer(reader) as server:
         run = quick.create(f"openai:t@{server.url}", autonomy="workspace")
-        person = Librarian(run)
+        person = Librarian(run, reader)
         person.start()
         quick.start(run)
         wait_for(run, lambda s: s.step >= 4 and "approval-1.0.h2" in s.approvals)
