@@ -98,7 +98,8 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Victims:
 def _check_one(victims: Victims, dice: random.Random) -> None:
     name, folder, what = victims.damaged(dice)
     good = victims.events[name]
-    if verify(folder).sound:
+    report = verify(folder)
+    if report.sound:
         assert what == "_lengthen killed/log.duckdb.wal"
         with LogFile.open(folder) as log:
             assert list(log.events()) == good, what
@@ -108,6 +109,7 @@ def _check_one(victims: Victims, dice: random.Random) -> None:
             assert log.last[0] == len(kept)
     except LogDamaged:
         return  # DuckDB cannot open the file at all
+    assert report.events == len(kept), what
     assert kept == good[: len(kept)], what
 
 
@@ -165,7 +167,9 @@ def test_a_flipped_bit_in_the_database_costs_no_event_it_did_not_hit(tmp_path: P
         damaged = bytearray(data)
         damaged[block + 262_144 - 3] ^= 1  # the padding at the end of a block
         (plain / "log.duckdb").write_bytes(damaged)
-        assert not verify(plain).sound
+        report = verify(plain)
+        assert not report.sound
+        assert (report.events, report.first_bad) == (len(events), None)
         with LogFile.open(plain, salvage=True) as log:
             assert list(log.events()) == events
 
