@@ -96,6 +96,8 @@ def _good_part(folder: Path) -> tuple[Tip, int | None]:
 
     It is what salvage shows: DuckDB refuses a whole block, and all events that were asked for with it, for one bit.
     """
+    if not (folder / DATABASE).exists():
+        return Tip(0, b""), 1
     try:
         mark = find_mark(folder).mark
     except LogDamaged:

@@ -222,6 +222,16 @@ def test_a_change_made_with_sql_is_seen_and_the_first_bad_event_named(
             assert list(log.events()) == victims.events["closed"][: findings[0].seq - 1]
 
 
+def test_of_a_database_that_is_gone_nothing_is_left_and_of_a_mark_that_is_gone_all_events_are(tmp_path: Path) -> None:
+    events = closed_log(tmp_path / "run")
+    for name, told in (("log.duckdb", (0, 1)), ("log.mark", (len(events), None))):
+        folder = Path(shutil.copytree(tmp_path / "run", tmp_path / name))
+        (folder / name).unlink()
+        report = verify(folder)
+        assert not report.sound
+        assert (report.events, report.first_bad) == told
+
+
 def test_two_swapped_files_are_seen_in_both_logs(tmp_path: Path) -> None:
     for name in ("a", "b"):
         closed_log(tmp_path / name)
