@@ -21,6 +21,7 @@ from core.evaluation.models import check_model
 from core.evaluation.scale import SAY_SO, Scale, settle
 from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
 from core.report import write_report
+from store.errors import StoreError
 
 LONGEST_WAIT_S = 1800.0
 """For a place on the machine, whatever was held back for the last evaluation."""
@@ -134,43 +135,43 @@ def _held_out(desk: Desk, guard: Guard, quick: threading.Event) -> tuple[Benchma
 def _both(
     desk: Desk, guard: Guard, limit: int, timeout_s: float, env: dict[str, str], stop: threading.Event
 ) -> tuple[BenchmarkResult, BenchmarkResult]:
-    results: dict[str, BenchmarkResult | InternError] = {}
+    results: dict[str, BenchmarkResult | InternError | StoreError] = {}
     threads = max(1, desk.own_cores // 2)
 
-    def measure(name: str, model: str) -> None:
+    def try_to(name: str, model: str) -> None:
+        try:
+            results[name] = measure(name, model)
+        except (InternError, StoreError) as error:
+            results[name] = error
+        except Exception as error:  # noqa: BLE001 - a thread's bug must end this run in order, not vanish with the thread
+            results[name] = InternError(f"{type(error).__name__}: {error}")
+
+    def measure(name: str, model: str) -> BenchmarkResult:
         label = f"{name}, held-out"
         before = measured(desk, name)
         if before is not None:
-            results[name] = before
-            return
+            return before
         request = Request(
             model_path=model, output_folder=str(desk.folder / "evaluations" / f"heldout-{name}"), limit=limit,
             split="heldout" if desk.task.has_dev_split else None, timeout_s=timeout_s, threads=threads,
             env=env, scale=cast("Scale", desk.state.scores.scale), trusted=approved_risks(desk.state),
         )  # fmt: skip
         desk.emit(e.EvaluationStarted(evaluation=f"heldout-{name}", label=label, model=model, split="heldout"))
-        try:
-            results[name] = measure_guarded(
-                desk.task, request, guard, lambda text: desk.emit(e.NoteAdded(text=text)), stop
-            )
-        except InternError as error:
-            results[name] = error
-        except Exception as error:  # noqa: BLE001 - a thread's bug must end this run in order, not vanish with the thread
-            results[name] = InternError(f"{type(error).__name__}: {error}")
+        return measure_guarded(desk.task, request, guard, lambda text: desk.emit(e.NoteAdded(text=text)), stop)
 
     work = [("base", desk.settings.model), ("final_model", str(desk.folder / "final_model"))]
     if desk.own_gpus:  # two models may not fit one GPU
         for name, model in work:
-            measure(name, model)
+            try_to(name, model)
     else:
-        running = [threading.Thread(target=measure, args=item) for item in work]
+        running = [threading.Thread(target=try_to, args=item) for item in work]
         for thread in running:
             thread.start()
         for thread in running:
             thread.join()
     for name, _ in work:
         outcome = results[name]
-        if isinstance(outcome, InternError):
+        if isinstance(outcome, Exception):
             raise outcome
     base, final = results["base"], results["final_model"]
     assert isinstance(base, BenchmarkResult)

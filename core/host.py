@@ -177,10 +177,11 @@ class _Host:
             if self.failure:
                 self.quick.set()
             finish(self.desk, self.guard, status, reason, self.quick)
-        except StoreError:
+        except StoreError as error:
             # The log takes nothing more (a full disk, mostly): no training may go on unwatched.
             for job in self.desk.state.running_jobs():
                 self.desk.compute.cancel(job.id, 5.0)
+            self.journal.last_words(e.NoteAdded(text=f"The host leaves, the log takes no more: {error}"))
             raise
         finally:
             self.watcher.stop()
@@ -375,19 +376,19 @@ class _Host:
             self.journal.emit_many([_gpu(s) for s in self.telemetry.sample(pids)])
 
     def _keep_time(self) -> None:
-        """Budgets, four times a second; the disk less often, because looking costs."""
-        look, free = 0.0, None
+        """Budgets, four times a second; what the run's folder takes less often, because looking costs."""
+        look = 0.0
         while not self._over.wait(0.25):
             clock = self.desk.clock
             if time.monotonic() >= look or self._written.is_set():
                 self._written.clear()
                 began = time.monotonic()
-                free = self._measure_disk()
+                self._measure_disk()
                 look = time.monotonic() + budget.next_look_s(self.journal.state, time.monotonic() - began)
             state = self.journal.read(lambda s: s)
             for warning in budget.warnings(state, clock):
                 self.journal.emit(warning)
-            reason = budget.spent(state, clock, free)
+            reason = budget.spent(state, clock, budget.free_bytes(self.folder))
             if reason and not self.desk.stopping.is_set():
                 self.spent = reason
                 self.desk.stopping.set()
@@ -398,13 +399,12 @@ class _Host:
         if event.type == e.CheckpointSaved.type:
             self._written.set()
 
-    def _measure_disk(self) -> int:
+    def _measure_disk(self) -> None:
         limit = self.journal.state.budget.disk_gb
         if limit > 0:
             used = budget.folder_bytes(self.folder)
             if abs(used - self.journal.state.budget.disk_used) > budget.worth_saying(limit):
                 self.journal.emit(e.BudgetCharged(kind="disk", amount=float(used), what="the run's folder"))
-        return budget.free_bytes(self.folder)
 
     def _leave(self, number: int, frame: object) -> None:
         """A shutdown, a scheduler, somebody's kill. The run is not over: `intern resume` goes on from here as after a crash,

@@ -19,6 +19,7 @@ from core import events as e
 from core.fold import Folder
 from core.redact import Redactor
 from core.state import RunState, from_bytes, to_bytes
+from store.errors import StoreError
 from store.event import Event, NewEvent
 from store.faults import point
 from store.log import EventLog
@@ -60,6 +61,14 @@ class Journal:
     ) -> Event:
         """Append one event; returns it once it is durable."""
         return self._append([e.new(payload, actor=actor, cause=cause, id=id)])[0]
+
+    def last_words(self, payload: e.Payload) -> bool:
+        """Append one event on a disk that takes no others: why the host leaves. Says whether that worked."""
+        try:
+            self._log.append([self._masked(e.new(payload, actor="host"))], urgent=True)
+        except StoreError:
+            return False
+        return True
 
     def emit_many(self, payloads: Sequence[e.Payload], *, actor: str = "host", cause: int | None = None) -> list[Event]:
         """Append several events, up to PIECE of them in one commit."""

@@ -27,9 +27,10 @@ from store.lock import refuse_if_written
 from store.mark import Mark
 from store.packing import read_tables
 from store.reading import Pages
+from store.salvage import Salvaged
 from store.schema import DATABASE
 from store.sealer import digest_file
-from store.tip import check_identity, find_mark
+from store.tip import Tip, check_identity, find_mark
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -82,11 +83,38 @@ def verify(
             raise
         check.note("open", str(error))
     except LogDamaged as error:
-        unchecked = check.walker.seq + 1 if check.walker else 1
-        check.note("open", error.what, error.seq or unchecked)
+        good, bad = _good_part(folder)
+        check.note("open", error.what, error.seq or bad)
+        return Report(good.seq, good.full.hex(), check.findings)
     return Report(
         check.walker.seq if check.walker else 0, check.walker.hash.hex() if check.walker else "", check.findings
     )
+
+
+def _good_part(folder: Path) -> tuple[Tip, int | None]:
+    """How far a log is good that cannot be read as it lies there, and the first event that was acknowledged and is not.
+
+    It is what salvage shows: DuckDB refuses a whole block, and all events that were asked for with it, for one bit.
+    """
+    if not (folder / DATABASE).exists():
+        return Tip(0, b""), 1
+    try:
+        mark = find_mark(folder).mark
+    except LogDamaged:
+        mark = None
+    salvaged = None
+    try:
+        salvaged = Salvaged(folder)
+        if mark is not None:
+            check_identity(salvaged.database, mark)
+        good = salvaged.tip
+    except LogDamaged:
+        good = Tip(0, b"")
+    finally:
+        if salvaged is not None:
+            salvaged.database.close()
+            salvaged.remove()
+    return good, good.seq + 1 if mark is not None and good.seq < mark.seq else None
 
 
 class _Check:

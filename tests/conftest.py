@@ -38,6 +38,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [
+        said
+        for reports in terminalreporter.stats.values()
+        for r in reports
+        for said in getattr(r, "user_properties", ())
+    ]
+    for name, what in dict.fromkeys(told):  # a report for each phase of a test says the same
+        terminalreporter.write_line(f"{name}: {what}")
     skipped = terminalreporter.stats.get("skipped", [])
     left_out = [report.nodeid for report in skipped if NOT_RUN in str(report.longrepr)]
     if left_out:

@@ -2,8 +2,8 @@
 """An OpenAI-compatible endpoint as a brain: streamed, so that silence can be told from work, with its usage and price.
 
 Works with servers that do not stream (they answer with one JSON body), that refuse `stream_options` or `stop`, and that
-send no usage. Every request repeats the one before it and adds at its end, so providers with prompt caching use it;
-what came from their cache is counted.
+send no usage. Every request repeats the one before it and adds at its end, so providers with prompt caching use it; to
+those that cache only what they are told to, the request says what. What came from their cache is counted.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ HF_ROUTER = "https://router.huggingface.co/v1"
 CONNECT_S = 20.0
 READ_S = 170.0
 """Longest silence inside one answer; below `SILENCE_S` of the caller, so that the connection is closed as well."""
+
+
+CACHES_WHAT_IS_MARKED = ("claude",)
+"""In the names of models whose provider caches only up to a mark in the request, through whatever router they are asked."""
 
 
 class BadAnswer(InternError):
@@ -92,7 +96,8 @@ class Endpoint(OpenAIModel):
         """Options this server does not know."""
         self._offered: tuple[list[str], list[dict[str, Any]]] = ([], [])
         """Names of the tools last offered, and their schemas."""
-        self._wire = Wire()
+        self._marked = any(name in model.lower() for name in CACHES_WHAT_IS_MARKED)
+        self._wire = Wire(marked=self._marked)
         self._encoding = threading.Lock()
         """A call that was given up may still be at work on a thread of its own."""
 
@@ -135,9 +140,12 @@ class Endpoint(OpenAIModel):
                 for n in ("stream_options", "stop", "reasoning_effort", "tool_choice")
                 if n in request and n in str(error)
             ]
-            if not named:
+            unmarked = self._marked and "cache_control" in str(error)
+            if not named and not unmarked:
                 raise
             self._refused |= set(named)
+            if unmarked:
+                self._marked, self._wire = False, Wire()
             return self._send(messages, request, beat)
         try:
             if "event-stream" not in stream.response.headers.get("content-type", ""):
@@ -197,10 +205,16 @@ def _answer(text: Any, calls: list[ChatMessageToolCall], usage: dict[str, Any]) 
     made = Answer(role=MessageRole.ASSISTANT, content=content, tool_calls=calls or None)
     given, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     made.token_usage = TokenUsage(input_tokens=given, output_tokens=written)
-    made.cached_tokens = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    made.cached_tokens = _from_cache(usage)
     cost = usage.get("cost")  # some routers say what a call cost
     made.cost_usd = float(cost) if isinstance(cost, int | float) else None
     return made
+
+
+def _from_cache(usage: dict[str, Any]) -> int:
+    """Tokens of the request that came from the provider's cache. OpenAI's name for them first, then DeepSeek's."""
+    details = usage.get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0)
 
 
 def hf_router() -> str:

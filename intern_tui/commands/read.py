@@ -111,7 +111,7 @@ def verify(a: argparse.Namespace) -> int:
         raise DamagedLog(
             f"The log of {folder.name} is damaged{bad}",
             where=str(folder),
-            next=f"{found.events} events are good: intern replay {folder.name} --plain",
+            next=f"{found.events} events are good: intern events {folder.name} --salvage",
         )
     if loop is not None and loop.divergence:
         at = loop.divergence.seq

@@ -26,7 +26,8 @@ class LLMServer:
     "cut" (it ends in the middle of one), "garbage" (no JSON), "empty" (no choice), ("stall", seconds), ("retry-after",
     seconds) or None. `streams`: answers `stream: true` with server-sent events, `delay_s` between two of them; a server
     that does not answers with one JSON body. `price`: dollars a call, as some routers tell. `refuses`: options this
-    server rejects with 400.
+    server rejects with 400. `caches`: "beginnings" (of a request it has the beginning of already, that comes from its
+    cache), or "marked" (only what a request before was told to keep); the usage says how much did.
     """
 
     def __init__(
@@ -39,10 +40,13 @@ class LLMServer:
         price: float | None = None,
         refuses: tuple[str, ...] = (),
         tokens: tuple[int, int] = (100, 10),
+        caches: str = "",
     ) -> None:
         self.researcher = researcher
         self.faults = list(faults or [])
         self.streams, self.delay_s, self.price, self.refuses, self.tokens = streams, delay_s, price, refuses, tokens
+        self.caches = caches
+        self._kept: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[tuple[float, float]] = []
@@ -79,7 +83,7 @@ class LLMServer:
                 if isinstance(fault, int):
                     self._send(fault, _error(f"fault {fault}"))
                     return
-                wrong = [name for name in outer.refuses if name in body]
+                wrong = [name for name in outer.refuses if f'"{name}"' in json.dumps(body)]
                 if wrong:
                     self._send(400, _error(f"Unsupported parameter: {wrong[0]}"))
                     return
@@ -147,6 +151,8 @@ class LLMServer:
             message["tool_calls"] = made
         given, written = self.tokens
         usage: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": written, "total_tokens": given + written}
+        if self.caches:
+            usage["prompt_tokens_details"] = {"cached_tokens": self._from_cache(body["messages"])}
         if self.price is not None:
             usage["cost"] = self.price
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -159,6 +165,18 @@ class LLMServer:
             "usage": usage,
         }
 
+    def _from_cache(self, messages: list[dict[str, Any]]) -> int:
+        """Tokens of a request that are in the cache; what it leaves there is kept."""
+        whole = "".join(f"\0{m['role']}\0{text_of(m)}" for m in messages)
+        found = max((len(kept) for kept in self._kept if whole.startswith(kept)), default=0)
+        if self.caches == "beginnings":
+            found = max((_same_beginning(whole, kept) for kept in self._kept), default=0)
+            self._kept.append(whole)
+        for i, message in enumerate(messages):
+            if self.caches == "marked" and any("cache_control" in part for part in message["content"]):
+                self._kept.append("".join(f"\0{m['role']}\0{text_of(m)}" for m in messages[: i + 1]))
+        return int(self.tokens[0] * found / len(whole))
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -168,6 +186,11 @@ class LLMServer:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _same_beginning(one: str, other: str) -> int:
+    """Characters that both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _error(text: str) -> bytes:

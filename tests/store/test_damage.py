@@ -98,7 +98,8 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Victims:
 def _check_one(victims: Victims, dice: random.Random) -> None:
     name, folder, what = victims.damaged(dice)
     good = victims.events[name]
-    if verify(folder).sound:
+    report = verify(folder)
+    if report.sound:
         assert what == "_lengthen killed/log.duckdb.wal"
         with LogFile.open(folder) as log:
             assert list(log.events()) == good, what
@@ -108,6 +109,7 @@ def _check_one(victims: Victims, dice: random.Random) -> None:
             assert log.last[0] == len(kept)
     except LogDamaged:
         return  # DuckDB cannot open the file at all
+    assert report.events == len(kept), what
     assert kept == good[: len(kept)], what
 
 
@@ -165,7 +167,9 @@ def test_a_flipped_bit_in_the_database_costs_no_event_it_did_not_hit(tmp_path: P
         damaged = bytearray(data)
         damaged[block + 262_144 - 3] ^= 1  # the padding at the end of a block
         (plain / "log.duckdb").write_bytes(damaged)
-        assert not verify(plain).sound
+        report = verify(plain)
+        assert not report.sound
+        assert (report.events, report.first_bad) == (len(events), None)
         with LogFile.open(plain, salvage=True) as log:
             assert list(log.events()) == events
 
@@ -216,6 +220,16 @@ def test_a_change_made_with_sql_is_seen_and_the_first_bad_event_named(
         assert findings[0].seq in (bad, bad + 1)
         with LogFile.open(folder, salvage=True) as log:
             assert list(log.events()) == victims.events["closed"][: findings[0].seq - 1]
+
+
+def test_of_a_database_that_is_gone_nothing_is_left_and_of_a_mark_that_is_gone_all_events_are(tmp_path: Path) -> None:
+    events = closed_log(tmp_path / "run")
+    for name, told in (("log.duckdb", (0, 1)), ("log.mark", (len(events), None))):
+        folder = Path(shutil.copytree(tmp_path / "run", tmp_path / name))
+        (folder / name).unlink()
+        report = verify(folder)
+        assert not report.sound
+        assert (report.events, report.first_bad) == told
 
 
 def test_two_swapped_files_are_seen_in_both_logs(tmp_path: Path) -> None:

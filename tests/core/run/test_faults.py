@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
@@ -247,47 +247,22 @@ def _plain(text: str) -> str:
     return re.sub(r"/\S*?/lab\d+", "LAB", text)
 
 
-def run_all(scenes: Queue[Scene], baseline: Baseline, runs: list[list[Point]]) -> None:
+def run_all(
+    scenes: Queue[Scene], baseline: Baseline, runs: list[list[Point]], say: Callable[[str, object], None]
+) -> None:
     with ThreadPoolExecutor(LABS) as pool:
         problems = [p for p in pool.map(lambda points: check(scenes, baseline, points), runs) if p]
     tried = sum(map(len, runs))
-    print(
-        f"\nfault injection: {len(baseline.points)} commit points in a whole run, {tried} tried in {len(runs)} runs, "
-        f"{len(problems)} of them failed"
+    say(
+        "fault injection",
+        f"{len(baseline.points)} commit points in a whole run, {tried} tried in {len(runs)} runs, {len(problems)} of them failed",
     )
     assert not problems, "\n".join(problems)
 
 
-SHARE = 25
-"""One in so many of the other points is tried in the quick test; all of them in the long one."""
-
-CHOSEN = (
-    Point("after", "tool_requested", 4),  # an evaluation that was announced and not begun
-    Point("before", "job_launched", 2),  # a training that runs and is in no log
-    Point("after", "job_launched", 2),
-    Point("before", "checkpoint_promoted", 1),
-    Point("after", "command_requested", 1),  # words that were said and not given
-    Point("after", "run_paused", 1),
-    Point("after", "approval_requested", 1),
-    Point("after", "model_completed", 12),  # an answer whose calls were not made
-    Point("before", "evaluation_finished", 4),  # in the held-out evaluation
-    Point("after", "submission_verified", 1),
-)
-
-
-def test_runs_killed_at_chosen_points_in_turn_end_as_if_nothing_had_happened(
-    scenes: Queue[Scene], baseline: Baseline
-) -> None:
-    """The chosen points and an even share of the others, dealt to as many runs as there are laboratories."""
-    some = [p for p in baseline.points[::SHARE] if p not in CHOSEN]
-    dealt = [*(p for p in CHOSEN if p in baseline.points), *some]
-    run_all(scenes, baseline, [dealt[i::LABS] for i in range(LABS)])
-
-
-@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_run_killed_at_each_of_its_commit_points_in_turn_ends_as_if_nothing_had_happened(
-    scenes: Queue[Scene], baseline: Baseline
+    scenes: Queue[Scene], baseline: Baseline, record_property: Callable[[str, object], None]
 ) -> None:
     """Every point once, at the price of a host's start each and not of a whole run each.
 
@@ -296,12 +271,12 @@ def test_a_run_killed_at_each_of_its_commit_points_in_turn_ends_as_if_nothing_ha
     pause = ("command_requested", "command_applied", "run_paused", "run_resumed")
     rest = [p for p in baseline.points if p.type not in pause]
     alone = [[p] for p in baseline.points if p.type in pause]
-    run_all(scenes, baseline, [*(rest[i::LABS] for i in range(LABS)), *alone])
+    run_all(scenes, baseline, [*(rest[i::LABS] for i in range(LABS)), *alone], record_property)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_run_killed_at_every_commit_point_ends_as_if_nothing_had_happened(
-    scenes: Queue[Scene], baseline: Baseline
+    scenes: Queue[Scene], baseline: Baseline, record_property: Callable[[str, object], None]
 ) -> None:
-    run_all(scenes, baseline, [[p] for p in baseline.points])
+    run_all(scenes, baseline, [[p] for p in baseline.points], record_property)
