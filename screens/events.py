@@ -79,6 +79,7 @@ class EventList(Pane):
 
     NAME = "Events"
     LETTER = "f"
+    KEEPS_CHOICE = True
 
     def __init__(self) -> None:
         super().__init__(id="eventlist")
@@ -159,9 +160,6 @@ class EventList(Pane):
         if self.cursor >= self.count() - 1 and by > 0:
             self.clear_cursor()
         self._follow = self.cursor < 0
-
-    def on_blur(self) -> None:
-        """The place is kept while a dialog is open."""
 
     def source_seq(self) -> int:
         selected = self.selected_row

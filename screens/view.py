@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from core.player import Player
 from core.state import Mark, RunState
+from store.event import Event
 from store.source import EventSource
 
 AWAITED = ("command_", "approval_", "question_", "run_")
@@ -111,8 +112,8 @@ class Desk(Protocol):
         """The open run's folder."""
         ...
 
-    def effects(self, seq: int, then: Callable[[list[int]], None]) -> None:
-        """Find the events caused by the one at `seq`, off the UI thread."""
+    def around(self, event: Event, then: Callable[[int, list[int]], None]) -> None:
+        """Find what an event comes from (0: nothing known) and what it led to, off the UI thread."""
         ...
 
     def source(self) -> EventSource:
