@@ -6,7 +6,7 @@ It is the lower half of the app: `intern_tui/app.py` puts drawing, timers and op
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,12 @@ class AppDesk(TerminalApp):
         super().__init__()
         self.session = session
         self._view: View | None = None
+        self.keymap: Mapping[str, str] = {}
+
+    def set_keymap(self, keymap: Mapping[str, str]) -> None:
+        """A person's own keys: for the bindings, and for whatever names a key."""
+        self.keymap = keymap
+        super().set_keymap(dict(keymap))
 
     def redraw(self) -> None:
         """Show what changed."""

@@ -6,7 +6,7 @@ screens: commands to the run's host, the log to look things up in, the replay po
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,6 +103,9 @@ class View:
 
 class Desk(Protocol):
     """What the app does for its screens."""
+
+    keymap: Mapping[str, str]
+    """A person's own keys, by the action's id."""
 
     @property
     def view(self) -> View | None: ...
