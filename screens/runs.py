@@ -200,6 +200,8 @@ class Runs(RunScreen):
         info, pane = self.list.chosen, self.list
         if info is None:
             return
+        if pane.cursor < 0:
+            pane.move(1)  # the run that is marked is the one that is seen to be chosen
         if info.run in pane.marked:
             pane.marked.remove(info.run)
         else:

@@ -244,6 +244,26 @@ async def test_a_choice_stays_when_another_pane_or_a_dialog_has_the_keys() -> No
         assert app.screen.query_one(EventList).cursor == place
 
 
+async def test_a_match_stays_chosen_among_all_events_and_the_next_one_is_a_key_away(run: Path) -> None:
+    app = InternApp(session_for(run, replay=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "REPLAY" in text_of(app))
+        await pilot.press("4")
+        pane = app.screen.query_one(EventList)
+        await pilot.press("slash", *"type:checkpoint_saved", "enter")
+        await settled(pilot, lambda: bool(pane.matches))
+        matches = list(pane.matches or [])
+        await pilot.press("down", "down", "escape")
+        await settled(pilot, lambda: pane.matches is None)
+        assert pane.source_seq() == matches[1]
+        await pilot.press("n")
+        assert pane.source_seq() == matches[2]
+        await pilot.press("N", "N")
+        assert pane.source_seq() == matches[0]
+        await pilot.press("N")
+        await settled(pilot, lambda: "no further match" in text_of(app))
+
+
 async def test_a_cross_stands_only_before_what_is_marked() -> None:
     app = replay_app()
     async with app.run_test(size=(120, 40)) as pilot:
