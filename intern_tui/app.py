@@ -29,7 +29,7 @@ from intern_tui.session import Session, patient_source, session_for
 from intern_tui.themes import DEFAULTS, OURS, wanted
 from screens.base import RunScreen
 from screens.by_name import make_screen
-from screens.keys import KEYS
+from screens.keys import KEYS, shown
 from screens.view import Link, View
 from screens.widgets.prompt import Prompt
 from store.errors import StoreError
@@ -241,7 +241,9 @@ class InternApp(AppDesk):
         if isinstance(screen, RunScreen):
             for key in KEYS:
                 if key.action != "app.command_palette" and key.screen in ("", screen.NAME):
-                    yield SystemCommand(key.words, f"{key.group}, key {key.shown}", self._runner(screen, key.action))
+                    yield SystemCommand(
+                        key.words, f"{key.group}, key {shown(key, self.keymap)}", self._runner(screen, key.action)
+                    )
         themes = () if self.no_color else (*(t.name for t in OURS), "ansi-dark", "ansi-light")
         for theme in themes:
             yield SystemCommand(f"Theme {theme}", "colours", lambda name=theme: setattr(self, "theme", name))

@@ -16,6 +16,8 @@ class Command(NamedTuple):
     help: str
     options: list[str]
     takes_run: bool
+    values: dict[str, list[str]]
+    """What may stand behind an option, or (under the empty name) alone."""
 
 
 def commands_of(parser: argparse.ArgumentParser) -> list[Command]:
@@ -28,7 +30,13 @@ def commands_of(parser: argparse.ArgumentParser) -> list[Command]:
         for name, sub in action.choices.items():
             options = sorted(o for a in sub._actions for o in a.option_strings if o.startswith("--"))
             takes_run = any(a.dest == "run" and not a.option_strings for a in sub._actions)
-            found.append(Command(name, helps.get(name, ""), options, takes_run))
+            values = {
+                (o or [""])[-1]: [str(v) for v in a.choices]
+                for a in sub._actions
+                if a.choices
+                for o in [a.option_strings]
+            }
+            found.append(Command(name, helps.get(name, ""), options, takes_run, values))
     return found
 
 
@@ -46,8 +54,14 @@ def script(shell: str, parser: argparse.ArgumentParser) -> str:
 
 def _bash(commands: list[Command]) -> str:
     cases = "\n".join(
-        f'    {c.name}) words="{" ".join(c.options)}"{f"; [[ $cur == -* ]] || words=$(echo last; {RUNS})" if c.takes_run else ""} ;;'
+        f'    {c.name}) words="{" ".join(c.options + c.values.get("", []))}"{f"; [[ $cur == -* ]] || words=$(echo last; {RUNS})" if c.takes_run else ""} ;;'
         for c in commands
+    )
+    behind = "\n".join(
+        f'    "{c.name} {option}") words="{" ".join(values)}" ;;'
+        for c in commands
+        for option, values in c.values.items()
+        if option
     )
     names = " ".join(c.name for c in commands)
     return f"""\
@@ -57,6 +71,9 @@ _intern() {{
   if [ "$COMP_CWORD" -eq 1 ]; then words="{names}"; else
     case ${{COMP_WORDS[1]}} in
 {cases}
+    esac
+    case "${{COMP_WORDS[1]}} ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{behind}
     esac
   fi
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -69,7 +86,14 @@ def _zsh(commands: list[Command]) -> str:
     names = " ".join(f"'{c.name}:{_quoted(c.help)}'" for c in commands)
     runs = f"; [[ $PREFIX == -* ]] || offered=(last $({RUNS}))"
     cases = "\n".join(
-        f"    {c.name}) offered=({' '.join(c.options)}){runs if c.takes_run else ''} ;;" for c in commands
+        f"    {c.name}) offered=({' '.join(c.options + c.values.get('', []))}){runs if c.takes_run else ''} ;;"
+        for c in commands
+    )
+    behind = "\n".join(
+        f"    '{c.name} {option}') offered=({' '.join(values)}) ;;"
+        for c in commands
+        for option, values in c.values.items()
+        if option
     )
     return f"""\
 # zsh: eval "$(intern completion zsh)"
@@ -78,6 +102,9 @@ _intern() {{
   if (( CURRENT == 2 )); then known=({names}); _describe command known; return; fi
   case $words[2] in
 {cases}
+  esac
+  case "$words[2] $words[CURRENT-1]" in
+{behind}
   esac
   compadd -a offered || _files
 }}
@@ -90,7 +117,10 @@ def _fish(commands: list[Command]) -> str:
     for c in commands:
         lines.append(f"complete -c intern -n __fish_use_subcommand -a {c.name} -d '{_quoted(c.help)}'")
         seen = f"-n '__fish_seen_subcommand_from {c.name}'"
-        lines += [f"complete -c intern {seen} -l {o[2:]}" for o in c.options]
+        offered = {o: f" -x -a '{' '.join(c.values[o])}'" for o in c.options if o in c.values}
+        lines += [f"complete -c intern {seen} -l {o[2:]}{offered.get(o, '')}" for o in c.options]
+        if "" in c.values:
+            lines.append(f"complete -c intern {seen} -a '{' '.join(c.values[''])}'")
         if c.takes_run:
             lines.append(f'complete -c intern {seen} -a "last ({RUNS})"')
     return "\n".join(lines) + "\n"

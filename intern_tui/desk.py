@@ -6,11 +6,12 @@ It is the lower half of the app: `intern_tui/app.py` puts drawing, timers and op
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from core import home
+from core.causality import cause_of, effects_of
 from core.errors import InternError
 from core.sanitize import one_line
 from intern_tui import bookmarks, said, start
@@ -33,6 +34,12 @@ class AppDesk(TerminalApp):
         super().__init__()
         self.session = session
         self._view: View | None = None
+        self.keymap: Mapping[str, str] = {}
+
+    def set_keymap(self, keymap: Mapping[str, str]) -> None:
+        """A person's own keys: for the bindings, and for whatever names a key."""
+        self.keymap = keymap
+        super().set_keymap(dict(keymap))
 
     def redraw(self) -> None:
         """Show what changed."""
@@ -56,14 +63,22 @@ class AppDesk(TerminalApp):
     def folder(self) -> Path:
         return self.session.folder if self.session is not None else Path()
 
-    def effects(self, seq: int, then: Callable[[list[int]], None]) -> None:
+    def around(self, event: Event, then: Callable[[int, list[int]], None]) -> None:
         session = self.session
         kept = session.player.index.kept if session is not None and session.player is not None else None
-        if kept is not None:
-            then([event.seq for event in kept if event.cause == seq][:MOST_EFFECTS])
-            return
-        query = f"SELECT seq FROM events WHERE cause = {int(seq)} ORDER BY seq"
-        self.in_background(lambda: [int(r[0]) for r in self.source().sql(query, limit=MOST_EFFECTS).rows], then)
+
+        def read(first: int, last: int | None, types: Collection[str] | None) -> Iterable[Event]:
+            if kept is None:
+                return self.source().events(first, last, types)
+            return (
+                kept[seq - 1]
+                for seq in range(first, min(last or len(kept), len(kept)) + 1)
+                if types is None or kept[seq - 1].type in types
+            )
+
+        self.in_background(
+            lambda: (cause_of(event, read), effects_of(event, read, MOST_EFFECTS)), lambda found: then(*found)
+        )
 
     def source(self) -> EventSource:
         if self.session is None:

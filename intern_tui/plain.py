@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -53,18 +53,32 @@ class Lines:
         text, level = describe(event, payload)
         lines = [self._line(event, SIGNS.get(level, " "), text)]
         if isinstance(payload, e.ApprovalRequested):
-            how = f"decide: intern approve {self.run} {payload.approval}, or intern deny {self.run} {payload.approval}"
-            lines.append(self._line(event, "?", how))
+            lines += self._decide(event.ts, payload.approval)
+        elif isinstance(payload, e.QuestionAsked):
+            lines += self._answer(event.ts, payload.choices)
         return lines
 
     def before(self, state: RunState) -> list[str]:
         """Lines for what happened before a snapshot, as far as the state still knows it."""
         self.start_us = state.created_ts
         lines = [self._words(f.ts, SIGNS.get(f.level, " "), f.text) for f in state.feed]
+        for a in state.waiting_approvals():
+            lines += self._decide(a.ts, a.id)
+        for q in state.questions.values():
+            if not q.answer:
+                lines += self._answer(q.ts, q.choices)
         if state.finished_ts:
             self.status = state.status
         self._planned = {job.id: job.planned_steps for job in state.jobs.values() if job.planned_steps}
         return lines
+
+    def _decide(self, ts: int, approval: str) -> list[str]:
+        how = f"decide: intern approve {self.run} {approval}, or intern deny {self.run} {approval}; what it is: intern approvals {self.run}"
+        return [self._words(ts, "?", how)]
+
+    def _answer(self, ts: int, choices: Sequence[str]) -> list[str]:
+        offered = [self._words(ts, "?", f"{i}. {choice}") for i, choice in enumerate(choices, 1)]
+        return [*offered, self._words(ts, "?", f"answer: intern answer {self.run} TEXT")]
 
     def _remember(self, event: Event, payload: e.Payload) -> None:
         if not self.start_us:

@@ -71,7 +71,7 @@ class RunScreen(Screen[None]):
     def show(self, view: View) -> None:
         """Hand the view to every pane that is visible."""
         for footer in self.query(Footer):
-            footer.zooms, footer.panes = self.zooms, len(self.panes())
+            footer.zooms, footer.panes, footer.keymap = self.zooms, len(self.panes()), self.desk.keymap
         for pane in self.query(Pane):
             pane.show(view)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import SelectionList
 from textual.widgets.selection_list import Selection
 
@@ -38,6 +40,18 @@ def jobs_of(folder: Path) -> list[Other]:
     return [Other(f"{folder.name} {job}", folder, str(job), max(int(steps or 1), 1)) for job, steps in rows]
 
 
+class Marks(SelectionList[int]):
+    """A cross stands only before what is marked: Textual draws it before all and tells them apart by colour alone."""
+
+    def render_line(self, y: int) -> Strip:
+        line = super().render_line(y)
+        at = self.scroll_offset.y + y
+        if at >= self.option_count or self.get_option_at_index(at).value in self.selected:
+            return line
+        left, cross, *rest = line
+        return Strip([left, Segment(" " * len(cross.text), cross.style), *rest])
+
+
 class Compare(Dialog["list[Other]"]):
     """Space marks, Enter compares, Escape leaves it as it was."""
 
@@ -58,14 +72,14 @@ class Compare(Dialog["list[Other]"]):
         self._run = run
 
     def compose(self) -> ComposeResult:
-        box: SelectionList[int] = SelectionList()
+        box = Marks()
         box.border_title = f"Compare with (at most {self._most})"
         box.border_subtitle = "Space marks   Enter compares   Esc leaves"
         yield box
 
     def on_mount(self) -> None:
         self._fill(self._others)
-        box = self.query_one(SelectionList)
+        box = self.query_one(Marks)
         box.highlighted = 0 if self._others else None
         box.focus()
         desk: Desk = self.app  # type: ignore[assignment]
@@ -87,7 +101,7 @@ class Compare(Dialog["list[Other]"]):
             self._fill(found)
 
     def _fill(self, others: list[Other]) -> None:
-        box = self.query_one(SelectionList)
+        box = self.query_one(Marks)
         start = len(self._others) - len(others)
         box.add_options(
             [
@@ -97,5 +111,5 @@ class Compare(Dialog["list[Other]"]):
         )
 
     def action_take(self) -> None:
-        chosen = [self._others[at] for at in self.query_one(SelectionList).selected]
+        chosen = [self._others[at] for at in self.query_one(Marks).selected]
         self.close_with(chosen[: self._most])

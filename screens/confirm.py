@@ -35,8 +35,11 @@ def stop_words(view: View) -> str:
         f"final_model stays as it is: {state.checkpoint}." if state.checkpoint else "There is no final_model yet."
     )
     lines.append("A last evaluation and the report follow, then the run ends; it can be read, replayed and forked.")
-    if state.budget.usd_used:
-        lines.append(f"Spent so far: ${state.budget.usd_used:.2f}; nothing more is spent.")
+    lines.append(
+        f"Spent so far: ${state.budget.usd_used:.2f}; nothing more is spent."
+        if state.budget.usd_used
+        else "No money was spent."
+    )
     return "\n".join(lines)
 
 

@@ -42,6 +42,7 @@ class Grid(Pane):
 
     NAME = "Curves"
     LETTER = "c"
+    KEEPS_CHOICE = True
 
     def __init__(self) -> None:
         super().__init__(id="curves")
@@ -227,9 +228,6 @@ class Grid(Pane):
     def clear_cursor(self) -> None:
         self.cursor_step = None
         self.again()
-
-    def on_blur(self) -> None:
-        """The choice is kept."""
 
     def source_seq(self) -> int:
         job = self.chosen(self._view) if self._view is not None else None

@@ -52,6 +52,7 @@ class Detail(Dialog[None]):
     def __init__(self, event: Event) -> None:
         super().__init__()
         self._event = event
+        self._cause = event.cause or 0
         self._effects: list[int] = []
 
     def compose(self) -> ComposeResult:
@@ -63,14 +64,13 @@ class Detail(Dialog[None]):
         self._draw()
         self.query_one(VerticalScroll).focus()
 
-    def _found_effects(self, of: int, seqs: list[int]) -> None:
+    def _found(self, of: int, cause: int, effects: list[int]) -> None:
         if self.is_attached and self._event.seq == of:
-            self._effects = seqs
+            self._cause, self._effects = cause, effects
             self._set_keys()
 
     def _set_keys(self) -> None:
-        event = self._event
-        cause = f"   c cause ({event.cause})" if event.cause else ""
+        cause = f"   c cause ({self._cause})" if self._cause else ""
         led = (
             f"   e led to ({', '.join(map(str, self._effects[:3]))}{' …' if len(self._effects) > 3 else ''})"
             if self._effects
@@ -82,9 +82,9 @@ class Detail(Dialog[None]):
         event = self._event
         box = self.query_one(VerticalScroll)
         box.border_title = Content(f"Event {event.seq} · {clean(event.type)} · by {clean(event.actor)}")
-        self._effects = []
+        self._cause, self._effects = event.cause or 0, []
         self._set_keys()
-        cast(Desk, self.app).effects(event.seq, lambda seqs, of=event.seq: self._found_effects(of, seqs))
+        cast(Desk, self.app).around(event, lambda cause, effects: self._found(event.seq, cause, effects))
         self.query_one(".what", Static).update(one_line(describe(event, payload_of(event))[0]))
         self.query_one(".json", Static).update(detail_text(event))
         box.scroll_home(animate=False)
@@ -98,8 +98,8 @@ class Detail(Dialog[None]):
         cast(Desk, self.app).look_up(self._event.seq + by, self._show)
 
     def action_cause(self) -> None:
-        if self._event.cause:
-            cast(Desk, self.app).look_up(self._event.cause, self._show)
+        if self._cause:
+            cast(Desk, self.app).look_up(self._cause, self._show)
 
     def action_effect(self) -> None:
         if self._effects:

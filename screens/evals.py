@@ -30,6 +30,7 @@ class Table(Pane):
 
     NAME = "Evaluations"
     LETTER = "e"
+    KEEPS_CHOICE = True
 
     def subtitle(self, view: View) -> str:
         return "* more than noise" if any(significant(e) for e in view.state.evaluations.values() if e.done) else ""
@@ -79,9 +80,6 @@ class Table(Pane):
         selected = self.selected_row
         found = next((e for e in done if selected is not None and e.seq == selected.seq), None)
         return found or (done[-1] if done else None)
-
-    def on_blur(self) -> None:
-        """The choice is kept: the other pane speaks of it."""
 
 
 class Detail(Pane):

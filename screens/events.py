@@ -79,12 +79,15 @@ class EventList(Pane):
 
     NAME = "Events"
     LETTER = "f"
+    KEEPS_CHOICE = True
 
     def __init__(self) -> None:
         super().__init__(id="eventlist")
         self.filter = ""
         self.matches: list[int] | None = None
         """Sequence numbers to show; None for all."""
+        self.found: list[int] = []
+        """What the last filter of a person showed: `n` and `N` go there among all events too."""
         self.searched = 0
         """Up to which event the filter has looked."""
         self._pages: dict[int, dict[int, Event]] = {}
@@ -160,17 +163,24 @@ class EventList(Pane):
             self.clear_cursor()
         self._follow = self.cursor < 0
 
-    def on_blur(self) -> None:
-        """The place is kept while a dialog is open."""
-
     def source_seq(self) -> int:
         selected = self.selected_row
         return selected.seq if selected is not None else self._last
 
-    def go_to(self, at: int) -> None:
-        self.cursor = at
+    def go_to(self, seq: int) -> None:
+        """Among all events: the cursor on one, in the middle of what is around it."""
         self._follow = False
+        self.cursor = seq - 1
+        self._top = max(0, self.cursor - self.content_size.height // 2)
         self._draw()
+
+    def go_to_match(self, by: int) -> bool:
+        """Among all events: the next one the last filter showed, seen from the cursor; False where there is none."""
+        here = self.cursor + 1 or self._last + 1
+        known = [seq for seq in self.found if seq <= self._last and (seq > here if by > 0 else seq < here)]
+        if known:
+            self.go_to(known[0] if by > 0 else known[-1])
+        return bool(known)
 
     def go_on(self, found: list[int], searched: int) -> None:
         """The log has grown: what fits the filter of it."""
@@ -180,9 +190,15 @@ class EventList(Pane):
             self._draw()
 
     def show_only(self, text: str, matches: list[int] | None, searched: int = 0) -> None:
+        """Only what fits; with nothing asked for all, at the event that was chosen."""
+        chosen = self.source_seq() if self.cursor >= 0 else 0
+        if matches is not None and text != TELLING:
+            self.found = matches
         self.filter, self.matches, self.searched = text, matches, searched
         self._follow = True
         self.clear_cursor()
+        if matches is None and chosen:
+            self.go_to(chosen)
         if self._view is not None:
             self.show(self._view)
 
@@ -266,7 +282,9 @@ class Events(RunScreen):
 
     def action_match(self, by: int) -> None:
         pane = self.query_one(EventList)
-        if pane.matches is None:
-            self.desk.notice("filter first: /", "dim")
-        else:
+        if pane.matches is not None:
             pane.move(by)
+        elif not pane.found:
+            self.desk.notice("filter first: /", "dim")
+        elif not pane.go_to_match(by):
+            self.desk.notice("no further match", "dim")

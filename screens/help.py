@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,13 +12,14 @@ from textual.content import Content
 from textual.widgets import Static
 
 from screens.dialog import Dialog
-from screens.keys import KEYS
+from screens.keys import KEYS, shown
+from screens.view import Desk
 
 MARKS = "On the timeline: A approval, E evaluation, ! failure, C checkpoint, S steering."
 
 
-def help_text(screen: str = "") -> str:
-    """The key table as text, by group; the keys that only `screen` has stand first."""
+def help_text(screen: str = "", own: Mapping[str, str] | None = None) -> str:
+    """The key table as text, by group; the keys that only `screen` has stand first; a person's `own` keys in their place."""
     lines: list[str] = []
     for group in dict.fromkeys([*(k.group for k in KEYS if k.screen == screen and screen), *(k.group for k in KEYS)]):
         keys = [key for key in KEYS if key.group == group]
@@ -25,7 +27,7 @@ def help_text(screen: str = "") -> str:
         only = {"live": " (off in replay)", "replay": " (in a live run they look back; L returns)"}
         title = group + (only.get(where.pop(), "") if len(where) == 1 else "")
         lines += ["", title] if lines else [title]
-        lines += [f"  {key.shown:<11} {key.words}" for key in keys]
+        lines += [f"  {shown(key, own or {}):<11} {key.words}" for key in keys]
     return "\n".join([*lines, "", MARKS])
 
 
@@ -55,7 +57,7 @@ class Help(Dialog[None]):
         with VerticalScroll() as box:
             box.border_title = "Keys"
             box.border_subtitle = "Esc closes"
-            yield Static(with_titles(help_text(self._of)), markup=False)
+            yield Static(with_titles(help_text(self._of, cast(Desk, self.app).keymap)), markup=False)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

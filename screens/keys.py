@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from textual.binding import Binding
+from textual.keys import format_key
 
 
 class Key(NamedTuple):
@@ -95,6 +97,21 @@ KEYS: tuple[Key, ...] = (
     Key("help", "question_mark", "?", "help", "help", "This help", "Program"),
     Key("detach", "q", "q", "app.detach", "detach", "Leave; the run goes on", "Program"),
 )  # fmt: skip
+
+
+def shown(key: Key, own: Mapping[str, str]) -> str:
+    """How a key looks where a person has their `own` keys, by action id."""
+    if key.id not in own:
+        return key.shown
+    return " ".join(_named(one.strip()) for one in own[key.id].split(","))
+
+
+def _named(key: str) -> str:
+    """`ctrl+full_stop` as `Ctrl+.`"""
+    *modifiers, last = key.split("+")
+    last = format_key(last)
+    return "+".join([*(m.capitalize() for m in modifiers), last.capitalize() if len(last) > 1 else last])
+
 
 BY_ID = {key.id: key for key in KEYS}
 FOOTER = {

@@ -139,6 +139,13 @@ def check(field: Field, values: Values) -> Verdict:
         return Verdict(False, one_line(str(error)))
 
 
+def check_all(values: Values) -> dict[str, Verdict]:
+    """The whole form: fields depend on each other. What is wrong with the task is said there alone."""
+    found = {field.id: check(field, values) for field in FIELDS}
+    wrong = found["task"]
+    return {id: v if wrong.ok or id == "task" or v != wrong else Verdict(True, "") for id, v in found.items()}
+
+
 class NewRun(Dialog[Values]):
     """Enter goes on to the next field, Ctrl+S starts, Escape leaves."""
 
@@ -156,7 +163,7 @@ class NewRun(Dialog[Values]):
     NewRun Input, NewRun Input:focus { border: none; height: 1; width: 1fr; padding: 0 1; background: $panel; }
     NewRun Input:focus { background: $primary 25%; }
     NewRun .label { height: 1; width: 10; }
-    NewRun .verdict { height: 1; padding-left: 11; color: $text-muted; }
+    NewRun .verdict { height: auto; max-height: 2; padding-left: 11; color: $text-muted; }
     NewRun .verdict.-wrong { color: $text-error; }
     NewRun .verdict.-right { color: $text-success; }
     """
@@ -189,12 +196,9 @@ class NewRun(Dialog[Values]):
         self._check()
 
     def _check(self) -> None:
-        """All fields at once: the model depends on the task."""
         self._asked += 1
         asked, values = self._asked, self.values
-        cast(Desk, self.app).in_background(
-            lambda: {f.id: check(f, values) for f in FIELDS}, lambda found: self._came(asked, found)
-        )
+        cast(Desk, self.app).in_background(lambda: check_all(values), lambda found: self._came(asked, found))
 
     def _came(self, asked: int, found: dict[str, Verdict]) -> None:
         if asked != self._asked or not self.is_attached:

@@ -76,6 +76,8 @@ class Pane(Widget):
     """`count` is exact, so that the lower border can say how many rows lie below. False where rows end early."""
     REST_S: ClassVar[float] = 0.0
     """Least time between two drawings of a live run: what runs faster than a person reads is held back."""
+    KEEPS_CHOICE: ClassVar[bool] = False
+    """The cursor stays when the pane loses the focus. No `on_blur` of a subclass can say so: Textual calls every class's."""
     can_focus = True
     cursor: reactive[int] = reactive(-1, repaint=False)
     """Selected row; -1 for none."""
@@ -289,11 +291,12 @@ class Pane(Widget):
         return max((r.seq for r in self._rows), default=0)
 
     def on_blur(self) -> None:
-        self.clear_cursor()
+        if not self.KEEPS_CHOICE:
+            self.clear_cursor()
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
-        if offset is None:
+        if offset is None or not self.can_focus:  # the bars have clicks of their own, and no cursor
             return
         at = self._top + offset.y
         if at < self.count():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from core.describe import percent, points
-from core.events import CitationFollowed, payload_of
+from core.events import CitationFollowed, RecipeExtracted, payload_of
 from core.hub.stated import licence_of
 from core.state import Dataset, Experiment, Paper
 from screens.base import RunScreen
@@ -76,8 +77,7 @@ class Citations(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="citations")
-        self.titles: dict[str, str] = {}
-        """Titles of cited works that were not found themselves; read from the log."""
+        self.read = FromLog({}, {})
 
     def title(self, view: View) -> str:
         links = sum(len(p.cites) for p in view.state.papers.values())
@@ -95,7 +95,7 @@ class Citations(Pane):
                 rows += self._cited(paper, papers, times, width)
         if view.state.recipes:
             rows += [*([row()] if rows else []), row(("Recipes taken", "title"))]
-            rows += [self._recipe(r, papers, times, width) for r in view.state.recipes]
+            rows += [r for recipe in view.state.recipes for r in self._recipe(recipe, papers, width)]
         return rows
 
     def _cited(self, paper: Paper, papers: dict[str, Paper], times: Counter[str], width: int) -> list[Row]:
@@ -104,7 +104,7 @@ class Citations(Pane):
         for at, cited in enumerate(ordered):
             branch = "  └ " if at == len(ordered) - 1 else "  ├ "
             known = papers.get(cited)
-            name = (known.title if known is not None else self.titles.get(cited, "")) or cited
+            name = (known.title if known is not None else self.read.titles.get(cited, "")) or cited
             often = f"  cited {times[cited]} times" if times[cited] > 1 else ""
             role = "good" if known is not None and known.read else ""
             name = cut(name, max(width - 4 - len(often), 8))
@@ -113,16 +113,43 @@ class Citations(Pane):
             )
         return rows
 
-    def _recipe(self, recipe: str, papers: dict[str, Paper], times: Counter[str], width: int) -> Row:
-        paper = papers.get(recipe)
-        by = f"   cited by {times[recipe]} here" if times[recipe] else ""
-        return row((cut("› " + recipe, max(width - len(by), 8)), "accent"), (by, "dim"), seq=paper.seq if paper else 0)
+    def _recipe(self, name: str, papers: dict[str, Paper], width: int) -> list[Row]:
+        """Its name, the work it is from, and which of the works met here cite that."""
+        recipe = self.read.recipes.get(name)
+        if recipe is None:
+            return [row((cut("› " + name, width), "accent"))]
+        rows = [row((line, "accent"), seq=recipe.seq) for line in wrap(f"› {name}: {recipe.title}", width, 2)]
+        by = [p for p in papers.values() if recipe.paper in p.cites]
+        rows += [row((cut(f"    cited by {p.title}", width), "dim"), seq=p.cites[recipe.paper]) for p in by]
+        return rows if by else [*rows, row(("    cited by nothing read here", "dim"), seq=recipe.seq)]
 
 
-def cited_titles(source: EventSource) -> dict[str, str]:
-    """Titles of cited works by their ids. Raises StoreError."""
-    payloads = (payload_of(event) for event in source.events(types=frozenset({"citation_followed"})))
-    return {p.cites: p.title for p in payloads if isinstance(p, CitationFollowed) and p.title}
+class Recipe(NamedTuple):
+    """Where a recipe was taken from."""
+
+    seq: int
+    paper: str
+    title: str
+
+
+class FromLog(NamedTuple):
+    """What the state does not keep of works and recipes."""
+
+    titles: dict[str, str]
+    """Titles of cited works, by their ids."""
+    recipes: dict[str, Recipe]
+
+
+def read_log(source: EventSource) -> FromLog:
+    """Raises StoreError."""
+    found = FromLog({}, {})
+    for event in source.events(types=frozenset({"citation_followed", "recipe_extracted"})):
+        p = payload_of(event)
+        if isinstance(p, CitationFollowed) and p.title:
+            found.titles[p.cites] = p.title
+        elif isinstance(p, RecipeExtracted):
+            found.recipes.setdefault(p.recipe, Recipe(event.seq, p.paper, p.title))
+    return found
 
 
 class Data(Pane):
@@ -221,8 +248,8 @@ class Research(RunScreen):
         self.zoomed = False
         self.at = 0
         """Which pane is the current one."""
-        self._links = 0
-        """Citations whose titles were read."""
+        self._known = (0, 0)
+        """Citations and recipes there were when the log was read."""
 
     def body(self) -> ComposeResult:
         yield Tabs([(cls.NAME, "") for cls in (Papers, Citations, Data, Tried)])
@@ -237,14 +264,14 @@ class Research(RunScreen):
 
     def show(self, view: View) -> None:
         super().show(view)
-        links = sum(len(p.cites) for p in view.state.papers.values())
-        if links > self._links:
-            self._links = links
-            self.desk.in_background(lambda: cited_titles(self.desk.source()), self._came)
+        known = sum(len(p.cites) for p in view.state.papers.values()), len(view.state.recipes)
+        if known[0] > self._known[0] or known[1] > self._known[1]:
+            self._known = known
+            self.desk.in_background(lambda: read_log(self.desk.source()), self._came)
 
-    def _came(self, titles: dict[str, str]) -> None:
+    def _came(self, found: FromLog) -> None:
         for pane in self.query(Citations):
-            pane.titles = titles
+            pane.read = found
         self.refresh_view()
 
     def on_resize(self, event: events.Resize) -> None:

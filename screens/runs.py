@@ -45,6 +45,7 @@ class RunList(Pane):
 
     NAME = "Runs"
     LETTER = "r"
+    KEEPS_CHOICE = True
     OF_A_RUN = False
 
     def __init__(self) -> None:
@@ -102,9 +103,6 @@ class RunList(Pane):
             self._draw()
         else:
             super().move(by * 2)
-
-    def on_blur(self) -> None:
-        """The choice is kept."""
 
 
 def lasted(s: Summary) -> str:
@@ -202,6 +200,8 @@ class Runs(RunScreen):
         info, pane = self.list.chosen, self.list
         if info is None:
             return
+        if pane.cursor < 0:
+            pane.move(1)  # the run that is marked is the one that is seen to be chosen
         if info.run in pane.marked:
             pane.marked.remove(info.run)
         else:

@@ -6,13 +6,14 @@ screens: commands to the run's host, the log to look things up in, the replay po
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from core.player import Player
 from core.state import Mark, RunState
+from store.event import Event
 from store.source import EventSource
 
 AWAITED = ("command_", "approval_", "question_", "run_")
@@ -103,6 +104,9 @@ class View:
 class Desk(Protocol):
     """What the app does for its screens."""
 
+    keymap: Mapping[str, str]
+    """A person's own keys, by the action's id."""
+
     @property
     def view(self) -> View | None: ...
 
@@ -111,8 +115,8 @@ class Desk(Protocol):
         """The open run's folder."""
         ...
 
-    def effects(self, seq: int, then: Callable[[list[int]], None]) -> None:
-        """Find the events caused by the one at `seq`, off the UI thread."""
+    def around(self, event: Event, then: Callable[[int, list[int]], None]) -> None:
+        """Find what an event comes from (0: nothing known) and what it led to, off the UI thread."""
         ...
 
     def source(self) -> EventSource:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
 from core.sanitize import one_line
 from core.state import Question, RunState
-from screens.keys import BY_ID, footer_keys
+from screens.keys import BY_ID, footer_keys, shown
 from screens.pane import Pane
 from screens.text import Part, Row, cut, row
 from screens.view import View
@@ -33,6 +35,8 @@ class Footer(Pane):
         self._ids: list[str] = []
         self.zooms, self.panes = True, 1
         """Whether `z` does something here now, and how many panes Tab goes through."""
+        self.keymap: Mapping[str, str] = {}
+        """A person's own keys."""
 
     def rows(self, view: View, width: int, height: int) -> list[Row]:
         keys = self._keys(view, width)
@@ -42,10 +46,10 @@ class Footer(Pane):
         parts: list[Part] = [*screens, " " * max(gap, 0)]
         self._hits = self._screen_hits(screens)
         x = width - used
-        for (shown, word, role), id in zip(keys, self._ids, strict=True):
-            parts += [(shown, role or "accent strong"), (word, role)]
-            self._hits.append((x, x + cell_len(shown) + cell_len(word), BY_ID[id].action))
-            x += cell_len(shown) + cell_len(word)
+        for (key, word, role), id in zip(keys, self._ids, strict=True):
+            parts += [(key, role or "accent strong"), (word, role)]
+            self._hits.append((x, x + cell_len(key) + cell_len(word), BY_ID[id].action))
+            x += cell_len(key) + cell_len(word)
         return [row(*parts)]
 
     def _screen_hits(self, screens: list[Part]) -> list[tuple[int, int, str]]:
@@ -78,7 +82,7 @@ class Footer(Pane):
             for id in ids:
                 key = BY_ID[id]
                 word = "resume" if id == "pause" and view.state.status == "paused" else key.short
-                parts.append((key.shown, f" {word}  ", off if key.where == "live" else ""))
+                parts.append((shown(key, self.keymap), f" {word}  ", off if key.where == "live" else ""))
             if sum(cell_len(a) + cell_len(b) for a, b, _ in parts) <= width - 6 or len(ids) <= 2:
                 self._ids = ids
                 return [*parts[:-1], (parts[-1][0], parts[-1][1].rstrip(), parts[-1][2])]

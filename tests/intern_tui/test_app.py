@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from intern_tui.app import InternApp
 from intern_tui.keys import load_keymap
 from intern_tui.opening import farewell
 from intern_tui.session import session_for
+from screens.keys import BY_ID, shown
 from store.event import NewEvent, now_us
 from store.log import EventLog
 from store.serve import LogServer
@@ -192,6 +194,14 @@ async def test_a_user_s_own_keys_replace_those_of_the_table(tmp_path: Path) -> N
         await settled(pilot, lambda: "Pause the agent?" in text_of(app))
         await pilot.press("y")
         await settled(pilot, lambda: [c[0] for c in feed.commands] == ["pause"])
+        assert "F9 pause" in text_of(app)
+        await pilot.press("question_mark")
+        await settled(pilot, lambda: re.search(r"F9 +Pause or resume", text_of(app)) is not None)
+
+
+def test_an_own_key_is_named_as_the_table_names_its_keys() -> None:
+    own = {"pause": "ctrl+full_stop, f9", "stop": "shift+x"}
+    assert [shown(BY_ID[id], own) for id in ("pause", "stop", "steer")] == ["Ctrl+. F9", "Shift+x", "s"]
 
 
 @pytest.mark.parametrize("text", ["[keys]\nnonsense = 'x'\n", "keys = 3\n", "not toml", "[keys]\npause = 4\n"])

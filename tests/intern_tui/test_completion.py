@@ -36,3 +36,5 @@ def test_bash_completes_a_command_and_its_options(capsys: pytest.CaptureFixture[
     assert {"resume", "replay", "report", "recipes"} <= set(completed("intern re", 1))
     assert all(name.startswith("re") for name in completed("intern re", 1))
     assert completed("intern export --t", 2) == ["--to"]
+    assert completed('intern export last --to ""', 4) == ["parquet", "sts", "cast", "html", "report", "repro", "otel"]
+    assert completed("intern completion z", 2) == ["zsh"]

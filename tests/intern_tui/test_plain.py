@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from core import events as e
+from core.fold import fold
+from core.state import RunState
 from intern_tui import plain
 from intern_tui.plain import Lines, follow_plain, replay_plain
 from store.log import EventLog
@@ -64,6 +66,25 @@ def test_an_approval_says_how_to_decide() -> None:
     lines = Lines("r1")
     text = [line for event in recorded.events() for line in lines.of(event)]
     assert any("intern approve r1 a1" in line for line in text)
+
+
+def test_who_comes_later_is_told_what_waits_and_how_to_answer_too() -> None:
+    r = recorded.Recording()
+    r.add(0, e.RunCreated(run=recorded.RUN, goal="g", task="t", task_path="", model="m"))
+    r.add(1, e.QuestionAsked(question="q1", text="Which data?", choices=["ours", "the \x1b[31mHub's"]))
+    r.add(
+        2,
+        e.ApprovalRequested(
+            call="c", approval="a9", tool="bash", arguments={}, arguments_hash="", tier="spend", reason="x"
+        ),
+    )
+    now = [line for event in r.events for line in Lines("r1").of(event)]
+    later = Lines("r1").before(fold(RunState(), r.events))
+    for lines in (now, later):
+        assert any(line.endswith("? answer: intern answer r1 TEXT") for line in lines)
+        assert any(line.endswith("? 1. ours") for line in lines)
+        assert any("2. the" in line and "\x1b" not in line for line in lines)
+        assert any("intern approve r1 a9" in line for line in lines)
 
 
 def test_a_live_run_is_followed_to_its_end(host: Host) -> None:  # noqa: F811

@@ -13,7 +13,7 @@ from intern_tui import bookmarks, said, start
 from intern_tui.app import InternApp
 from intern_tui.session import session_for
 from intern_tui.title import sequence, title_of
-from screens.new_run import FIELDS, NewRun, check
+from screens.new_run import FIELDS, NewRun, check, check_all
 from screens.view import View
 from store.log import EventLog
 from tests.screens import recorded
@@ -56,6 +56,11 @@ def test_the_form_says_beside_the_field_what_is_wrong(field: str, value: str, wo
     wrong = {f.id: check(f, values) for f in FIELDS if not check(f, values).ok}
     assert field in wrong
     assert words in wrong[field].words
+
+
+def test_a_wrong_task_is_said_at_the_task_alone() -> None:
+    found = check_all({f.id: f.start for f in FIELDS} | {"task": "pocket/nothing", "usd": "-3"})
+    assert [id for id, verdict in found.items() if not verdict.ok] == ["task", "usd"]
 
 
 def test_the_form_as_it_opens_is_right() -> None:
@@ -134,7 +139,7 @@ async def test_runs_are_compared_and_deleted_after_asking(own_home: Path) -> Non
     app = InternApp()
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot, lambda: "Runs: 2" in text_of(app))
-        await pilot.press("v", "down", "down", "v")
+        await pilot.press("v", "down", "v")
         await settled(pilot, lambda: "Marked runs" in text_of(app) and "highest: " in text_of(app))
         await pilot.press("D")
         await settled(pilot, lambda: "no way back" in text_of(app))

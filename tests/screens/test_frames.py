@@ -10,6 +10,7 @@ from intern_tui.app import InternApp
 from intern_tui.session import session_for
 from screens.base import RunScreen
 from screens.evals import Detail
+from screens.research import Citations
 from screens.runs import RunList
 from tests.screens.frames import compare, home_with_runs
 from tests.screens.memory import text_of
@@ -35,6 +36,8 @@ def ready(app: InternApp, screen: str) -> bool:
     if screen == "runs":
         found = app.screen.query_one(RunList).runs
         return found is not None and len(found) == 2 and all(info.summary.task for info in found)
+    if screen == "research":
+        return bool(app.screen.query_one(Citations).read.recipes)
     text = text_of(app)
     if screen == "events":
         return f"{app.view.state.seq if app.view else 0} …" not in text and " run failed" in text

@@ -8,17 +8,20 @@ import msgspec
 import pytest
 
 from core import events as e
+from core.causality import cause_of, effects_of
 from core.tables import TABLES
 from intern_tui.app import InternApp
 from intern_tui.session import session_for
 from screens.answers import baselines, find_file, pair
+from screens.base import RunScreen
 from screens.braille import axis_of, draw
 from screens.events import TELLING, EventList, condition, matching
 from screens.histories import Asked, read_history
+from screens.widgets.timeline import Timeline
 from store.log import EventLog
 from store.reader import LogFile
 from tests.screens import recorded
-from tests.screens.memory import replay_app, text_of
+from tests.screens.memory import MemorySource, replay_app, text_of
 from tests.screens.test_mission import settled, started
 
 
@@ -170,6 +173,134 @@ async def test_from_an_event_to_what_it_led_to_and_back() -> None:
         await settled(pilot, lambda: '"type": "remedy_chosen"' in text_of(app))
         await pilot.press("c")
         await settled(pilot, lambda: '"type": "failure_diagnosed"' in text_of(app))
+
+
+def test_an_event_without_a_named_cause_comes_from_what_its_payload_names() -> None:
+    r = recorded.Recording()
+    r.add(0, e.RunCreated(run=recorded.RUN, goal="g", task="t", task_path="", model="m"), "user")
+    step = r.add(1, e.StepStarted(step=1))
+    asked = r.add(1, e.ModelRequested(step=1, brain="b", messages=1, characters=1, digest=""))
+    answered = r.add(2, e.ModelCompleted(step=1, text="train"))
+    call = r.add(2, e.ToolRequested(call="1.0", tool="train", arguments={}, step=1))
+    began = r.add(2, e.ToolStarted(call="1.0", tool="train"))
+    tried = r.add(2, e.ExperimentStarted(experiment="x", hypothesis="h", change="c"))
+    launched = r.add(3, e.JobLaunched(job="job-1", kind="training", method="sft", title="t", folder="f", pid=1, started=1.0,
+                                      effect_id=f"{recorded.RUN}:1.0"))  # fmt: skip
+    done = r.add(3, e.ToolCompleted(call="1.0", tool="train", output="job-1", seconds=1.0))
+    said = r.add(3, e.CommandRequested(command="steer", text="slower"), "user")
+    applied = r.add(3, e.CommandApplied(command="steer", result="ok"), "host", cause=said)
+    logged = r.add(4, e.MetricLogged(job="job-1", step=1, values={"loss": 1.0}), "job:job-1")
+    other = r.add(4, e.MetricLogged(job="job-2", step=1, values={"loss": 1.0}), "job:job-2")
+    ended = r.add(5, e.JobFinished(job="job-1", seconds=2.0))
+    late = r.add(6, e.PlanUpdated(steps=[]))
+    source = MemorySource(r.events)
+
+    def cause(seq: int) -> int:
+        return cause_of(r.events[seq - 1], source.events)
+
+    def effects(seq: int, most: int = 20) -> list[int]:
+        return effects_of(r.events[seq - 1], source.events, most)
+
+    chain = [ended, launched, call, answered, asked, step]
+    assert [cause(seq) for seq in chain] == [*chain[1:], 0]
+    assert (cause(began), cause(tried), cause(done), cause(logged), cause(applied)) == (
+        call,
+        call,
+        call,
+        launched,
+        said,
+    )
+    assert cause(other) == 0, "its job was launched by nothing in this log"
+    assert cause(late) == 0, "no call was open when the plan was written"
+    assert effects(call) == [began, tried, launched, done]
+    assert effects(call, most=2) == [began, tried]
+    assert (effects(launched), effects(said), effects(late)) == ([ended], [applied], [])
+
+
+async def test_from_a_job_s_end_back_to_its_launch() -> None:
+    ends = recorded.seq_of("job_finished")
+    app = replay_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        app.screen.show_event(ends)  # type: ignore[attr-defined]
+        await settled(pilot, lambda: "c cause (" in text_of(app))
+        await pilot.press("c")
+        await settled(pilot, lambda: '"type": "job_launched"' in text_of(app))
+        await settled(pilot, lambda: str(ends) in text_of(app).partition("e led to (")[2].partition(")")[0])
+
+
+async def test_a_choice_stays_when_another_pane_or_a_dialog_has_the_keys() -> None:
+    app = replay_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        await pilot.press("3", "down", "down")
+        await settled(pilot, lambda: "Answers of zero-shot" in text_of(app))
+        await pilot.press("tab", "down")
+        assert "Answers of zero-shot" in text_of(app)
+        await pilot.press("4", "up", "pageup", "up")
+        place = app.screen.query_one(EventList).cursor
+        assert place >= 0
+        await pilot.press("slash", "escape")
+        assert app.screen.query_one(EventList).cursor == place
+
+
+async def test_a_match_stays_chosen_among_all_events_and_the_next_one_is_a_key_away(run: Path) -> None:
+    app = InternApp(session_for(run, replay=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "REPLAY" in text_of(app))
+        await pilot.press("4")
+        pane = app.screen.query_one(EventList)
+        await pilot.press("slash", *"type:checkpoint_saved", "enter")
+        await settled(pilot, lambda: bool(pane.matches))
+        matches = list(pane.matches or [])
+        await pilot.press("down", "down", "escape")
+        await settled(pilot, lambda: pane.matches is None)
+        assert pane.source_seq() == matches[1]
+        await pilot.press("n")
+        assert pane.source_seq() == matches[2]
+        await pilot.press("N", "N")
+        assert pane.source_seq() == matches[0]
+        await pilot.press("N")
+        await settled(pilot, lambda: "no further match" in text_of(app))
+
+
+async def test_a_cross_stands_only_before_what_is_marked() -> None:
+    app = replay_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        await pilot.press("2", "v")
+        await settled(pilot, lambda: "Compare with" in text_of(app))
+        assert "▐ ▌ job-" in text_of(app)
+        assert "X▌" not in text_of(app)
+        await pilot.press("space")
+        await settled(pilot, lambda: text_of(app).count("▐X▌") == 1)
+
+
+async def test_a_second_click_on_the_timeline_only_goes_there() -> None:
+    app = replay_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        for _ in range(2):
+            await pilot.click("#timeline", offset=(60, 0))
+            await pilot.pause(0.05)
+        assert isinstance(app.screen, RunScreen)
+        assert app.screen.query_one(Timeline).cursor < 0
+
+
+async def test_a_recipe_says_which_works_cite_what_it_is_from() -> None:
+    r = recorded.Recording()
+    r.add(0, e.RunCreated(run=recorded.RUN, goal="g", task="t", task_path="", model="m"))
+    r.add(1, e.PaperRead(paper="sizes", title="Settings by size", source="library", taken=[]))
+    r.add(1, e.CitationFollowed(paper="sizes", cites="2305.11206", title="LIMA"))
+    for name, paper in (("lima", "2305.11206"), ("rft", "2308.01825")):
+        r.add(2, e.RecipeExtracted(recipe=name, paper=paper, title=f"Work {paper}", method="sft"))
+    app = replay_app(stored=r.events)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await started(pilot)
+        await pilot.press("5")
+        await settled(pilot, lambda: "› lima: Work 2305" in text_of(app))
+        assert "cited by Settings by size" in text_of(app)
+        assert text_of(app).count("cited by nothing read here") == 1
 
 
 async def test_research_shows_papers_citations_data_and_what_was_tried() -> None:

@@ -13,12 +13,13 @@ from core.fold import fold
 from core.state import RunState, to_bytes
 from intern_tui.app import InternApp
 from screens.approvals import Approvals
-from screens.confirm import Confirm
+from screens.confirm import Confirm, stop_words
 from screens.detail import Detail
 from screens.help import Help
 from screens.keys import KEYS
 from screens.mission import Mission
 from screens.pane import Pane
+from screens.view import View
 from screens.widgets.curve import Curve
 from screens.widgets.prompt import Prompt
 from tests.screens import recorded
@@ -461,10 +462,17 @@ async def test_stop_says_what_happens_to_jobs_before_it_asks() -> None:
         assert "job-3 (GRPO, step 181 of 300" in text
         assert "checkpoint-100" in text
         assert "final_model stays as it is" in text
+        assert "Spent so far: $0.40; nothing more is spent." in text
         await pilot.press("n")
         assert feed.commands == []
         await pilot.press("x", "y")
         await settled(pilot, lambda: feed.commands == [("stop", "", {})])
+
+
+def test_a_stop_without_jobs_and_money_says_so_too() -> None:
+    words = stop_words(View(RunState(), 0))
+    assert "No job is running." in words
+    assert "No money was spent." in words
 
 
 async def test_detach_leaves_without_a_command() -> None:
