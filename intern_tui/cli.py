@@ -227,6 +227,9 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--task", metavar="T", help="a task: check for its evaluation samples, count tokens of its base model"
     )
+    p.add_argument(
+        "--verifier", metavar="FILE", help="the data's own check: a Python file with verify(prompt, answer); it is run"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="look at the first N rows only")
     p.add_argument(
         "--json", action="store_true", help="one object: rows, columns, concerns with score and examples, ..."
