@@ -74,7 +74,9 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
     p.add_argument(
-        "--compute", default="local", help="where jobs run: local, slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]"
+        "--compute",
+        default="local",
+        help="where jobs run: local, auto (a rented GPU where none here is large enough), slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]",
     )
     p.add_argument(
         "--trackio", default="", metavar="PLACE",
