@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,8 +21,11 @@ from core import install
 from core.compute.check import Check, check_compute, check_machine
 from core.compute.choice import parse_choice
 from core.errors import InternError
-from core.home import home, socket_path
+from core.home import cache_dir, home, socket_path
 from core.launch import MIN_FREE_BYTES, versions
+
+if TYPE_CHECKING:
+    from core.literature.limiter import Limiter
 
 HUB = "https://huggingface.co"
 ANSWER_S = 4.0
@@ -31,7 +37,7 @@ def examine(compute: str | None = None) -> list[Check]:
     """All checks, the needed ones first; with `compute` those of that place of execution instead."""
     if compute:
         return check_compute(parse_choice(compute))
-    return [_python(), _training(), _disk(), _sockets(), *check_machine(), *_hub(), _lingering()]
+    return [_python(), _training(), _disk(), _sockets(), *check_machine(), *_hub(), _papers(), _lingering()]
 
 
 def examine_brain(name: str) -> Check:
@@ -123,6 +129,7 @@ def _hub() -> list[Check]:
         return [
             _token(None),
             Check(name="hub", ok=False, found="HF_HUB_OFFLINE is set", fix="unset it to use the Hub", needed=False),
+            _clock(None),
         ]
     import httpx2
 
@@ -132,7 +139,7 @@ def _hub() -> list[Check]:
         answer = httpx2.get(f"{endpoint}/api/whoami-v2", headers=headers, timeout=ANSWER_S)
     except httpx2.HTTPError as error:
         why = f"{endpoint} does not answer: {error}"
-        return [_token(None), Check(name="hub", ok=False, found=why, fix="check network and proxy; runs on local data need no Hub", needed=False)]  # fmt: skip
+        return [_token(None), Check(name="hub", ok=False, found=why, fix="check network and proxy; runs on local data need no Hub", needed=False), _clock(None)]  # fmt: skip
     return [_token(answer.json() if token and answer.status_code == 200 else {} if token else None), Check(name="hub", ok=True, found=endpoint), _clock(answer.headers.get("date"))]  # fmt: skip
 
 
@@ -177,10 +184,56 @@ class _Who(msgspec.Struct):
 
 
 def _clock(date: str | None) -> Check:
-    if not date:
-        return Check(name="clock", ok=True, found="not compared", needed=False)
-    off = time.time() - parsedate_to_datetime(date).timestamp()
-    return Check(name="clock", ok=abs(off) < CLOCK_S, found=f"{off:+.0f} s against the Hub", fix="timedatectl set-ntp true", needed=False)  # fmt: skip
+    """Against the Hub's (`date`: of its answer), else by what the system says of its own."""
+    fix = "timedatectl set-ntp true"
+    if date:
+        off = time.time() - parsedate_to_datetime(date).timestamp()
+        return Check(name="clock", ok=abs(off) < CLOCK_S, found=f"{off:+.0f} s against the Hub", fix=fix, needed=False)
+    try:
+        said = subprocess.run(
+            ["timedatectl", "show", "--property=NTPSynchronized", "--value"], capture_output=True, text=True, timeout=ANSWER_S,
+            check=False,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    found = {"yes": "synchronised, by this system's word", "no": "not synchronised, by this system's word"}.get(said)
+    return Check(name="clock", ok=said != "no", found=found or "not compared: no Hub to ask", fix=fix, needed=False)
+
+
+def _papers() -> Check:
+    """Whether the sources of papers answer, each in its turn with the runs of this machine."""
+    from core.literature.library import Endpoints, asked_offline
+    from core.literature.limiter import Limiter
+
+    rest = "offline the cache and the recipe library answer"
+    if asked_offline():
+        return Check(name="papers", ok=False, found="INTERN_OFFLINE or HF_HUB_OFFLINE is set", fix=f"unset it to search; {rest}", needed=False)  # fmt: skip
+    at = Endpoints.from_environment()
+    sources = {"arXiv": at.arxiv_api, "Semantic Scholar": at.semantic_scholar, "OpenAlex": at.openalex}
+    limiter = Limiter(cache_dir() / "limits", max_wait_s=ANSWER_S)
+    with ThreadPoolExecutor(len(sources)) as pool:
+        asked = {name: pool.submit(_silent, limiter, address) for name, address in sources.items()}
+    silent = {name: answer.result() for name, answer in asked.items()}
+    answering = [name for name, why in silent.items() if not why]
+    reasons = {why: [n for n, w in silent.items() if w == why] for why in silent.values() if why}
+    said = [f"{', '.join(answering)} answered"] if answering else []
+    trouble = [f"no answer from {', '.join(names)}: {why}" for why, names in reasons.items()]
+    found = "; ".join([*said, *trouble])
+    return Check(name="papers", ok=not trouble, found=found, fix=f"check network and proxy; {rest}", needed=False)
+
+
+def _silent(limiter: Limiter, address: str) -> str:
+    """Why the host does not answer; empty where it does, whatever it says: a refusal is an answer."""
+    import httpx2
+
+    try:
+        with limiter.turn(urlsplit(address).netloc):
+            httpx2.head(address, timeout=ANSWER_S)
+    except InternError as error:
+        return error.what
+    except httpx2.HTTPError as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _lingering() -> Check:

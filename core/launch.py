@@ -19,7 +19,9 @@ from core import install
 from core.agent import scope
 from core.agent.brain import check_brain, parse_brain
 from core.agent.gate import TIERS
-from core.compute.choice import check_choice
+from core.compute.choice import check_choice, settle
+from core.compute.machine import Machine
+from core.compute.schedule import Capacity
 from core.errors import InternError, NotFound, Refused, UsageError
 from core.evaluation.models import check_model
 from core.home import (
@@ -89,6 +91,7 @@ def create_run(request: Request) -> Path:
     if not model:
         raise UsageError(f"The task {task.name} names no base model", where=task.path, next="Name one with --model")
     card = check_model(model, base=Path(task.path))
+    compute, why = settle(request.compute, card.params, Machine().capacity() if request.compute == "auto" else Capacity(cpus=1))  # fmt: skip
     _check_training_installed()
     run = new_run_id()
     folder = create_run_folder(run)
@@ -104,7 +107,7 @@ def create_run(request: Request) -> Path:
     goal = request.goal or f"Improve {Path(card.path).name if not card.remote else card.path} on {name}"
     created = e.RunCreated(
         run=run, goal=goal, task=name, task_path=task.path, model=card.path, brain=request.brain,
-        autonomy=request.autonomy, compute=request.compute, hours=hours, usd=request.usd, seed=request.seed,
+        autonomy=request.autonomy, compute=compute, hours=hours, usd=request.usd, seed=request.seed,
         unattended=request.unattended, versions=versions(), tokens=request.tokens, disk_gb=request.disk_gb,
         effort=request.effort, scope={**scope.from_goal(request.goal), **request.fixed},
         trackio=target.address or ("off" if target.kind == "off" else ""),
@@ -115,6 +118,8 @@ def create_run(request: Request) -> Path:
     try:
         with EventLog.create(folder, TABLES) as log:
             log.append([e.new(created, actor="user")])
+            if why:
+                log.append([e.new(e.NoteAdded(text=f"Jobs run on {compute}: {why}", kind="note"), actor="host")])
         write_json(folder / "summary.json", summary)
     except (OSError, StoreError) as error:
         _discard(folder)

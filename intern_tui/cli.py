@@ -74,7 +74,9 @@ def _running(commands: Subparsers) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--autonomy", default="network", metavar="TIER", help="read, workspace, network, spend or publish")
     p.add_argument(
-        "--compute", default="local", help="where jobs run: local, slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]"
+        "--compute",
+        default="local",
+        help="where jobs run: local, auto (a rented GPU where none here is large enough), slurm[:PARTITION], ray://HOST:8265, hf-jobs[:FLAVOR]",
     )
     p.add_argument(
         "--trackio", default="", metavar="PLACE",
@@ -226,6 +228,9 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("data", metavar="FILE|FOLDER", help="jsonl, json, csv, tsv or parquet, or a folder of them")
     p.add_argument(
         "--task", metavar="T", help="a task: check for its evaluation samples, count tokens of its base model"
+    )
+    p.add_argument(
+        "--verifier", metavar="FILE", help="the data's own check: a Python file with verify(prompt, answer); it is run"
     )
     p.add_argument("--limit", type=int, metavar="N", help="look at the first N rows only")
     p.add_argument(

@@ -1,4 +1,4 @@
-"""`--compute`: local, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]; and the backend that stands behind it."""
+"""`--compute`: local, auto, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]; and the backend that stands behind it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Literal
 
 import msgspec
 
+from core.compute.flavors import UNKNOWN_BYTES, training_bytes
 from core.compute.machine import Machine
 from core.compute.protocol import Compute
 from core.compute.queued import QueuedLocal
+from core.compute.schedule import Capacity
 from core.compute.shared import SharedCompute
 from core.errors import NotFound, UsageError
 from core.home import home
 
 Kind = Literal["local", "slurm", "ray", "hf-jobs"]
-HOW = "Use local, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]"
+GB = 1 << 30
+CPU_PARAMS = 200_000_000
+"""Parameters that cores still train in hours."""
+HOW = "Use local, auto, slurm[:PARTITION], ray://HOST:8265 or hf-jobs[:FLAVOR]"
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +38,7 @@ def parse_choice(text: str) -> Choice:
 
         return Choice(kind="ray", detail=dashboard_url(text.removeprefix("ray+")))
     name, _, detail = text.partition(":")
-    if name == "local" and not detail:
+    if name in ("local", "auto") and not detail:  # what auto means is settled before a run starts
         return Choice(kind="local")
     if name == "slurm":
         return Choice(kind="slurm", detail=detail)
@@ -48,10 +53,38 @@ def check_choice(text: str) -> Choice:
     if choice.kind == "slurm" and shutil.which("sbatch") is None:
         raise NotFound("sbatch is not here", where="--compute slurm", next="Start the run on the cluster's log-in node")
     if choice.kind == "hf-jobs":
-        from core.compute.hub_jobs import token_of
-
-        token_of()
+        token_here()
     return choice
+
+
+def settle(text: str, params: int | None, capacity: Capacity) -> tuple[str, str]:
+    """The choice, and why where it was `auto`: this machine if it can train a model of so many parameters, else a rented one."""
+    if text != "auto":
+        return text, ""
+    need = training_bytes(params, adapter=True) if params is not None else UNKNOWN_BYTES
+    largest = max((d.total_bytes for d in capacity.gpus), default=0)
+    asked = f"training the base takes about {need / GB:.0f} GB"
+    if largest >= need:
+        return "local", f"{asked} of a GPU, and one here has {largest / GB:.0f}"
+    if params is not None and params <= CPU_PARAMS:
+        return "local", f"the base is small enough for this machine's cores ({params / 1e6:.1f} million parameters)"
+    here = (
+        f"{asked} of a GPU, and the largest here has {largest / GB:.0f}"
+        if largest
+        else f"{asked}, and there is no GPU here"
+    )
+    try:
+        token_here()
+    except NotFound:
+        return "local", f"{here}; without a Hub token (HF_TOKEN, or hf auth login) none can be rented"
+    return "hf-jobs", f"{here}: each job asks before it rents one"
+
+
+def token_here() -> None:
+    """Raises NotFound where there is no Hub token to rent machines with."""
+    from core.compute.hub_jobs import token_of
+
+    token_of()
 
 
 def open_compute(

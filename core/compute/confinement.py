@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -124,7 +124,7 @@ def landlock_abi() -> int:
 def _bubblewrap(argv: Sequence[str], c: Confinement) -> list[str]:
     links = [part for p in SYSTEM if os.path.islink(p) for part in ("--symlink", os.readlink(p), p)]
     seen = [p for p in (*system_paths(), *c.readable) if not (p in SYSTEM and os.path.islink(p))]
-    binds = [part for p in sorted(set(seen)) if os.path.exists(p) for part in ("--ro-bind", p, p)]
+    binds = [part for p in _mounts(seen) for part in ("--ro-bind", p, p)]
     devices = [part for d in DEVICES if os.path.exists(d) for part in ("--dev-bind", d, d)]
     sysfs = ["--ro-bind", "/sys", "/sys"] if devices else []  # CUDA reads the topology there
     return [
@@ -134,6 +134,15 @@ def _bubblewrap(argv: Sequence[str], c: Confinement) -> list[str]:
         "--size", str(c.limits.disk_bytes), "--tmpfs", "/tmp", "--size", str(c.limits.memory_bytes // 4), "--tmpfs", "/dev/shm",
         *links, *binds, "--bind", c.workspace, c.workspace, "--chdir", c.workspace, "--", *argv,
     ]  # fmt: skip
+
+
+def _mounts(paths: Iterable[str]) -> list[str]:
+    """What is bound so that these paths can be read, parents first. What is reached by a link (an environment
+    that lies on another disk) below a folder that is bound is seen there, and cannot be bound on: what the link leads to is
+    bound instead."""
+    wanted = {p for p in paths if os.path.exists(p)}
+    every = wanted | {os.path.realpath(p) for p in wanted}
+    return sorted(p for p in every if os.path.realpath(p) == p or not any(str(up) in every for up in Path(p).parents))
 
 
 @lru_cache(maxsize=1)

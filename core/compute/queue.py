@@ -47,7 +47,8 @@ class Queue:
             mine = _of(book, ticket.key)
             if mine is not None:
                 return mine
-            book.waiting = [t for t in book.waiting if t.key != ticket.key] + [ticket]
+            if ticket not in book.waiting:  # else the book is as it was, and is not written at every look of every run
+                book.waiting = [t for t in book.waiting if t.key != ticket.key] + [ticket]
             granted = decide(book.waiting, book.held, self._capacity(), self._now())
             taken = {b.ticket.key for b in granted}
             book.waiting = [t for t in book.waiting if t.key not in taken]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from core.data import cleanliness, contamination, duplicates, languages, shapes, turns, unused, verifying
+from core.data import cleanliness, contamination, duplicates, languages, paraphrase, shapes, turns, unused, verifying
 from core.data.files import Data, looked_at, open_data, stride
 from core.data.flags import build
 from core.data.schema import AnswerShape, Concern, Example, Inspection, Lengths, Roles, SampleRow, VerifierSpec
@@ -60,6 +60,7 @@ def inspect_data(
 ) -> Inspection:
     """The same on data that is already open; the row-level findings stay in its table `flags`."""
     unchecked: list[str] = []
+    embedder = None
     found: list[Concern | None] = [_broken_lines(data), _encoding(data), _unknown(data), *_mixed_types(data)]
     found += [unused.columns(data), unused.kinds(data)]
     found += [check(data) for check in _CHECKS]
@@ -72,28 +73,36 @@ def inspect_data(
     )
     found += shape_concerns
     if verifier is None:
-        unchecked.append("answers against a verifier: the task has none that was given")
+        unchecked.append("answers against a verifier: none was given")
     else:
         found.append(verifying.mismatches(data, verifier))
     if evaluation_texts is None:
         unchecked.append("contamination: no evaluation samples were given")
     else:
         found.append(contamination.concern(contamination.check_data(data, evaluation_texts)))
+        embedder = paraphrase.find_embedder()
+        if embedder is None:
+            unchecked.append(paraphrase.MISSING)
+        else:
+            found.append(paraphrase.paraphrases(data, evaluation_texts, embedder))
     lengths = cleanliness.lengths(data) | _tokens(data, tokenizer_json, unchecked)
     concerns = sorted((c for c in found if c), key=lambda c: (-c.score, c.name))
     return Inspection(
         path=str(data.path), rows=data.rows, files=tuple(data.files), columns=tuple(data.columns), roles=data.roles,
         splits=_splits(data), lengths=lengths, languages=spoken, shape=shape, concerns=tuple(concerns),
         samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked),
-        sampled=_sampled(data, shape, lengths, verified=verifier is not None),
+        sampled=_sampled(data, shape, lengths, verified=verifier is not None, embedded=embedder is not None),
     )  # fmt: skip
 
 
-def _sampled(data: Data, shape: AnswerShape, lengths: Mapping[str, Lengths], *, verified: bool) -> tuple[str, ...]:
+def _sampled(
+    data: Data, shape: AnswerShape, lengths: Mapping[str, Lengths], *, verified: bool, embedded: bool
+) -> tuple[str, ...]:
     """Which checks saw some of the rows only: what a sample does not hold they cannot have seen."""
     most = {"languages": languages.SAMPLE_ABOVE}
     most |= {"lengths in tokens": TOKENIZED} if any(v.unit == "tokens" for v in lengths.values()) else {}
     most |= {"answers against the verifier": verifying.SAMPLE} if verified else {}
+    most |= {"paraphrases": paraphrase.ROWS} if embedded else {}
     looked = {"form of the answers": shape.checked}
     looked |= {what: looked_at(data.rows, stride(data.rows, n)) for what, n in most.items()}
     return tuple(f"{what}: {n:,} of {data.rows:,} rows, evenly spread" for what, n in looked.items() if n < data.rows)

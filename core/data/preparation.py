@@ -34,7 +34,8 @@ class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Rows of the development split; before `dev_fraction`. 0: none."""
     dev_fraction: float = 0.1
     weights: dict[str, float] = {}
-    """Copies of a source's rows in train, by file name: 2.0 twice, 0.5 every second (by hash)."""
+    """Copies of a source's rows in train: 2.0 twice, 0.5 every second (by hash). By the name of its file, or of data that
+    was prepared before."""
     upsample: dict[str, int] = {}
     """Copies of rows whose prompt or answer contains this text."""
     exclude: tuple[str, ...] = ()

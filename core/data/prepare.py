@@ -97,9 +97,9 @@ def _prepare(
     with _open_all(paths, options.roles) as data:
         reasons = _reasons(data, options, texts)
         before = _digests(data)
-        read, names = data.rows, [Path(f.path).name for f in data.files]
+        read, files = data.rows, [Path(f.path) for f in data.files]
         with (staging / "dropped.jsonl").open("wb") as stream:
-            account = Account(stream, names)
+            account = Account(stream, [f.name for f in files])
             rows, changed = _keep(data, options, reasons, account, notes)
             dev, train = split(rows, options, notes, account) if rows else ([], [])
         sources = [_source(data, i, before) for i in range(len(data.files))]
@@ -107,7 +107,7 @@ def _prepare(
     dropped = dict(sorted(account.counts.items()))
     if not train:
         raise Refused("No row is left to train on", where=str(out), next=f"Dropped: {dropped}. Loosen the options.")
-    weigh(train, names, options)
+    weigh(train, files, options)
     write(staging / "train.jsonl", (r for row in train for r in [row] * row.copies), options.format)
     write(staging / "dev.jsonl", dev, options.format)
     digest = _digest([staging / "train.jsonl", staging / "dev.jsonl"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.data.preparation import Account, PrepareOptions, Row
-from core.errors import Refused
+from core.errors import Refused, UsageError
 
 SMALL_DEV, MINIMUM_DEV = 200, 20
 """Under 200 rows an accuracy is uncertain by over 7 points (95 %): marked. Under 20 it says nothing: refused."""
@@ -45,17 +45,33 @@ def _rank(identity: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest()
 
 
-def weigh(train: list[Row], names: Sequence[str], options: PrepareOptions) -> None:
-    """Set the copies of each train row; a fractional copy is given to the rows whose hash says so."""
+def weigh(train: list[Row], sources: Sequence[Path], options: PrepareOptions) -> None:
+    """Set the copies of each train row; a fractional copy is given to the rows whose hash says so.
+
+    Raises UsageError for a weight that is no source's: a mixture that is silently another one is worse than none.
+    """
     if not options.weights and not options.upsample:
         return
+    weights = _weights(sources, options.weights)
     for row in train:
-        weight = options.weights.get(names[row.source], 1.0)
+        weight = weights[row.source]
         for text, times in options.upsample.items():
             if text in row.prompt or text in row.answer:
                 weight *= times
         chance = int(_rank(f"{row.id}:{row.answer}:copies", options.seed)[:8], 16) / 2**32
         row.copies = int(weight) + (chance < weight - int(weight))
+
+
+def _weights(sources: Sequence[Path], wanted: Mapping[str, float]) -> list[float]:
+    """The weight of each source. It is called by its file's name, its path, or, data prepared before, its folder's name."""
+    called = [{s.name, str(s), s.parent.name} if s.name == "train.jsonl" else {s.name, str(s)} for s in sources]
+    unknown = sorted(set(wanted) - set[str]().union(*called))
+    if unknown:
+        raise UsageError(
+            f"A weight is given to '{unknown[0]}', which is no source", where="weights",
+            next=f"Sources: {', '.join(sorted(set[str]().union(*called)))}",
+        )  # fmt: skip
+    return [next((w for name, w in wanted.items() if name in names), 1.0) for names in called]
 
 
 def write(path: Path, rows: Iterable[Row], form: str) -> None:

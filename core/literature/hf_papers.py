@@ -1,6 +1,7 @@
-"""Hugging Face Papers: search, trending, the text of a paper, and the models and data sets linked to it.
+"""Hugging Face Papers: search, trending, the text of a paper, and what is linked to it.
 
-Speaks to the endpoints of `huggingface_hub`'s `list_papers`, `paper_info`, `read_paper` and `list_daily_papers`
+Speaks to the endpoints of `huggingface_hub`'s `list_papers`, `paper_info`, `read_paper`, `list_daily_papers` and
+`list_collections`
 (tests/core/literature/test_hf_papers.py holds the two side by side), but not through them: the package's shared HTTP
 client has no time-out and no limit, and paper calls pass no identification. No token is ever sent: papers are public.
 """
@@ -11,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from core.literature.errors import SourceBroken
+from core.literature.errors import LiteratureError, SourceBroken
 from core.literature.ids import arxiv_id, find_arxiv_id
 from core.literature.papers import Linked, Paper
 from core.literature.web import Reply, Web
 
 ENDPOINT = "https://huggingface.co"
+COLLECTIONS = 20
 
 
 class _Author(msgspec.Struct):
@@ -25,6 +27,10 @@ class _Author(msgspec.Struct):
 
 class _Named(msgspec.Struct):
     id: str
+
+
+class _Collection(msgspec.Struct):
+    slug: str
 
 
 class _Info(msgspec.Struct, rename="camel"):
@@ -65,15 +71,27 @@ class HubPapers:
         return _paper(self._info(paper_id))
 
     def linked(self, paper_id: str) -> Linked:
-        """Models, data sets, Spaces and code that name this paper."""
+        """Models, data sets, Spaces, collections and code that name this paper."""
         info = self._info(paper_id)
+        collections, notes = (), ()
+        try:
+            collections = self._collections(paper_id)
+        except LiteratureError as error:  # the rest was told: it is not withheld for this
+            notes = (f"collections: {error.what}",)
         return Linked(
             models=tuple(item.id for item in info.linked_models or ()),
             datasets=tuple(item.id for item in info.linked_datasets or ()),
             spaces=tuple(item.id for item in info.linked_spaces or ()),
+            collections=collections,
             code=info.github_repo or "",
             source="hf-papers",
+            notes=notes,
         )
+
+    def _collections(self, paper_id: str) -> tuple[str, ...]:
+        asked = {"item": f"papers/{arxiv_id(paper_id)}", "sort": "upvotes", "limit": str(COLLECTIONS)}
+        reply = self._web.get(f"{self._endpoint}/api/collections", asked)
+        return tuple(one.slug for one in _decode(reply, list[_Collection])[:COLLECTIONS])
 
     def markdown(self, paper_id: str) -> Reply:
         """The paper's text as Markdown. Raises PaperMissing if the Hub has none."""

@@ -96,7 +96,7 @@ class Literature:
         contact: str = "",
     ) -> None:
         at = endpoints or Endpoints()
-        self.offline = _asked_offline() if offline is None else offline
+        self.offline = asked_offline() if offline is None else offline
         limiter = Limiter(cache_dir / "limits", clock=clock, intervals_s=intervals_s)
         self._clock = limiter.clock
         self._cache = Cache(cache_dir / "answers", now=limiter.clock.now)
@@ -155,9 +155,9 @@ class Literature:
         )
 
     def linked(self, paper_id: str) -> Linked:
-        """Models, data sets, Spaces and code that the Hub links to the paper."""
+        """Models, data sets, Spaces, collections and code that the Hub links to the paper."""
         bare = arxiv_id(paper_id)
-        return self._cached(f"linked/{bare}", Linked, "hf-papers", _DAY, lambda: self._hub.linked(bare))
+        return self._cached(f"linked/{bare}", Linked, "hf-papers", _linked_fresh_s, lambda: self._hub.linked(bare))
 
     def read(self, paper_id: str, sections: list[str] | None = None) -> PaperText:
         """The paper's text. `sections` keeps those whose number or title contains one of the words ("4.1", "method").
@@ -253,12 +253,17 @@ def _text_fresh_s(text: PaperText) -> float:
     return _DAY if text.source == "abstract" else 30 * _DAY
 
 
+def _linked_fresh_s(linked: Linked) -> float:
+    return _DAY / 4 if linked.notes else _DAY
+
+
 def _edges_fresh_s(edges: CitationList) -> float:
     """Edges with notes come from the second source or broke off."""
     return _DAY / 4 if edges.notes else 7 * _DAY
 
 
-def _asked_offline() -> bool:
+def asked_offline() -> bool:
+    """Whether the environment forbids the network."""
     return any(
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in ("INTERN_OFFLINE", "HF_HUB_OFFLINE")
     )

@@ -120,9 +120,13 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    """Slugs of the collections that hold the paper, the most liked first."""
     code: str = ""
     """Address of the repository the authors named."""
     source: str = ""
+    notes: tuple[str, ...] = ()
+    """What could not be asked."""
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,14 @@ import msgspec
 from core import events as e
 from core.agent.clean_data import evaluation_texts, vouch
 from core.agent.desk import Desk
+from core.data.files import open_data
 from core.data.inspect import inspect
 from core.data.noise import Label, from_completions
 from core.data.prepare import Prepared, PrepareOptions, prepare
 from core.data.schema import Concern, Inspection
+from core.data.synthesis.plan import Unfit
+from core.data.synthesis.program import Program
+from core.data.verifying import mismatches
 from core.errors import InternError, ToolError
 from core.evaluation.prompting import Decoding
 from core.evaluation.sampler import SampleSpec, Variant
@@ -226,6 +230,53 @@ def _settle_dev(desk: Desk, out: Path, parent: str | None, made: Prepared) -> in
 
 @tool(
     {
+        "path": text("A data file that was inspected"),
+        "verifier": text("A Python file in the workspace or the task's folder with verify(prompt, answer) -> bool, or gym:<name>"),
+    },
+    effect="idempotent",
+    tier="workspace",
+    runs=("verifier",),
+)  # fmt: skip
+def check_answers(desk: Desk, path: str, verifier: str) -> object:
+    """Run a data set's own verifier over its answers: which rows it refuses."""
+    from core.tools.synthesis import open_program
+
+    _check_readable(desk, path)
+    seen = desk.state.datasets.get(_name(desk, path))
+    if seen is None or not seen.columns:
+        raise ToolError(f"{path} was not inspected yet", next="Call inspect_data on it first")
+    try:
+        program = open_program(desk, verifier, only_verify=True)
+        try:
+            with open_data(path) as data:
+                found, rows = mismatches(data, lambda prompt, answer: _holds(program, prompt, answer)), data.rows
+        finally:
+            program.close()
+    except ToolError:
+        raise
+    except InternError as error:
+        raise ToolError(error.what, where=error.where, next=error.next) from error
+    concerns = [c for c in seen.concerns if c.kind != MISMATCH] + ([_concern(found)] if found else [])
+    desk.emit(e.DatasetInspected(dataset=seen.name, rows=seen.rows or rows, columns=seen.columns, concerns=concerns, samples=seen.samples))  # fmt: skip
+    return {
+        "rows": rows, "refused": found.count if found else 0, "checked": found.checked if found else rows,
+        "untrusted_source": path, "examples": [f"{x.text} [{x.note}]" for x in found.examples] if found else [],
+    }  # fmt: skip
+
+
+MISMATCH = "verifier_mismatch"
+
+
+def _holds(program: Program, prompt: str, answer: str) -> bool | None:
+    """A verifier that breaks on a row has not accepted it."""
+    try:
+        return program.check(prompt, answer)
+    except Unfit:
+        return False
+
+
+@tool(
+    {
         "model": text("A trained model: final, a job's id"),
         "data": text("Name of prepared data"),
         "samples": integer("Answers sampled for each prompt (default 4)"),
@@ -362,4 +413,4 @@ def read_samples(desk: Desk, job: str, variant: str = "only") -> list[SampleRow]
         raise ToolError(f"The answers cannot be read: {error}", where=str(path)) from error
 
 
-TOOLS = [inspect_data, prepare_data, audit_labels, sample_and_verify]
+TOOLS = [inspect_data, prepare_data, check_answers, audit_labels, sample_and_verify]

@@ -8,7 +8,7 @@ from core.agent.desk import Desk
 from core.errors import ToolError
 from core.libraries import examples
 from core.libraries.lookup import LIBRARIES, look_up
-from core.research import docs, github, pages
+from core.research import docs, github, hub_api, pages
 from core.tools.toolbox import array, integer, text, tool
 
 MOST = 24_000
@@ -29,7 +29,9 @@ def read_example(desk: Desk, name: str | None = None) -> object:
 
 @tool(
     {
-        "library": text("Such as trl, peft, transformers, datasets, accelerate, hub"),
+        "library": text(
+            "Such as trl, peft, transformers, datasets, accelerate, hub; hub-api for the calls of the Hub's API"
+        ),
         "query": text("What to look for"),
         "limit": integer("Default 8"),
     },
@@ -37,8 +39,11 @@ def read_example(desk: Desk, name: str | None = None) -> object:
     tier="network",
 )
 def search_docs(desk: Desk, library: str, query: str, limit: int | None = None) -> object:
-    """Search the pages of a Hugging Face library's documentation (hub: the Hub and its API)."""
+    """Search the pages of a Hugging Face library's documentation (hub: the Hub), or the calls of the Hub's API."""
     _online(desk)
+    if library == "hub-api":
+        calls = hub_api.search_api(desk.literature.web, query, limit or 8)
+        return _untrusted("the Hub's description of its API", msgspec.to_builtins(calls))
     found = docs.search_docs(desk.literature.web, library, query, limit or 8)
     return _untrusted(f"documentation of {library}", msgspec.to_builtins(found))
 
@@ -77,6 +82,22 @@ def search_web(desk: Desk, query: str, limit: int | None = None) -> object:
 
 @tool(
     {
+        "query": text("Words, such as: grpo reward functions"),
+        "owner": text("Only repositories of this user or organisation", optional=True),
+        "limit": integer("Default 8"),
+    },
+    effect="idempotent",
+    tier="network",
+)
+def search_repositories(desk: Desk, query: str, owner: str | None = None, limit: int | None = None) -> object:
+    """Search public GitHub repositories by words and owner; read_repository shows their examples and files."""
+    _online(desk)
+    found = github.search_repositories(desk.literature.web, query, owner or "", limit or 8)
+    return _untrusted("repositories on GitHub", msgspec.to_builtins(found))
+
+
+@tool(
+    {
         "repo": text("owner/name on GitHub"),
         "path": text("A file to read; empty: list the files", optional=True),
         "under": text("List only below this folder, such as examples", optional=True),
@@ -107,4 +128,4 @@ def _untrusted(source: str, content: object) -> object:
     return {"untrusted_source": source, "content": content}
 
 
-TOOLS = [read_api, read_example, search_docs, read_page, search_web, read_repository]
+TOOLS = [read_api, read_example, search_docs, read_page, search_web, search_repositories, read_repository]

@@ -223,7 +223,7 @@ def discover_papers(desk: Desk, paper: str | None = None, limit: int | None = No
 
 @tool({"paper": text("arXiv id")}, effect="idempotent", tier="network")
 def linked_to_paper(desk: Desk, paper: str) -> object:
-    """Models, data sets, Spaces and code that the Hub links to a paper."""
+    """Models, data sets, Spaces, collections and code that the Hub links to a paper."""
     return _untrusted(f"the Hub's links of {paper}", msgspec.to_builtins(desk.literature.linked(paper)))
 
 

@@ -33,6 +33,7 @@ RECORDS = ("trace", "repro")
     {
         "repo": text("owner/name on the Hub"),
         "model": text("final (default), or a job's id", optional=True),
+        "form": text("merged (default): whole weights; adapter: of a job that trained one (lora) on the base", optional=True),
         "data": text("Publish this prepared data set instead of a model", optional=True),
         "record": text("Publish instead: trace (the session, for the Hub's trace viewer) or repro (the pack that makes the model again)", optional=True),
         "visibility": text("private (default) or public", optional=True),
@@ -44,7 +45,7 @@ RECORDS = ("trace", "repro")
     tier="publish",
 )  # fmt: skip
 def publish(
-    desk: Desk, repo: str, model: str | None = None, data: str | None = None, record: str | None = None,
+    desk: Desk, repo: str, model: str | None = None, form: str | None = None, data: str | None = None, record: str | None = None,
     visibility: str | None = None, collection: str | None = None, onto: str | None = None, tag: str | None = None,
 ) -> object:  # fmt: skip
     """Publish a model (with a card written from the log), prepared data, the run's trace or its reproducibility pack; private unless told otherwise."""
@@ -52,6 +53,8 @@ def publish(
         raise ToolError(f"{repo[:80]!r} is no repository", next="Say owner/name")
     if sum(map(bool, (model, data, record))) > 1:
         raise ToolError("One repository holds a model, a data set or a record", next="Publish them one after the other")
+    if form not in (None, "merged", "adapter"):
+        raise ToolError(f"{form[:40]!r} is no form of a model", next="Say merged or adapter")
     if visibility not in (None, "private", "public"):
         raise ToolError(f"{visibility[:40]!r} is no visibility", next="Say private or public")
     if record == "repro" and visibility == "public":
@@ -64,8 +67,11 @@ def publish(
         if record:
             _write_record(desk, record, folder)
         else:
-            source = desk.data_path(data) if data else Path(desk.model_path(model or "final"))
+            adapter = form == "adapter" and not data
+            source = desk.data_path(data) if data else _adapter(desk, model) if adapter else Path(desk.model_path(model or "final"))  # fmt: skip
             _copy(desk, source, folder, of=None if data else _origin(desk, model or "final"))
+            if adapter:
+                _name_base(folder / "adapter_config.json", desk.settings.model)
             if data:
                 card = data_card(desk.state, desk.state.datasets[data])
                 (folder / "README.md").write_text(card, encoding="utf-8")
@@ -80,6 +86,29 @@ def publish(
     where = made.pull_request or made.url
     desk.emit(e.NoteAdded(text=f"Published {record or data or model or 'final'} at {where}", kind="note"))
     return msgspec.to_builtins(made)
+
+
+def _adapter(desk: Desk, model: str | None) -> Path:
+    """The adapter a job saved beside its merged model. Raises ToolError where it is none that others can use."""
+    job = desk.state.jobs.get(model or "")
+    if job is None:
+        raise ToolError("An adapter is published by the id of its job", next="Name the job that trained it as `model`")
+    if str(job.config.get("model") or "base") not in ("base", desk.settings.model):
+        raise ToolError(
+            f"{job.id} trained on {job.config['model']}, not on the base: its adapter fits no model that others have",
+            next="Publish it merged",
+        )
+    folder = Path(job.folder) / "adapter"
+    if not (folder / "adapter_config.json").is_file():
+        raise ToolError(f"{job.id} has saved no adapter", next="Publish it merged")
+    return folder
+
+
+def _name_base(config: Path, base: str) -> None:
+    """The base by the name others know it by, not by where it lies here."""
+    told = msgspec.json.decode(config.read_bytes())
+    told["base_model_name_or_path"] = Path(base).name if Path(base).is_absolute() else base
+    config.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2))
 
 
 def _collection(desk: Desk, asked: str | None) -> str:

@@ -39,13 +39,14 @@ CHARGED_EVERY = 25
         "program": text("A Python file in the workspace with generate(seed, scenario) -> {prompt, answer} and, better, "
                         "verify(prompt, answer); or gym:<name> of reasoning-gym", optional=True),
         "teacher": text("A model that writes the rows: hf:<model> or openai:<model>@<url>", optional=True),
+        "verifier": text("With a teacher: a Python file in the workspace with verify(prompt, answer) that its rows must pass", optional=True),
         "options": mapping("For a teacher: instruction, consistency (answers that must agree), judge (true), examples_from "
                            "(prepared data), max_usd. For both: tries, seed, near_duplicates"),
     },
     effect="idempotent",
     tier="workspace",
     waits=True,
-    runs=("program",),
+    runs=("program", "verifier"),
 )  # fmt: skip
 def synthesize_data(
     desk: Desk,
@@ -54,6 +55,7 @@ def synthesize_data(
     scenarios: Sequence[dict[str, Any]] | None = None,
     program: str | None = None,
     teacher: str | None = None,
+    verifier: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> object:
     """Make new training data with a program or a teacher model: each row verified, repeats and leaked rows left out. A teacher's cost is told and approved before it starts; what a killed call made is kept."""
@@ -61,9 +63,14 @@ def synthesize_data(
         raise ToolError(f"{name!r} is no name for a data set", next="Use letters, digits and dashes")
     if bool(program) == bool(teacher):
         raise ToolError("Name either a program or a teacher", next="A program needs no model and costs nothing")
+    if program and verifier:
+        raise ToolError("A verifier is for a teacher's rows", next="Give the program a function verify(prompt, answer)")
     try:
         spec = _spec(desk, rows, scenarios or [], options or {})
-        made = _with_program(desk, name, spec, program) if program else _with_teacher(desk, name, spec, teacher or "")
+        if program:
+            made = _with_program(desk, name, spec, program)
+        else:
+            made = _with_teacher(desk, name, spec, teacher or "", verifier)
     except ToolError:
         raise
     except InternError as error:
@@ -104,6 +111,12 @@ def _examples(desk: Desk, options: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _with_program(desk: Desk, name: str, spec: SynthesisSpec, program: str) -> Synthesis:
+    source = open_program(desk, program, spec.seed)
+    return _make(desk, name, spec, source, ["the program's verify()"] if source.verifies else [], 0.0)
+
+
+def open_program(desk: Desk, program: str, seed: int = 0, *, only_verify: bool = False) -> Program:
+    """A program of the workspace or the task's folder, or gym:<name>, held in the sandbox. Raises ToolError, NotFound, UsageError."""
     if not program.startswith(GYM):
         path = Path(program) if Path(program).is_absolute() else desk.folder / "workspace" / program
         allowed = [desk.folder / "workspace", Path(desk.task.path)]
@@ -112,8 +125,7 @@ def _with_program(desk: Desk, name: str, spec: SynthesisSpec, program: str) -> S
                 "The program must lie in the workspace or the task's folder", where=program, next="write_file it there"
             )
         program = str(path)
-    source = Program(program, spec.seed, _confined(desk, program))
-    return _make(desk, name, spec, source, ["the program's verify()"] if source.verifies else [], 0.0)
+    return Program(program, seed, _confined(desk, program), only_verify=only_verify)
 
 
 def _confined(desk: Desk, program: str) -> Callable[[list[str]], list[str]]:
@@ -131,7 +143,16 @@ def _confined(desk: Desk, program: str) -> Callable[[list[str]], list[str]]:
     return lambda argv: command(argv, held, probe().level)
 
 
-def _with_teacher(desk: Desk, name: str, spec: SynthesisSpec, teacher: str) -> Synthesis:
+def _with_teacher(desk: Desk, name: str, spec: SynthesisSpec, teacher: str, verifier: str | None) -> Synthesis:
+    checker = open_program(desk, verifier, only_verify=True) if verifier else None
+    try:
+        return _taught(desk, name, spec, teacher, checker)
+    finally:
+        if checker is not None:
+            checker.close()
+
+
+def _taught(desk: Desk, name: str, spec: SynthesisSpec, teacher: str, checker: Program | None) -> Synthesis:
     model = TeacherModel(teacher, wait=lambda seconds: _pause(desk, seconds))
     price = model.price()
     quote = teaching.quote(spec, price)
@@ -144,11 +165,11 @@ def _with_teacher(desk: Desk, name: str, spec: SynthesisSpec, teacher: str) -> S
         ),
     )  # fmt: skip
     source = teaching.Teacher(
-        model.name, model.ask, spec,
+        model.name, model.ask, spec, checker.check if checker is not None else None,
         agrees=lambda given, answer: check(desk.verifier, given, answer) or teaching.same_text(given, answer),
     )  # fmt: skip
     reserve = teaching.most_of_one(spec, price) if price is not None else 0.0
-    return _make(desk, name, spec, source, teaching.verified_by(spec, check=False), reserve)
+    return _make(desk, name, spec, source, teaching.verified_by(spec, check=checker is not None), reserve)
 
 
 def _pause(desk: Desk, seconds: float) -> None:

@@ -11,6 +11,7 @@ from core import events as e
 from core.agent.desk import OPEN, Desk
 from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
+from core.compute.logs import telling
 from core.compute.protocol import Elsewhere
 from core.errors import InternError, ToolError
 from core.series import Series
@@ -288,15 +289,15 @@ def stop_job(desk: Desk, job: str, reason: str) -> object:
 
 @tool({"job": text("Id"), "characters": integer("How much of the end (default 4000)")})
 def read_job_log(desk: Desk, job: str, characters: int | None = None) -> object:
-    """The end of a job's log."""
+    """The end of a job's log, progress bars and lines that repeat themselves shortened."""
     if job not in desk.state.jobs:
         raise ToolError(f"No job is called {job!r}", next="Known: " + ", ".join(desk.state.jobs))
     path = desk.folder / "jobs" / job / "log.txt"
     try:
-        data = path.read_bytes()
+        said = telling(path, max(200, characters or 4000))
     except OSError as error:
         raise ToolError(f"The log cannot be read: {error.strerror}", where=str(path)) from error
-    return {"untrusted_source": f"log of {job}", "content": data[-(characters or 4000) :].decode("utf-8", "replace")}
+    return {"untrusted_source": f"log of {job}", "content": said}
 
 
 @tool(

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from core.data.inspect import inspect
-from core.data.schema import Inspection
+from core.data.schema import Inspection, VerifierSpec
 from core.errors import UsageError
 from core.sanitize import clean
 
@@ -18,7 +18,8 @@ def inspect_data(a: argparse.Namespace) -> int:
     if a.limit is not None and a.limit < 1:
         raise UsageError("--limit must be at least 1", where=str(a.limit), next="Leave it out to look at every row.")
     tokenizer, texts = _of_task(a.task) if a.task else (None, None)
-    seen = inspect(a.data, tokenizer_json=tokenizer, evaluation_texts=texts, limit=a.limit)
+    verifier = VerifierSpec(kind="python", path=a.verifier) if a.verifier else None
+    seen = inspect(a.data, tokenizer_json=tokenizer, verifier=verifier, evaluation_texts=texts, limit=a.limit)
     if a.json:
         print(msgspec.json.encode(seen).decode())
     else:

@@ -137,10 +137,12 @@ def main() -> None:
     print(
         f"processor time of a launch: {supervised_cpu - bare_cpu:.0f} ms; warm training, submit to end of an empty one: {warm():.0f} ms"
     )
-    for jobs in (1000, 3000):
+    for n in (3000, 10_000, 30_000):
+        print("queue of {:,} jobs: decision {:.1f} ms, with lock and file {:.1f} ms".format(n, *decisions(n, 5)))
+    for jobs in (300, 1000, 3000):
         began = time.perf_counter()
         r = Fleet(jobs=jobs, runs=20, seed=0).run()
-        print(f"fleet of {jobs} jobs on 32 GPUs: finished {r.finished} in {r.hours:.1f} h simulated ({time.perf_counter() - began:.1f} s), {r.preempted} preemptions, {r.heads_lost} heads lost; GPUs held {100 * r.gpu_share:.0f} %; {r.lines} lines, {r.log_bytes / 1e6:.1f} MB; overbooked {r.overbooked}, doubled {r.metrics_doubled}, lost {r.metrics_lost}")  # fmt: skip
+        print(f"fleet of {jobs} jobs on 32 GPUs: finished {r.finished} in {r.hours:.1f} h simulated ({time.perf_counter() - began:.1f} s), {r.preempted} preemptions, {r.heads_lost} heads lost; {r.gpu_share:.2f} jobs a GPU; {r.lines} lines, {r.log_bytes / 1e6:.1f} MB; overbooked {r.overbooked}, doubled {r.metrics_doubled}, lost {r.metrics_lost}")  # fmt: skip
 
 
 if __name__ == "__main__":

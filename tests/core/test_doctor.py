@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from core.compute.check import check_compute
 from core.compute.choice import parse_choice
 from core.doctor import examine
+from tests.servers.arxiv_api import ArxivApi
+from tests.servers.semantic_scholar import SemanticScholarServer
 
-ASKED = {"python", "training", "disk", "sockets", "gpu", "cuda", "memory", "sandbox", "hub token", "hub", "lingering"}
+ASKED = {"python", "training", "disk", "sockets", "gpu", "cuda", "memory", "sandbox", "hub token", "hub", "clock", "papers", "lingering"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +52,22 @@ def test_a_machine_without_slurm_says_where_to_run(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     (check,) = check_compute(parse_choice("slurm"))
     assert (check.ok, check.found, check.fix) == (False, "sbatch is not here", "run on the cluster's log-in node")
+
+
+def test_the_sources_of_papers_are_asked_in_their_turn_and_the_silent_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ArxivApi() as arxiv, SemanticScholarServer() as scholar:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+        monkeypatch.setenv("INTERN_ARXIV_API", f"{arxiv.url}/api/query")
+        monkeypatch.setenv("INTERN_SEMANTIC_SCHOLAR", scholar.url)
+        monkeypatch.setenv("INTERN_OPENALEX", "http://127.0.0.1:1")
+        found = {c.name: c for c in examine()}
+    assert not found["papers"].ok
+    assert found["papers"].found.startswith("arXiv, Semantic Scholar answered; no answer from OpenAlex: ")
+    assert "recipe library" in found["papers"].fix
+    assert (arxiv.asked(), scholar.asked()) == (1, 1)
+    assert list((Path(os.environ["INTERN_HOME"]) / "cache" / "limits").glob("*.next")), (
+        "in turn with this machine's runs"
+    )

@@ -39,3 +39,15 @@ def test_the_task_says_what_leaked(intern: Intern, tmp_path: Path) -> None:
 def test_bad_input_is_named(intern: Intern, tmp_path: Path) -> None:
     assert intern("inspect", str(tmp_path / "none.jsonl")).returncode == 3
     assert intern("inspect", str(tmp_path), "--limit", "0").returncode == 2
+
+
+def test_answers_that_the_datas_own_verifier_refuses_are_counted(intern: Intern, tmp_path: Path) -> None:
+    rows = [{"question": f"{n}+1=", "answer": str(n + 1 + (n == 7))} for n in range(40)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "v.py").write_text("def verify(prompt, answer):\n    return eval(prompt[:-1]) == int(answer)\n")
+    told = json.loads(
+        intern("inspect", str(tmp_path / "d.jsonl"), "--verifier", str(tmp_path / "v.py"), "--json").stdout
+    )
+    found = next(c for c in told["concerns"] if c["name"] == "verifier_mismatch")
+    assert (found["count"], found["checked"], found["examples"][0]["line"]) == (1, 40, 8)
+    assert intern("inspect", str(tmp_path / "d.jsonl"), "--verifier", "none.py").returncode == 2

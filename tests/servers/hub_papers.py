@@ -22,6 +22,10 @@ class HubPaperServer(Loopback):
         if path == "/api/daily_papers":
             ranked = sorted(PAPERS.values(), key=lambda paper: -paper.upvotes)
             return as_json([_listed(paper) for paper in ranked[:limit]])
+        if path == "/api/collections":
+            kind, _, asked = request.query.get("item", "").partition("/")
+            held = PAPERS.get(asked) if kind == "papers" else None
+            return as_json([_collection(slug, asked) for slug in held.collections] if held else [])
         if path.startswith("/api/papers/"):
             paper = PAPERS.get(path.removeprefix("/api/papers/"))
             return as_json(_full(paper)) if paper else as_json({"error": "Paper not found"}, 404)
@@ -52,6 +56,11 @@ def _listed(paper: Invented) -> dict[str, Any]:
         "title": paper.title,
         "numComments": 1,
     }
+
+
+def _collection(slug: str, paper: str) -> dict[str, Any]:
+    item = {"_id": "i0", "position": 0, "type": "paper", "id": paper, "title": "Counting"}
+    return {"slug": slug, "title": slug, "owner": {"name": "aviary"}, "items": [item], "lastUpdated": "2030-01-01T00:00:00.000Z", "private": False, "theme": "blue", "upvotes": 3, "description": None}  # fmt: skip
 
 
 def _full(paper: Invented) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Invented:
     """Those of `cites` that this paper builds on."""
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
     body: str = field(default="", repr=False)
     """Full text in Markdown, where the paper has one."""
 
@@ -89,6 +90,7 @@ PAPERS: dict[str, Invented] = {
             influential=("3101.00002",),
             models=("aviary/parrot-1b",),
             datasets=("aviary/parrot-counts-10k",),
+            collections=("aviary/counting-birds-6501a2b3c4d5e6f708192a3b",),
             body=BODY,
         ),
         Invented(

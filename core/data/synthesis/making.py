@@ -137,7 +137,7 @@ def _prepare(spec: SynthesisSpec, ledger: Ledger, folder: Path, texts: Sequence[
     options = PrepareOptions(
         dev_rows=0, drop_near_duplicates=spec.near_duplicates, drop_contaminated=texts is not None, seed=spec.seed,
         conflicts="keep", splits=("train", "dev", "test", "all"), drop_broken_turns=False,
-        weights={f"{s.name}.jsonl": float(s.upsample) for s in spec.scenarios if s.upsample > 1},
+        weights={f"{s.name}.jsonl": float(s.upsample) for s in spec.scenarios if s.upsample > 1 and order[s.name]},
     )  # fmt: skip
     try:
         prepared = prepare(files, out, options=options, evaluation_texts=texts)

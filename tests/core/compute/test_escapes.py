@@ -99,6 +99,24 @@ def test_honest_work_goes_on_in_the_sandbox(level: Level, tmp_path: Path) -> Non
     assert (tmp_path / "ws" / "result.json").read_text() == '["a row", "from a shell\\n", 3.0]'
 
 
+def test_an_environment_behind_a_link_is_readable_also_where_its_folder_is(tmp_path: Path) -> None:
+    if probe().level != "bubblewrap":
+        pytest.skip(probe().reason)
+    project, disk = tmp_path / "a-project", tmp_path / "z-disk"  # the link sorts before what it leads to
+    (disk / "lib").mkdir(parents=True)
+    (disk / "lib" / "module.py").write_text("found")
+    project.mkdir()
+    (project / "env").symlink_to(disk)
+    (tmp_path / "ws").mkdir()
+    inside = str(project / "env" / "lib")
+    for readable in ((str(project), str(project / "env"), inside), (inside,), (str(project / "env"),)):
+        c = Confinement(workspace=str(tmp_path / "ws"), readable=readable, limits=Limits(seconds=30))
+        done = subprocess.run(
+            command(["cat", f"{inside}/module.py"], c, "bubblewrap"), capture_output=True, text=True, check=False
+        )
+        assert done.stdout == "found", done.stderr
+
+
 def test_a_bubblewrap_that_is_installed_but_refused_is_not_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,17 @@ def test_weights_and_upsampling_copy_train_rows_only(tmp_path: Path) -> None:
     assert len({r["id"] for r in dev}) == len(dev) == 40
 
 
+def test_prepared_data_is_mixed_by_its_name_and_a_weight_of_nobody_is_refused(tmp_path: Path) -> None:
+    for name in ("mine", "yours"):
+        rows = [{"prompt": f"{name} {i}", "answer": "1"} for i in range(50)]
+        prepare([_source(tmp_path, rows, f"{name}.jsonl")], tmp_path / name, options=PrepareOptions(dev_rows=0))
+    both = [tmp_path / "mine" / "train.jsonl", tmp_path / "yours" / "train.jsonl"]
+    done = prepare(both, tmp_path / "out", options=PrepareOptions(weights={"yours": 3.0}, dev_rows=0))
+    assert (done.unique_train, done.train) == (100, 200)
+    with pytest.raises(UsageError, match="'theirs', which is no source"):
+        prepare(both, tmp_path / "out", options=PrepareOptions(weights={"theirs": 3.0}, dev_rows=0))
+
+
 def test_a_development_split_too_small_to_mean_anything_is_refused_or_marked(tmp_path: Path) -> None:
     source = _source(tmp_path, [{"prompt": f"p {i}", "answer": str(i)} for i in range(120)])
     with pytest.raises(Refused, match="12 of 120"):

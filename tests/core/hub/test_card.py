@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from core import events as e
@@ -288,3 +289,24 @@ def test_published_rows_and_the_report_name_the_licence_of_every_source(desk: De
     assert f"- base `{BASE}`: unknown: ask its authors before use" in report
     desk.emit(e.LicenceFound(model=BASE, licence="apache-2.0", source="here"))
     assert f"- base `{BASE}`: apache-2.0 [{desk.state.licence_seq}]" in render_report(desk.state)
+
+
+def test_an_adapter_is_published_by_its_job_and_names_the_base_as_others_know_it(desk: Desk, hub: HubServer) -> None:
+    prepare(desk, "clean", fetch(desk, "ana/free"))
+    job(desk, "job-1", "clean", "base")
+    job(desk, "job-2", "clean", "job-1")
+    with pytest.raises(ToolError, match="no adapter"):
+        publish.run(desk, repo="me/lora", model="job-1", form="adapter")
+    folder = desk.folder / "jobs" / "job-1" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "/home/ana/models/base"}')
+    (folder / "adapter_model.safetensors").write_bytes(b"low rank")
+    publish.run(desk, repo="me/lora", model="job-1", form="adapter", collection="none")
+    sent = hub.repos["me/lora"]
+    assert msgspec.json.decode(sent["adapter_config.json"]) == {"r": 8, "base_model_name_or_path": BASE}
+    assert sent["adapter_model.safetensors"] == b"low rank"
+    assert "library_name: peft" in head(sent["README.md"].decode())
+    with pytest.raises(ToolError, match="fits no model"):
+        publish.run(desk, repo="me/lora", model="job-2", form="adapter")
+    with pytest.raises(ToolError, match="id of its job"):
+        publish.run(desk, repo="me/lora", form="adapter")

@@ -32,9 +32,19 @@ def test_the_installed_hub_client_reads_the_same_papers(hub: HubPapers, services
     assert linked.models == tuple(model.id for model in info.linked_models or ())
     assert linked.datasets == tuple(data.id for data in info.linked_datasets or ())
     assert linked.code == info.github_repo
+    held = list(theirs.list_collections(item="papers/3101.00001", token=False))
+    assert linked.collections == tuple(one.slug for one in held) != ()
     assert hub.markdown("3101.00001").text() == theirs.read_paper("3101.00001")
     trending = [paper.id for paper in theirs.list_daily_papers(sort="trending", limit=3, token=False)]
     assert [paper.id for paper in hub.trending(3)] == trending
+
+
+def test_links_are_told_also_where_the_collections_cannot_be_asked(hub: HubPapers, services: Services) -> None:
+    services.hub.break_next(Fault(status=403), 1, "/api/collections")
+    linked = hub.linked("3101.00001")
+    assert linked.models
+    assert linked.collections == ()
+    assert linked.notes[0].startswith("collections: ")
 
 
 def test_no_token_is_sent(hub: HubPapers, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

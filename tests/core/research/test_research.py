@@ -10,16 +10,33 @@ import pytest
 
 from core.errors import ToolError
 from core.libraries import examples
+from core.literature.errors import SourceBroken
 from core.literature.limiter import Limiter
 from core.literature.web import Politeness, Web
 from core.research.docs import read_docs, search_docs
-from core.research.github import list_files, read_file
+from core.research.github import list_files, read_file, search_repositories
+from core.research.hub_api import search_api
 from core.research.pages import read_page, search_web
 from core.research.reach import check_address
 from tests.servers.clock import FakeClock
 from tests.servers.loopback import Answer, Fault, Loopback, Request, as_json
 
 INDEX = "# TRL\n\n- [GRPO Trainer](/docs/trl/grpo_trainer): group relative policy optimization\n- [SFT Trainer](/docs/trl/sft_trainer)\n"
+
+
+API = {
+    "openapi": "3.1.0",
+    "paths": {
+        "/api/models/{namespace}/{repo}/refs": {
+            "parameters": [],
+            "get": {"summary": "List references", "description": "Branches and tags of a repository", "tags": ["repos"], "parameters": [{"name": "repo", "in": "path", "required": True, "schema": {"type": "string"}}, {"name": "include_prs", "in": "query", "schema": {"anyOf": []}}]},
+        },
+        "/api/collections": {
+            "post": {"summary": "Create a collection", "requestBody": {"content": {"application/json": {"schema": {"type": "object", "required": ["title"], "properties": {"title": {}, "private": {}}}}}}},
+        },
+    },
+}  # fmt: skip
+REPOSITORY = {"full_name": "ana/code", "description": "GRPO examples", "stargazers_count": 7, "pushed_at": "2031-02-03T04:05:06Z", "license": {"spdx_id": "MIT"}, "fork": False}  # fmt: skip
 
 
 class Pages(Loopback):
@@ -29,6 +46,8 @@ class Pages(Loopback):
         known = {
             "/docs/trl/llms.txt": Answer(INDEX.encode(), content_type="text/plain"),
             "/docs/trl/grpo_trainer.md": Answer(b"# GRPO\n\n## Usage\n\nUse GRPOTrainer.", content_type="text/markdown"),
+            "/.well-known/openapi.json": as_json(API),
+            "/search/repositories": as_json({"total_count": 1, "items": [REPOSITORY] if "user:ana" in request.query.get("q", "") else []}),
             "/repos/ana/code/git/trees/HEAD": as_json({"sha": "c0", "tree": [{"path": "examples/grpo.py"}, {"path": "README.md"}, {"path": "examples", "type": "tree"}]}),
             "/ana/code/HEAD/examples/grpo.py": Answer(b"print('grpo')", content_type="text/plain"),
             "/search": as_json({"results": [{"url": "https://example.org/a", "title": "A", "content": "about a"}]}),
@@ -63,6 +82,30 @@ def test_documentation_is_found_by_words_and_read_by_section(pages: Pages, web: 
         search_docs(web, "nolib", "x")
     with pytest.raises(ToolError, match="no documentation page"):
         read_docs(web, "https://example.org/x")
+
+
+def test_calls_of_the_hubs_api_are_found_with_what_they_take(pages: Pages, web: Web) -> None:
+    (found,) = search_api(web, "branches and tags")
+    assert (found.method, found.path) == ("GET", "/api/models/{namespace}/{repo}/refs")
+    assert found.parameters == ("repo* (path, string)", "include_prs (query, any)")
+    (made,) = search_api(web, "create collection")
+    assert (made.method, made.body) == ("POST", ("title*", "private"))
+    assert "mine" not in json.dumps([r.headers for r in pages.requests])
+    pages.break_next(Fault(body=b"[]"))
+    with pytest.raises(SourceBroken):
+        search_api(web, "x")
+
+
+def test_repositories_are_searched_by_words_and_owner(pages: Pages, web: Web) -> None:
+    (found,) = search_repositories(web, "grpo examples", owner="ana")
+    assert (found.repo, found.stars, found.pushed, found.licence) == ("ana/code", 7, "2031-02-03", "MIT")
+    assert search_repositories(web, "grpo examples") == []
+    assert pages.requests[-1].headers["authorization"] == "Bearer ghp_mine"
+    with pytest.raises(ToolError, match="no user"):
+        search_repositories(web, "x", owner="a b")
+    pages.break_next(Fault(status=403, body=b"{}"))
+    with pytest.raises(ToolError, match="GITHUB_TOKEN"):
+        search_repositories(web, "x")
 
 
 def test_a_repository_is_listed_and_read_and_its_token_goes_to_the_api_alone(pages: Pages, web: Web) -> None:

@@ -35,7 +35,7 @@ class WholeHub(HubServer):
         self.papers = HubPaperServer()
 
     def respond(self, request: Request) -> Answer:
-        if request.path.startswith(("/api/papers", "/api/daily_papers", "/papers/")):
+        if request.path.startswith(("/api/papers", "/api/daily_papers", "/papers/")) or "item" in request.query:
             return self.papers.respond(request)
         return super().respond(request)
 

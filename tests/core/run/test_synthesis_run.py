@@ -30,18 +30,27 @@ def verify(prompt, answer):
 """
 
 
+VERIFIER = """
+def verify(prompt, answer):
+    return int(answer) == int(prompt[:-3]) + 3
+"""
+
+
 class Maker:
     """Asks for data twice, and is the teacher too."""
 
     def __init__(self) -> None:
         self.url = ""
         self.program = ""
+        self.verifier = ""
+        self.data = ""
         self.written = 1000
 
     def __call__(self, messages: list[dict[str, Any]]) -> Answer:
         if text_of(messages[0]).startswith("You write training data"):
             self.written += 1
-            return {"content": json.dumps({"prompt": f"{self.written}+3=", "answer": str(self.written + 3)})}
+            wrong = self.written == 1002  # which the verifier refuses
+            return {"content": json.dumps({"prompt": f"{self.written}+3=", "answer": str(self.written + 3 + wrong)})}
         wanted = [
             call(
                 "synthesize_data",
@@ -49,7 +58,9 @@ class Maker:
                 program=self.program,
                 scenarios=[{"name": "sums", "quota": 8, "upsample": 2}],
             ),
-            call("synthesize_data", name="taught", rows=4, teacher=f"openai:t@{self.url}"),
+            call("synthesize_data", name="taught", rows=4, teacher=f"openai:t@{self.url}", verifier=self.verifier),
+            call("inspect_data", path=self.data),
+            call("check_answers", path=self.data, verifier=self.verifier),
         ]
         done = len(succeeded(messages))
         return wanted[done] if done < len(wanted) else final()
@@ -65,6 +76,11 @@ def test_a_brain_makes_data_with_a_program_and_with_a_teacher_a_person_pays(tmp_
     with Quick(tmp_path / "lab") as quick, LLMServer(maker, price=0.01) as server:
         (quick.task / "generator.py").write_text(GENERATOR.replace("PORT", server.url.split(":")[2].split("/")[0]))
         maker.url, maker.program = server.url, str(quick.task / "generator.py")
+        (quick.task / "verifier.py").write_text(VERIFIER)
+        (quick.task / "data").mkdir(exist_ok=True)
+        rows = [{"prompt": f"{n}+3=", "answer": str(n + 3 + (n == 5))} for n in range(30)]
+        (quick.task / "data" / "own.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        maker.verifier, maker.data = str(quick.task / "verifier.py"), str(quick.task / "data" / "own.jsonl")
         run = quick.create(f"openai:t@{server.url}")
         person = Person(run)
         person.start()
@@ -80,6 +96,11 @@ def test_a_brain_makes_data_with_a_program_and_with_a_teacher_a_person_pays(tmp_
     rows = [json.loads(x) for x in (Path(prepared["taught"].path) / "train.jsonl").read_text().splitlines()]
     assert [int(r["answer"]) for r in rows] == [int(r["prompt"][:-3]) + 3 for r in rows]
     charged = [c.amount for c in payloads(run, e.BudgetCharged) if c.kind == "usd" and "synthesis" in c.what]
-    assert charged == [pytest.approx(0.04)]
+    assert charged == [pytest.approx(0.05)]
+    assert prepared["taught"].dropped == {"wrong_answer": 1}
+    looked = [d for d in payloads(run, e.DatasetInspected) if d.dataset.endswith("own.jsonl")]
+    assert [(c.kind, c.count) for c in looked[-1].concerns if c.kind == "verifier_mismatch"] == [
+        ("verifier_mismatch", 1)
+    ]
     digests = state_at(run).contamination
     assert {v.dataset for v in digests.values() if not v.overlapping} == {"made", "taught"}
