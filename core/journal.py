@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -148,6 +149,10 @@ class Journal:
     def clean_text(self, text: str) -> str:
         """Text with its secrets masked: what is told to a brain, and what becomes a blob."""
         return self._redact.text(text)
+
+    def secret_in(self, path: Path) -> bool:
+        """Whether a file holds one of the secrets that are masked in the log."""
+        return self._redact.found_in(path)
 
     def events(self) -> Iterator[Event]:
         """Every event of the log up to now, in order."""

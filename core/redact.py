@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -52,6 +53,17 @@ class Redactor:
                 found.append((at, at + len(value)))
                 at = data.find(value, at + 1)
         return sorted(found, reverse=True)
+
+    def found_in(self, path: Path) -> bool:
+        """Whether a file holds a secret, at whatever size and wherever it lies."""
+        most, tail = max([StreamRedactor.HOLD, *self.lengths]), b""
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                data = tail + piece
+                if self(data) != data:
+                    return True
+                tail = data[-most:]
+        return False
 
     def text(self, text: str) -> str:
         """As for encoded payloads, for plain text."""

@@ -101,11 +101,24 @@ def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] |
     return int(ask(folder, name, text, arguments)["seq"])
 
 
+def _hostless(folder: Path) -> Refused:
+    """Nobody takes commands of this run; what to do next depends on whether it is over."""
+    status = last_state(folder).status
+    if status in ("finished", "failed", "stopped"):
+        said, then = (
+            f"Run {folder.name} is over ({status})",
+            f"intern replay {folder.name}, or intern fork {folder.name}",
+        )
+    else:
+        said, then = f"Run {folder.name} has no living host", f"intern resume {folder.name}"
+    return Refused(said, where=str(folder), next=then)
+
+
 def ask(folder: Path, name: str, text: str = "", arguments: dict[str, Any] | None = None) -> dict[str, Any]:
     """As `command`; returns the host's whole answer: `seq`, and `result`, what was done, empty where that comes later."""
     host = living_host(folder)
     if host is None:
-        raise Refused(f"Run {folder.name} has no living host", where=str(folder), next=f"intern resume {folder.name}")
+        raise _hostless(folder)
     with RemoteLog(Path(host.socket)) as log:
         answer = log.call("command", command=name, text=text, arguments=arguments or {}, client="cli")
     if not answer.get("ok"):

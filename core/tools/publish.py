@@ -27,6 +27,8 @@ from core.training.trust import local_folder
 from store.blobs import BlobStore
 
 RECORDS = ("trace", "repro")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
+"""Numbers, not words: looking for secrets in them would take minutes and find chance."""
 
 
 @tool(
@@ -75,6 +77,7 @@ def publish(
             if data:
                 card = data_card(desk.state, desk.state.datasets[data])
                 (folder / "README.md").write_text(card, encoding="utf-8")
+        _no_secrets(desk, folder)
         made = push(
             Push(
                 repo=repo, folder=str(folder), kind="dataset" if data or record else "model",
@@ -144,6 +147,17 @@ def _copy(desk: Desk, source: Path, folder: Path, *, of: Provenance | None) -> N
     if of is not None:
         adapter = (folder / "adapter_config.json").exists()
         (folder / "README.md").write_text(model_card(desk.state, of, adapter=adapter), encoding="utf-8")
+
+
+def _no_secrets(desk: Desk, folder: Path) -> None:
+    """Raises ToolError where a file that is about to leave holds a secret: data and scripts were written by anybody."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in WEIGHTS]
+    named = [str(p.relative_to(folder)) for p in files if desk.journal.secret_in(p)]
+    if named:
+        raise ToolError(
+            f"{', '.join(named[:5])} would publish a secret (a token, or the value of a secret of this environment)",
+            next="Nothing was uploaded. Take it out, or prepare the data without it, then publish again",
+        )
 
 
 def _write_record(desk: Desk, record: str, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.redact import Redactor
 
 
@@ -19,3 +21,13 @@ def test_values_of_secret_variables_and_known_shapes_are_masked() -> None:
 def test_a_secret_inside_a_longer_one_leaves_no_tail() -> None:
     redact = Redactor({"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefgh-and-more"})
     assert redact(b"abcdefgh-and-more") == b"[redacted]"
+
+
+def test_a_secret_in_a_file_is_found_also_across_the_pieces_it_is_read_in(tmp_path: Path) -> None:
+    redact = Redactor({"MY_TOKEN": "correct horse battery"})
+    file = tmp_path / "rows.jsonl"
+    for before in (0, (1 << 20) - 5, (2 << 20) - 1):
+        file.write_bytes(b"x" * before + b"correct horse battery" + b"y" * 3000)
+        assert redact.found_in(file)
+    file.write_bytes(b"correct horse" * 200_000)
+    assert not redact.found_in(file)

@@ -310,3 +310,17 @@ def test_an_adapter_is_published_by_its_job_and_names_the_base_as_others_know_it
         publish.run(desk, repo="me/lora", model="job-2", form="adapter")
     with pytest.raises(ToolError, match="id of its job"):
         publish.run(desk, repo="me/lora", form="adapter")
+
+
+def test_nothing_is_published_that_holds_a_secret(desk: Desk, hub: HubServer) -> None:
+    prepare(desk, "clean", fetch(desk, "ana/free"))
+    folder = desk.folder / "data" / "clean"
+    folder.mkdir(parents=True, exist_ok=True)
+    token = "hf_" + "a1B2" * 9
+    (folder / "train.jsonl").write_text('{"prompt": "a", "answer": "b"}\n' * 40_000 + f'{{"prompt": "{token}"}}\n')
+    with pytest.raises(ToolError, match=r"train\.jsonl would publish a secret"):
+        publish.run(desk, repo="me/rows", data="clean", collection="none")
+    assert "me/rows" not in hub.repos
+    (folder / "train.jsonl").write_text('{"prompt": "a", "answer": "b"}\n')
+    publish.run(desk, repo="me/rows", data="clean", collection="none")
+    assert "me/rows" in hub.repos
