@@ -49,10 +49,10 @@ def test_the_state_of_a_run_whose_host_ends_while_it_is_asked_comes_from_the_fil
 
 def test_who_speaks_to_a_run_without_a_host_is_told_what_can_be_done(tmp_path: Path) -> None:
     with EventLog.create(tmp_path, TABLES) as log:
-        log.append([e.new(e.RunCreated(run="r", goal="g", model="m"), actor="user")])
-    with pytest.raises(Refused, match="no living host.*intern resume"):
+        log.append([e.new(e.RunCreated(run="r", goal="g", model="m", task="t", task_path="t"), actor="user")])
+    with pytest.raises(Refused, match=r"no living host.*intern resume"):
         command(tmp_path, "steer", "a word")
     with EventLog.open(tmp_path, TABLES) as log:
         log.append([e.new(e.RunFinished(status="finished", reason="done"), actor="host")])
-    with pytest.raises(Refused, match="is over.*intern fork"):
+    with pytest.raises(Refused, match=r"is over.*intern fork"):
         command(tmp_path, "steer", "a word")
