@@ -44,7 +44,7 @@ from core.evaluation.scale import Scale
 from core.evaluation.stats import wilson
 from core.final_model import promote_folder
 from core.finish import finish
-from core.fold import Folder
+from core.fold import fold
 from core.home import HostInfo, boot_id, cache_dir, process_started, socket_path, write_json
 from core.hub.licences import stated_in
 from core.journal import Journal
@@ -75,9 +75,6 @@ CONTRACT_SAMPLES = 16
 LOOK_ENDS_S = 20.0
 """For an evaluation that is stopped to be taken down with its children."""
 
-GAP_S = 10.0
-"""Between two events of a living host at most this much time is counted (telemetry writes one a second)."""
-
 
 def host(folder: Path, python: str = sys.executable) -> int:
     """Run the host of `folder` until its run ends. Returns the exit code. `python` runs the jobs."""
@@ -98,7 +95,7 @@ class _Host:
     def __init__(self, folder: Path, log: EventLog, socket: Path, python: str) -> None:
         self.folder = folder
         self.past: list[Event] = list(log.events())
-        state, used_s = _fold(self.past)
+        state = fold(RunState(), self.past)
         if state.status in ("finished", "failed", "stopped"):
             raise Refused(
                 f"Run {state.run} has {state.status}",
@@ -106,7 +103,7 @@ class _Host:
                 next=f"intern replay {state.run}, or intern fork",
             )
         self.journal = Journal(log, state)
-        self.desk = _desk(folder, self.journal, state, used_s, python)
+        self.desk = _desk(folder, self.journal, state, python)
         self.control = Control(self.desk)
         if isinstance(self.desk.compute, Warm):
             self.desk.compute.warm_up()
@@ -431,11 +428,11 @@ class _Host:
         return {"seq": seq, "state": base64.b64encode(data).decode()}
 
 
-def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python: str) -> Desk:
+def _desk(folder: Path, journal: Journal, state: RunState, python: str) -> Desk:
     task = load_task(state.task if state.task.startswith("pocket/") else state.task_path)
     card = check_model(state.model)
     source = Path(task.evaluate_path).read_text("utf-8", "replace")
-    clock = Clock(state.budget.hours, used_s)
+    clock = Clock(state.budget.hours, state.used_s())
     clock.reserve_s = reserve_of(clock.limit_s)
     return Desk(
         folder=folder,
@@ -453,20 +450,6 @@ def _desk(folder: Path, journal: Journal, state: RunState, used_s: float, python
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
     )  # fmt: skip
-
-
-def _fold(past: list[Event]) -> tuple[RunState, float]:
-    """The state, and seconds of budget used: gaps of a dead host and pauses do not count."""
-    folder, used_us, last = Folder(), 0, 0
-    for event in past:
-        paused = folder.state.status == "paused"
-        if last and event.ts > last and not paused and folder.state.started_ts:
-            used_us += min(event.ts - last, int(GAP_S * 1e6))
-        last = max(last, event.ts)
-        folder.apply(event)
-        if event.type == "run_forked":
-            used_us, last = 0, 0  # a fork has a budget of its own
-    return folder.state, used_us / 1e6
 
 
 def _gpu(s: GpuSample) -> e.GpuSampled:

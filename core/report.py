@@ -42,7 +42,7 @@ def _head(s: RunState) -> str:
         f"Run `{s.run}`, {s.status}: {s.reason.rstrip('.')}. Numbers in brackets name the event in the log (`intern events {s.run}`).",
         "",
         f"- Question: can `{s.model}` be improved on {s.task}?",
-        f"- Brain: {s.brain}; seed {s.seed}; budget {s.budget.hours:g} hours, used {s.elapsed_s() / 3600:.2f}.",
+        f"- Brain: {s.brain}; seed {s.seed}; budget {s.budget.hours:g} hours, used {s.used_s() / 3600:.2f}.",
     ]
     if s.sandbox:
         lines.append(f"- Code of a brain ran under: {s.sandbox}. Jobs ran on: {s.compute or 'local'}.")

@@ -14,11 +14,14 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 8
+STATE_VERSION = 9
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FAILURES_WHOLE = 300
 """Failures kept with all their texts; of older ones what, where, when and the first line of evidence stay."""
+
+GAP_US = 10_000_000
+"""What counts at most between two events: a living host samples its devices every second."""
 
 FEED_LENGTH, FEED_CUT = 200, 50
 """Lines the feed keeps, and how many are dropped at once when there are more."""
@@ -306,7 +309,8 @@ class Budget(msgspec.Struct):
     usd: float = 0.0
     usd_used: float = 0.0
     tokens_used: int = 0
-    paused_us: int = 0
+    used_us: int = 0
+    """Microseconds of `hours` that were used: without pauses, and without the gaps in which no host lived."""
     tokens: int = 0
     """Limit; 0: none."""
     disk_gb: float = 0.0
@@ -399,6 +403,18 @@ class RunState(msgspec.Struct):
 
     def waiting_approvals(self) -> list[Approval]:
         return [a for a in self.approvals.values() if not a.decision]
+
+    def used_s(self, now_us: int | None = None) -> float:
+        """Seconds of the budget that were used, up to the last event or `now_us`."""
+        used = self.budget.used_us
+        if now_us is not None and now_us > self.ts and self.clock_runs:
+            used += min(now_us - self.ts, GAP_US)
+        return used / 1e6
+
+    @property
+    def clock_runs(self) -> bool:
+        """Whether time that passes is time used."""
+        return bool(self.started_ts) and self.status != "paused" and not self.finished_ts
 
     def elapsed_s(self, now_us: int | None = None) -> float:
         """Seconds since the run was created, up to its end, its last event or `now_us`."""

@@ -64,6 +64,11 @@ class View:
         end = state.finished_ts if state.finished_ts else max(self.now_us, state.ts)
         return max(0.0, (end - state.created_ts) / 1e6)
 
+    @property
+    def used_s(self) -> float:
+        """Of the budget: without pauses and without the time in which no host lived."""
+        return self.state.used_s(None if self.replay else self.now_us)
+
     def since_start(self, ts: int) -> float:
         """Seconds from the run's creation to `ts`."""
         return max(0.0, (ts - self.state.created_ts) / 1e6)

@@ -9,20 +9,23 @@ been: a long run would pay for it with the square of its length.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from core import events as e
 from core.describe import QUIET, describe, telling
 from core.fold import agent, jobs, judgement, research, resources, run
 from core.fold.registry import HANDLERS
-from core.state import FEED_CUT, FEED_LENGTH, FeedLine, RunState, copy, kept_of
+from core.state import FEED_CUT, FEED_LENGTH, GAP_US, FeedLine, RunState, copy, kept_of
 from core.tables import TABLES
 from store.event import Record
 from store.source import EventSource, Span
 
 if TYPE_CHECKING:
     from store.columns import Columns
+
+CLOCK = frozenset(x.type for x in (e.RunStarted, e.RunPaused, e.RunResumed, e.RunFinished, e.RunForked, e.RunCreated))
+"""Types after which time counts, or no longer does."""
 
 REGISTERED = (agent, jobs, judgement, research, resources, run)
 """Importing them registers their handlers."""
@@ -45,6 +48,7 @@ class Folder:
     def apply(self, event: Record) -> None:
         """Move on by one event."""
         state = self.state
+        self._spend((event.ts,), state.ts)
         payload = self._handle(event)
         state.seq = event.seq
         if event.ts > state.ts:  # a clock that went back must not turn time round
@@ -63,11 +67,17 @@ class Folder:
         """As `apply` for each of many events: only the end of it can be seen, so what it does not show is left out."""
         told, count = deque[tuple[Record, e.Payload | None]](maxlen=FEED_LENGTH), 0
         columns = [_Pending(part) for part in span.columns]
+        spent = 0  # events whose time was counted; which count is what these types decide
+        reached = self.state.ts
         by_type = {part.type: part for part in columns}
         for event in span.records:
             kind = event.type
             if kind in by_type:
                 by_type[kind].fold_before(self.state, event.seq)
+            if kind in CLOCK:
+                upto = event.seq - span.first + 1
+                reached = self._spend(span.times[spent:upto], reached)
+                spent = upto
             if kind in HANDLERS:
                 payload = self._handle(event)
                 if kind not in QUIET and telling(event, payload):
@@ -78,8 +88,21 @@ class Folder:
                 count += 1
         for part in columns:
             part.fold_before(self.state, span.last + 1)
+        self._spend(span.times[spent:], reached)
         self.state.seq, self.state.ts = span.last, max(self.state.ts, max(span.times, default=0))
         self._tell(told, count)
+
+    def _spend(self, times: Sequence[int], reached: int) -> int:
+        """Count the time from `reached` to each of `times` in turn, where it is time of the run; returns the latest."""
+        if not self.state.clock_runs:
+            return max(reached, max(times, default=0))
+        used = 0
+        for ts in times:
+            if ts > reached:  # a clock that went back must not count twice
+                used += ts - reached if ts - reached < GAP_US else GAP_US
+                reached = ts
+        self.state.budget.used_us += used
+        return reached
 
     def _handle(self, event: Record) -> e.Payload:
         payload = e.payload_of(event)

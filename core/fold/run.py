@@ -57,7 +57,7 @@ def _run_finished(state: RunState, event: Record, p: e.RunFinished) -> None:
 def _run_forked(state: RunState, event: Record, p: e.RunForked) -> None:
     # A fork has a budget of its own: what its parent used is not charged to it.
     budget = state.budget
-    budget.usd_used, budget.tokens_used, budget.cached_tokens, budget.paused_us, budget.warned = 0.0, 0, 0, 0, []
+    budget.usd_used, budget.tokens_used, budget.cached_tokens, budget.used_us, budget.warned = 0.0, 0, 0, 0, []
     state.status, state.reason, state.report, state.finished_ts, state.stop_reason = "created", "", "", None, ""
     # The parent's held-out scores are its own: the fork reads that split once, at its end.
     state.evaluations = {k: x for k, x in state.evaluations.items() if x.split != "heldout"}

@@ -63,8 +63,8 @@ class Header(Pane):
         limit = f" of {clock(state.budget.hours * 3600)}" if state.budget.hours else ""
         right: list[Part] = [(word, f"{role} strong")]
         if state.created_ts:
-            over = state.budget.hours and view.elapsed_s > state.budget.hours * 3600 and not state.finished_ts
-            right.append(("  " + clock(view.elapsed_s) + limit, "waiting strong" if over else ""))
+            over = state.budget.hours and view.used_s > state.budget.hours * 3600 and not state.finished_ts
+            right.append(("  " + clock(view.used_s) + limit, "waiting strong" if over else ""))
         if state.budget.usd or state.budget.usd_used:
             of = f" of ${state.budget.usd:g}" if state.budget.usd else ""
             right.append((f"  ${state.budget.usd_used:.2f}{of}", ""))

@@ -13,6 +13,7 @@ from core import events as e
 from core.fold import Folder, fold
 from core.state import FAILURES_WHOLE, Failure, RunState, from_bytes, to_bytes
 from store.event import Event, NewEvent, Record
+from store.source import Span
 
 
 def stored(payloads: list[e.Payload], start: int = 1) -> list[Event]:
@@ -174,3 +175,31 @@ def test_of_failures_long_past_the_texts_are_left_to_their_events() -> None:
     assert [f.first_step for f in failures] == list(range(1, FAILURES_WHOLE + 3))
     assert [(f.evidence, f.causes) for f in failures[:2]] == [(["first"], [])] * 2
     assert all((f.evidence, f.remedies) == (["first", "second"], ["lower it"]) for f in failures[2:])
+
+
+def test_of_the_budget_only_time_in_which_a_host_lived_and_no_pause_was_is_used() -> None:
+    second = 1_000_000
+    told: list[tuple[int, e.Payload]] = [
+        (0, e.RunCreated(run="r", goal="g", model="m", task="t", task_path="t", hours=1.0)),
+        (1, e.RunStarted(pid=1)),
+        (3, e.NoteAdded(text="a")),
+        (5, e.RunPaused(reason="asked")),
+        (65, e.NoteAdded(text="b")),
+        (66, e.RunResumed()),
+        (60, e.NoteAdded(text="the clock went back")),
+        (1000, e.NoteAdded(text="its host was gone")),
+        (1001, e.RunFinished(status="finished", reason="done")),
+        (2000, e.NoteAdded(text="afterwards")),
+    ]
+    records = [
+        Record(seq, 1 + at * second, type(p).type, 1, "host", None, e.encode(p)) for seq, (at, p) in enumerate(told, 1)
+    ]
+    one_by_one = fold(RunState(), records)
+    assert one_by_one.used_s() == 2 + 2 + 10 + 1
+    at_once = Folder()
+    at_once.apply_span(Span(1, [r.ts for r in records], records))
+    assert at_once.state.used_s() == one_by_one.used_s()
+    paused = fold(RunState(), records[:4])
+    assert paused.used_s(now_us=records[3].ts + 500 * second) == 4
+    running = fold(RunState(), records[:3])
+    assert running.used_s(now_us=records[2].ts + 2 * second) == 4

@@ -17,6 +17,7 @@ FIELDS = {
     6: "4777bf32fe81d7d8",
     7: "4777bf32fe81d7d8",
     8: "c2886907f9f7740e",
+    9: "f25cf1bac9bbc89f",
 }
 """Versions of the state, and a digest of the fields each has."""
 
