@@ -92,6 +92,13 @@ class Slurm:
             lambda: "idle" in self.run("sinfo", "--noheader", "--format=%T"), f"Slurm did not come up: {self.folder}"
         )
 
+    def undrain(self) -> None:
+        """A controller that was killed and started again may find a job twice on the node and drain it: as its
+        administrator would, give it back.
+        """
+        if "drain" in self.run("sinfo", "--noheader", "--format=%T"):
+            self.run("scontrol", "update", "NodeName=localhost", "State=RESUME")
+
     def _write_config(self) -> None:
         munge = pwd.getpwnam("munge")
         for name in ("state", "spool", "munge"):
