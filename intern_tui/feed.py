@@ -130,7 +130,8 @@ class LiveFeed:
         self._news = threading.Event()
         """Something came that was not drained yet."""
         self.told: Callable[[], object] = lambda: None
-        """Called from the reader's thread when an event came that a person waits for. Must not block."""
+        """Called from the reader's thread when something came that a person waits for: an event, the state, word of the
+        host. Must not block."""
         self._subscription: RemoteFeed | None = None
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
@@ -226,6 +227,7 @@ class LiveFeed:
         with self._lock:
             self._link = link
             self._news.set()
+        self.told()
 
     def _lost(self, error: StoreError | OSError, tries: int) -> None:
         """Say so; after a few tries, with no host alive, read the file."""
