@@ -38,9 +38,8 @@ COMES_FROM: dict[str, tuple[str, str]] = {
 """Type of event: the type of what it comes from, and the field in which both name the same."""
 ENDS_CALL = frozenset({"tool_completed", "tool_failed", "tool_deferred"})
 TURNS = ENDS_CALL | {"tool_started"}
-SERIES = frozenset({"metric_logged", "gpu_sampled"})
-"""Come by the clock, thousands to a job: never named among effects."""
-TOLD = frozenset(e.EVENTS) - SERIES
+TOLD = frozenset(e.EVENTS) - e.SERIES
+"""Types that are named among effects."""
 NEAR = 500
 """Events looked through first when a cause is looked for; the next look goes eight times as far."""
 

@@ -34,6 +34,10 @@ class Unknown(Payload, frozen=True, kw_only=True):
 
 P = TypeVar("P", bound=type[Payload])
 EVENTS: dict[str, type[Payload]] = {}
+SERIES = frozenset({"metric_logged", "gpu_sampled"})
+"""Types that come by the clock, thousands to a job."""
+ENDED = ("finished", "failed", "stopped")
+"""Statuses of a run that is over."""
 _DECODERS: dict[str, msgspec.json.Decoder[Payload]] = {}
 _ENCODER = msgspec.json.Encoder(order="sorted")
 

@@ -96,7 +96,7 @@ class _Host:
         self.folder = folder
         self.past: list[Event] = list(log.events())
         state = fold(RunState(), self.past)
-        if state.status in ("finished", "failed", "stopped"):
+        if state.status in e.ENDED:
             raise Refused(
                 f"Run {state.run} has {state.status}",
                 where=str(folder),

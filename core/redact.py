@@ -35,8 +35,9 @@ class Redactor:
         self._values = [*plain, *(v for v in escaped if v not in plain)]
 
     @property
-    def lengths(self) -> list[int]:
-        return [len(v) for v in self._values]
+    def longest(self) -> int:
+        """Bytes in which every secret fits: a piece cut from a stream is looked at together with so many of the next."""
+        return max([StreamRedactor.HOLD, *map(len, self._values)])
 
     def __call__(self, data: bytes) -> bytes:
         for value in self._values:
@@ -56,7 +57,7 @@ class Redactor:
 
     def found_in(self, path: Path) -> bool:
         """Whether a file holds a secret, at whatever size and wherever it lies."""
-        most, tail = max([StreamRedactor.HOLD, *self.lengths]), b""
+        most, tail = self.longest, b""
         with path.open("rb") as file:
             while piece := file.read(1 << 20):
                 data = tail + piece
@@ -84,7 +85,7 @@ class StreamRedactor:
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
         self._held = b""
-        self._hold = max([self.HOLD, *redact.lengths])
+        self._hold = redact.longest
 
     def feed(self, piece: bytes) -> bytes:
         """What can be shown now."""

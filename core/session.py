@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Refused
+from core.events import ENDED
 from core.home import HostInfo, living_host
 from core.snapshots import state_from
 from core.state import RunState, from_bytes
@@ -104,7 +105,7 @@ def command(folder: Path, name: str, text: str = "", arguments: dict[str, Any] |
 def _hostless(folder: Path) -> Refused:
     """Nobody takes commands of this run; what to do next depends on whether it is over."""
     status = last_state(folder).status
-    if status in ("finished", "failed", "stopped"):
+    if status in ENDED:
         said, then = (
             f"Run {folder.name} is over ({status})",
             f"intern replay {folder.name}, or intern fork {folder.name}",

@@ -26,6 +26,7 @@ from core.contract import Contract, brain_for
 from core.errors import InternError, UsageError
 from core.evaluation import guard as guards
 from core.evaluation.models import check_model
+from core.events import ENDED
 from core.home import living_host, run_info
 from core.launch import Request, create_run, start_host
 from core.session import last_state, open_source
@@ -49,7 +50,6 @@ PAUSE_S = 30.0
 """Between a run that could not start and the next one."""
 RESTARTS = 3
 """Times that a run whose host died is taken up again."""
-ENDED = ("finished", "failed", "stopped")
 
 
 class Seen(NamedTuple):

@@ -81,25 +81,18 @@ def _fill(columns: dict[str, Any], events: Sequence[Event]) -> None:
         columns["cause"][:count] = [cause or 0 for cause in causes]
     except OverflowError as error:
         raise duckdb.ConversionException(str(error)) from error
-    if (
-        np.abs(times).max(initial=0) >> 62
-    ):  # a time so far from now that what it differs from the id's may not be a number any more
+    # A time so far from now that what it differs from the id's may not be a number any more.
+    if np.abs(times).max(initial=0) >> 62:
         raise duckdb.ConversionException("the time of an event is out of range")
-    high = ids[::2].astype(np.uint64)
+    high: Any = ids[::2].astype(np.uint64)  # a type without a sign: no id is too large for it
     columns["hi"][:count], columns["lo"][:count] = high, ids[1::2]
-    columns["late"][:count] = times - _times_in(high)
+    columns["late"][:count] = times - np.asarray(time_in(tick_of_high(high)), np.int64)
     columns["used"][:] = np.arange(MOST) < count
     columns["type"][:count] = [e.type for e in events]
     columns["actor"][:count] = [e.actor for e in events]
     columns["answers"][:count] = [cause is not None for cause in causes]
     columns["payload"][:count] = [e.payload.decode() for e in events]
     columns["hash"][:count] = np.frombuffer(bytes.fromhex("".join([e.hash for e in events])), ">u8")
-
-
-def _times_in(high: Any) -> Any:
-    """`store.event.time_in` of many high halves of ids: their type has no sign, so no id is too large."""
-    tick = high >> 16 << 12 | high & 0xFFF
-    return ((tick >> 12) * 1000 + ((tick & 0xFFF) * 1000 >> 12)).astype("i8")
 
 
 _STAGE = """INSERT INTO event_log SELECT seq, hi, lo, late, type, v, actor, CASE WHEN answers THEN cause END, payload, hash

@@ -99,7 +99,7 @@ class Control:
         try:
             if problem or handler is None:
                 raise Rejected(problem or f"there is no command {name!r}; known: {', '.join(self._handlers)}")
-            if self.desk.state.status in ("finished", "failed", "stopped"):
+            if self.desk.state.status in e.ENDED:
                 raise Rejected(f"the run is {self.desk.state.status}")
             if (self._over or self.desk.stopping.is_set()) and name not in ("note", "title"):
                 raise Rejected("the run is ending")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from core.agent.verify import verify_loop
-from core.journal import SERIES
+from core.events import SERIES
 from core.session import command, open_source, state_at
 from tests.core.run.quick import Person, Quick
 from tests.servers.llm import LLMServer, text_of
