@@ -17,14 +17,15 @@ from core.errors import UsageError
 
 HOW_TO_USE_AN_LLM = "for an LLM: --brain hf:<model> (HF_TOKEN) or --brain openai:<model>@<url>"
 
-POLICIES = ("playbook", "random", "hill", "sft", "greedy")
-"""Brains without an LLM: the playbook, and what `intern bench` compares it with."""
+POLICIES = ("playbook", "random", "hill", "sft", "greedy", "hand")
+"""Brains without an LLM: the playbook, and what `intern bench` compares it with. `hand` follows a file of a person's."""
 
 
 class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """One of POLICIES, hf or openai."""
     model: str = ""
+    """The model's name; of `hand` the recipe's file."""
     url: str = ""
 
     def __str__(self) -> str:
@@ -32,10 +33,12 @@ class BrainSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_brain(name: str) -> BrainSpec:
-    """Raises UsageError for a name that is none of the three forms."""
+    """Raises UsageError for a name that is none of these forms."""
+    kind, _, rest = name.partition(":")
+    if kind == "hand":
+        return BrainSpec(kind=kind, model=rest)
     if name in POLICIES:
         return BrainSpec(kind=name)
-    kind, _, rest = name.partition(":")
     if kind == "hf" and rest:
         return BrainSpec(kind="hf", model=rest)
     if kind == "openai" and rest:
@@ -53,6 +56,10 @@ def parse_brain(name: str) -> BrainSpec:
 
 def check_brain(spec: BrainSpec) -> None:
     """Say before a run starts what the brain lacks."""
+    if spec.kind == "hand":
+        from core.agent.playbook.hand import read_recipe
+
+        read_recipe(spec.model)
     if spec.kind == "hf" and not (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")):
         raise UsageError(f"{spec} needs a token", where="environment", next="Set HF_TOKEN, or use --brain playbook")
     if spec.kind == "openai" and not spec.url and not os.environ.get("OPENAI_API_KEY"):
@@ -68,7 +75,7 @@ def make_model(spec: BrainSpec, seed: int) -> Any:
     if spec.kind in POLICIES:
         from core.agent.playbook import PlaybookModel
 
-        return PlaybookModel(seed, spec.kind)
+        return PlaybookModel(seed, spec.kind, spec.model)
     from core.agent.endpoint import Endpoint, hf_router
 
     if spec.kind == "hf":

@@ -1,7 +1,8 @@
 """`intern bench`: policies against each other on tasks, same budget, several seeds; one table with intervals.
 
 Every run is a real run with its own log (policy = brain). Runs go one after another, so that each has the machine to
-itself and equal budgets are equal.
+itself and equal budgets are equal. What is compared at the end is the held-out gain; how fast a policy came to a score is
+read from its development evaluations, because a held-out set is read once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 
 import msgspec
 
+from core.agent.playbook.hand import HAND
 from core.describe import percent, points
 from core.home import living_host
 from core.launch import Request, create_run, start_host
 from core.session import last_state
+from core.state import RunState
 from core.tasks import list_tasks
 
 
@@ -38,6 +41,9 @@ def bench(a: argparse.Namespace) -> int:
     for task in tasks:
         for seed in range(a.first_seed, a.first_seed + a.seeds):
             for policy in a.policies:
+                if policy == "hand" and not _hand_recipe(task).is_file():
+                    print(f"{task} hand: nobody has written a recipe for it ({_hand_recipe(task)})", file=sys.stderr)
+                    continue
                 results.append(_one(task, policy, seed, a.hours))
                 r = results[-1]
                 print(
@@ -51,8 +57,14 @@ def bench(a: argparse.Namespace) -> int:
     return 0
 
 
+def _hand_recipe(task: str) -> Path:
+    """The recipe that ships with a pocket task: beside the task folders, not in one, so that no brain is shown it."""
+    return HAND / f"{Path(task).name}.toml"
+
+
 def _one(task: str, policy: str, seed: int, hours: float | None) -> dict[str, Any]:
-    folder = create_run(Request(task=task, brain=policy, seed=seed, hours=hours, unattended=True))
+    brain = f"hand:{_hand_recipe(task)}" if policy == "hand" else policy
+    folder = create_run(Request(task=task, brain=brain, seed=seed, hours=hours, unattended=True))
     start_host(folder)
     while living_host(folder) is not None:
         time.sleep(0.5)
@@ -62,8 +74,27 @@ def _one(task: str, policy: str, seed: int, hours: float | None) -> dict[str, An
         "task": task, "policy": policy, "seed": seed, "run": s.run, "status": s.status, "reason": s.reason,
         "baseline": scores.heldout_baseline, "best": scores.heldout_best, "delta": scores.heldout_delta,
         "interval": scores.heldout_interval, "seconds": s.elapsed_s(),
-        "failures": [f.kind for f in s.failures if f.severity == "failing"],
+        "failures": [f.kind for f in s.failures if f.severity == "failing"], "reached": climbed(s),
     }  # fmt: skip
+
+
+def climbed(s: RunState) -> list[tuple[float, float]]:
+    """(seconds since the start, development score) each time a run measured a model better than all before it. Whole development
+    set only: the look at few samples at the start decides nothing."""
+    done = sorted(
+        (e for e in s.evaluations.values() if e.done and e.split == "dev" and not e.shots), key=lambda e: e.ts
+    )
+    whole = max((e.samples for e in done), default=0)
+    reached: list[tuple[float, float]] = []
+    for e in done:
+        if e.samples == whole and (not reached or e.score > reached[-1][1]):
+            reached.append(((e.ts - s.started_ts) / 1e6, e.score))
+    return reached
+
+
+def seconds_to(reached: list[tuple[float, float]], score: float) -> float | None:
+    """When a run first had a development score of at least this; None: never."""
+    return next((seconds for seconds, got in reached if got >= score), None)
 
 
 def table(results: list[dict[str, Any]], policies: list[str]) -> str:
@@ -99,7 +130,31 @@ def _against(task: str, results: list[dict[str, Any]], policies: list[str]) -> l
         if pairs:
             mean = points(statistics.mean(pairs))
             lines.append(f"{task:<18} {policies[0]} - {other}: {mean} {_over_seeds(pairs)} over {len(pairs)} seeds")
+            lines += _shares(task, results, policies[0], other)
     return lines
+
+
+def _shares(task: str, results: list[dict[str, Any]], policy: str, other: str) -> list[str]:
+    """What part of the other's gain the policy has, and how long it took to the other's best development score."""
+    one, two = ({r["seed"]: r for r in results if (r["task"], r["policy"]) == (task, p)} for p in (policy, other))
+    seeds = [s for s in one if s in two and one[s]["delta"] is not None and two[s]["delta"] is not None]
+    gained, other_gained = (statistics.mean(rows[s]["delta"] for s in seeds) for rows in (one, two))
+    words = f"{gained / other_gained:.0%} of its gain; " if other_gained > 0 else ""
+    shares: list[float] = []
+    for s in seeds:
+        if not two[s]["reached"] or two[s]["reached"][-1][1] <= two[s]["reached"][0][1]:
+            continue  # it never rose above the base: nothing to reach
+        took, score = two[s]["reached"][-1]
+        mine = seconds_to(one[s]["reached"], score)
+        shares.append(math.inf if mine is None else mine / took)
+    if shares:
+        at = statistics.median(shares)
+        never = sum(math.isinf(x) for x in shares)
+        words += "its best development score " + (
+            "was not reached" if math.isinf(at) else f"reached in {at:.0%} of its time (median)"
+        )
+        words += f", in {never} of {len(shares)} never" if never and not math.isinf(at) else ""
+    return [f"{'':<18} {policy} against {other}: {words}"] if words else []
 
 
 _T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}

@@ -6,6 +6,8 @@
     experiments.py one experiment: hypothesis, jobs, evaluation, verdict, promotion
     remedies.py    what to change after a diagnosis
     wishes.py      what a person's words mean to it
+    comparators.py what it is measured against
+    hand.py        a recipe that a person wrote, as one of those
 
 It is the default where no endpoint is configured, and the baseline every LLM brain has to beat. It knows nothing about
 any particular task: numbers come from the recipe library, from the task's own brief and from its own trials.

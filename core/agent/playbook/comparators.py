@@ -4,7 +4,7 @@
 time at the middle of the library's ranges, every label kept that inspection keeps. `random`: random search over the
 same recipes, method, learning rate, train steps and batch drawn from the library's ranges, as many side by side as the
 machine has slots, every result evaluated, the best kept, until the time is over. `hill`: hill climbing over the same
-settings: a draw, then the best so far with one setting changed.
+settings: a draw, then the best so far with one setting changed. `hand`: a recipe a person wrote (hand.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from core.agent.playbook.bench import Bench
 from core.agent.playbook.experiments import full
+from core.agent.playbook.hand import by_hand, read_recipe
 from core.agent.playbook.model import Act, Policy
 from core.agent.playbook.policy import measure_base, prepare, read
 from core.agent.playbook.search import Trial
@@ -23,13 +24,16 @@ from core.agent.playbook.strands import Late
 from core.agent.playbook.wishes import Wishes
 
 
-def comparator(name: str, seed: int, wishes: Wishes, late: Late | None = None) -> Policy:
-    """One of COMPARATORS, from the task's brief to the summary."""
+def comparator(name: str, seed: int, wishes: Wishes, late: Late | None = None, file: str = "") -> Policy:
+    """One of COMPARATORS, or `hand` with the recipe in `file`, from the task's brief to the summary. Raises as `read_recipe`."""
     bench = Bench(seed, wishes, late)
-    return bench.strands.alone(_compared(bench, name, seed))
+    if name == "hand":
+        recipe = read_recipe(file)
+        return bench.strands.alone(_compared(bench, lambda: by_hand(bench, recipe)))
+    return bench.strands.alone(_compared(bench, lambda: COMPARATORS[name](bench, random.Random(seed))))
 
 
-def _compared(bench: Bench, name: str, seed: int) -> Act:
+def _compared(bench: Bench, improve: Callable[[], Act]) -> Act:
     brief = yield from bench.call("read_task", {}, "Begin with the task itself.")
     if brief.error:
         return f"The task cannot be read: {brief.error}"
@@ -37,7 +41,7 @@ def _compared(bench: Bench, name: str, seed: int) -> Act:
     yield from read(bench)
     if not (yield from prepare(bench)) or not (yield from measure_base(bench, bench.data)):
         return "Nothing to train on or to measure. " + bench.summary()
-    yield from COMPARATORS[name](bench, random.Random(seed))
+    yield from improve()
     return bench.summary()
 
 

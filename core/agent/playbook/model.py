@@ -93,9 +93,11 @@ class Turn(NamedTuple):
 class PlaybookModel(Model):
     """Answers every request with the policy's next tool call."""
 
-    def __init__(self, seed: int = 0, policy: str = "playbook") -> None:
+    def __init__(self, seed: int = 0, policy: str = "playbook", file: str = "") -> None:
+        """`file`: the recipe of the policy `hand`."""
         super().__init__()
         self.model_id = self.policy_name = policy
+        self.file = file
         self.seed = seed
         self._policy: Policy | None = None
         self._wishes = Wishes()
@@ -119,7 +121,7 @@ class PlaybookModel(Model):
         new = turns[self._fed :]
         if self._policy is None or self._fed > len(turns) or (new and new[0].kind != "observation"):
             self._wishes, self._late = Wishes(), {}
-            self._policy = _start(self.policy_name, self.seed, self._wishes, self._late)
+            self._policy = _start(self.policy_name, self.seed, self._wishes, self._late, self.file)
             self._pending, new = None, turns
         self._fed = len(turns)
         told: Observation | None = None
@@ -147,14 +149,14 @@ class PlaybookModel(Model):
                 self._pending = Call("final_answer", {"answer": str(end.value)})
 
 
-def _start(policy: str, seed: int, wishes: Wishes, late: dict[str, Observation]) -> Policy:
+def _start(policy: str, seed: int, wishes: Wishes, late: dict[str, Observation], file: str) -> Policy:
     if policy == "playbook":
         from core.agent.playbook.policy import research
 
         return research(seed, wishes, late)
     from core.agent.playbook.comparators import comparator
 
-    return comparator(policy, seed, wishes, late)
+    return comparator(policy, seed, wishes, late, file)
 
 
 _SECOND_TASK = re.compile(r"^New task:\n", re.MULTILINE)

@@ -20,11 +20,11 @@ UNMEASURED_S = 25.0
 SMOKE_STEPS = 20
 
 
-def smoke(bench: Bench, method: str, experiment: str, trial: Trial, start: str) -> Act:
+def smoke(bench: Bench, method: str, experiment: str, trial: Trial, start: str, steps: int = SMOKE_STEPS) -> Act:
     """A few steps before a long job of a method that was not tried yet: does it run, and what does a step take?"""
     arguments = {
         "method": method, "data": trial.data or bench.data, "model": start, "experiment": experiment,
-        "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": SMOKE_STEPS},
+        "title": f"{method} smoke test", "settings": {**trial.settings, "max_steps": steps},
     }  # fmt: skip
     told = yield from bench.train(arguments, "A long job comes next: first see that it runs.")
     launched = yield from bench.launched(told, arguments)
