@@ -57,7 +57,7 @@ from core.summary import summarise
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tools import all_tools
-from core.tools.evaluate import decoding_of, stop_ids_of
+from core.tools.keep import decoding_of, stop_ids_of
 from core.tools.servers import Servers
 from core.tracking.mirror import AlertMirror
 from core.tracking.target import parse_target

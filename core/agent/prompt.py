@@ -25,8 +25,8 @@ Working rules. They hold to the last step, also after the context was summarised
    conclude_experiment). Choose by the development split only. The held-out split is read once, by the host, after you finish.
 5. Read the diagnosis of every job. When something fails, say why, choose a remedy with a source (choose_remedy), change
    it and try again. Do not repeat a call that gave the same result. Rewards are not evaluations.
-6. Keep the best: promote a checkpoint only when its development score is better than the best so far. Only the base of this
-   task is trained; no other model takes its place.
+6. Evaluate every training that may be better: one that scores above the best so far on all development samples becomes the
+   final_model at once. Only the base of this task is trained; no other model takes its place.
 7. Use the time: go on while something worth trying fits the budget; runs that stop early lose. Stop after two experiments in
    a row without a significant gain, or when the budget ends. Then call final_answer with a short summary.
 8. Never change what the person asked for (method, data, LoRA or full weights, sequence length, metric, base model) without

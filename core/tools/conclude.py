@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from core import events as e
 from core.agent.desk import Desk
-from core.agent.trust import approved_risks
-from core.errors import InternError, ToolError
+from core.errors import ToolError
 from core.evaluation.stats import verdict as verdict_of
-from core.final_model import promote_folder
 from core.state import Evaluation
-from core.tools.evaluate import decoding_of, stop_ids_of
+from core.tools.keep import keep
 from core.tools.toolbox import text, tool
 
 
@@ -80,31 +78,8 @@ def promote(desk: Desk, model: str, evaluation: str) -> object:
     source = desk.model_path(model)
     if found.model != source:
         raise ToolError(f"{evaluation} scored another model ({found.model})", next="Evaluate this one first")
-    if found.shots:
-        raise ToolError("A few-shot score says nothing of the model alone", next="Promote with a zero-shot evaluation")
-    best = desk.state.scores.best
-    if desk.state.scores.best_evaluation == evaluation:
-        return {"final_model": desk.state.checkpoint, "score": found.score}  # done before a crash
-    if best is not None and found.score <= best:
-        raise ToolError(
-            f"{100 * found.score:.1f} % is not above the best so far, {100 * best:.1f} %", next="Keep the best"
-        )
-    target = desk.folder / "final_model"
-    try:
-        digest = promote_folder(
-            source,
-            target,
-            decoding_of(desk, found),
-            stop_ids_of(desk, found),
-            desk.prompting,
-            approved_risks(desk.state),
-        )
-    except InternError as error:
-        raise ToolError(str(error)) from error
-    desk.emit(
-        e.CheckpointPromoted(source=model, path=str(target), evaluation=evaluation, score=found.score, digest=digest)
-    )
-    return {"final_model": str(target), "score": found.score}
+    keep(desk, model, found)
+    return {"final_model": desk.state.checkpoint, "score": found.score}
 
 
 TOOLS = [start_experiment, conclude_experiment, promote]

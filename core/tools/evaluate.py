@@ -18,6 +18,7 @@ from core.evaluation.sampler import SampleSpec, Variant
 from core.evaluation.stats import paired_difference, smallest_detectable, wilson
 from core.state import Evaluation
 from core.tools.data import SampleRow, read_samples
+from core.tools.keep import keep
 from core.tools.toolbox import array, integer, text, tool
 
 
@@ -54,7 +55,8 @@ def evaluate(
     against: str | None = None,
     experiment: str | None = None,
 ) -> object:
-    """Score a model on the development split: score, 95 % interval, paired delta, and what is wrong with wrong answers."""
+    """Score a model on the development split: score, 95 % interval, paired delta, and what is wrong with wrong answers. A
+    training that scores above the best so far becomes the final_model at once."""
     data = desk.dev_file()
     if data is None:
         raise ToolError("There are no development samples", next="Prepare data first: a part is set aside by prompt")
@@ -68,7 +70,10 @@ def evaluate(
     return {
         "job": job,
         "seconds": ended.seconds,
-        "evaluations": [_finish(desk, job, model, label, way, against, experiment) for way in ways],
+        "evaluations": [
+            _finish(desk, job, model, label, way, against, experiment) | _kept(desk, model, _id(job, way))
+            for way in ways
+        ],
         "seconds_left_for_research": round(desk.clock.work_left_s),
     }
 
@@ -133,7 +138,7 @@ def _launch(
 
 def _finish(
     desk: Desk, job: str, model: str, label: str, way: Way, against: str | None, experiment: str | None
-) -> object:
+) -> dict[str, Any]:
     rows = read_samples(desk, job, _file(way.name))
     correct = sum(r.correct for r in rows)
     report = analyse([msgspec.convert(msgspec.to_builtins(r), Sample) for r in rows])
@@ -173,6 +178,19 @@ def _finish(
     }  # fmt: skip
 
 
+def _kept(desk: Desk, model: str, evaluation: str) -> dict[str, Any]:
+    """A better training is kept before anything else is done, so that whatever ends the run next finds it there. Of the base a
+    brain chooses among several ways of asking."""
+    found, best = desk.state.evaluations[evaluation], desk.state.scores.best
+    if model not in desk.state.jobs or found.shots or best is None or found.score <= best:
+        return {}
+    try:
+        keep(desk, model, found)
+    except ToolError as error:
+        return {"final_model": f"not this one: {error}"}
+    return {"final_model": "this one, from now on"}
+
+
 def _against(rows: list[SampleRow], reference: Evaluation | None):
     """The paired difference to an earlier evaluation on the same samples; None where there is none."""
     if reference is None or not reference.done or not Path(reference.samples_path).exists():
@@ -198,24 +216,6 @@ def _id(job: str, way: Way) -> str:
 
 def _shown(label: str, way: Way) -> str:
     return label if way.name == "greedy" and label != "base" else f"{label}, {way.name}"
-
-
-def decoding_of(desk: Desk, found: Evaluation) -> Decoding:
-    """The decoding an evaluation used."""
-    sampled = found.decoding.removeprefix("sampled at ")
-    temperature = 0.0 if found.decoding == "greedy" else float(sampled)
-    return Decoding(max_new_tokens=desk.max_new_tokens, temperature=temperature)
-
-
-def stop_ids_of(desk: Desk, found: Evaluation) -> list[int]:
-    """The stop tokens an evaluation used, as its job recorded them."""
-    job, _, variant = found.id.partition("/")
-    try:
-        result: dict[str, Any] = msgspec.json.decode((desk.folder / "jobs" / job / "out" / "result.json").read_bytes())
-    except OSError as error:
-        raise ToolError(f"The record of {found.id} is gone: {error.strerror}", next="Evaluate again") from error
-    found_ids: list[list[int]] = [v["stop_ids"] for v in result["variants"] if v["name"] == variant]
-    return found_ids[0] if found_ids else []
 
 
 @tool({"evaluation": text("Id of a finished evaluation"), "limit": integer("How many (default 10)")})
