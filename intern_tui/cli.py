@@ -280,7 +280,10 @@ def _tools(commands: Subparsers) -> None:  # type: ignore[valid-type]
     p.add_argument("--seeds", type=int, default=5)
     p.add_argument("--first-seed", type=int, default=0, help="seeds run from here on")
     p.add_argument("--hours", type=float, help="budget of each run (default: the task's)")
-    p.add_argument("--policies", nargs="+", default=["playbook", "random"], metavar="P")
+    p.add_argument(
+        "--policies", nargs="+", metavar="P",
+        help="any --brain; P@2 has twice the time (default: playbook random@2 sft hill greedy hand; with --aa or --traps: playbook)",
+    )  # fmt: skip
     p.add_argument("--json", metavar="FILE", help="write the results here too")
     p.add_argument(
         "--aa", action="store_true", help="tasks on which nothing can be gained: how many runs claim a gain?"

@@ -15,7 +15,7 @@ from core.agent.playbook.wishes import Wishes
 from core.errors import NotFound, UsageError
 from core.tasks import list_tasks
 from core.training.spec import KINDS, TrainSpec
-from intern_tui.commands.bench import seconds_to, table
+from intern_tui.commands.bench import _named, seconds_to, table
 from tests.core.agent.test_playbook import World, play_policy
 
 TWO_STAGES = """
@@ -90,14 +90,27 @@ def _result(policy: str, gain: float, reached: list[tuple[float, float]], seed: 
     }  # fmt: skip
 
 
-def test_the_table_says_what_part_of_the_gain_and_how_fast() -> None:
-    mine = [_result("playbook", 0.45, [(10.0, 0.1), (40.0, 0.4), (90.0, 0.6)], s) for s in (0, 1)]
-    other = [_result("random", 0.5, [(10.0, 0.1), (160.0, 0.4)], s) for s in (0, 1)]
-    text = table(mine + other, ["playbook", "random"])
-    assert "90% of its gain" in text
-    assert "reached in 25% of its time (median)" in text
-    never = [_result("playbook", 0.2, [(10.0, 0.1), (40.0, 0.3)])]
-    assert "was not reached" in table([*never, other[0]], ["playbook", "random"])
+def test_the_table_says_what_part_of_the_gain_and_when() -> None:
+    hand = [_result("hand", 0.5, [(10.0, 0.1), (150.0, 0.6)], s) for s in (0, 1)]
+    mine = [_result("playbook", 0.45, [(10.0, 0.1), (40.0, 0.4), (90.0 + s, 0.56)], s) for s in (0, 1)]
+    other = [_result("random@2", 0.5, [(10.0, 0.1), (160.0, 0.54)], s) for s in (0, 1)]
+    text = table(mine + other + hand, ["playbook", "random@2", "hand"])
+    assert "playbook   has 90% of hand's gain; 90% of it on development samples after 90 s" in text
+    assert "random@2   has 100% of hand's gain; 90% of it on development samples not in its time" in text
+    assert "hand's gain" not in table(mine + other, ["playbook", "random@2"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "means"),
+    [("random@2", ("random", 2.0)), ("playbook", ("playbook", 1.0)), ("openai:m@http://h:1/v1", ("openai:m@http://h:1/v1", 1.0))],
+)  # fmt: skip
+def test_a_policy_may_have_more_time(policy: str, means: tuple[str, float]) -> None:
+    assert _named(policy) == means
+
+
+def test_a_factor_of_time_is_a_positive_number() -> None:
+    with pytest.raises(UsageError, match="random@x"):
+        _named("random@x")
 
 
 def test_seconds_to_a_score() -> None:
