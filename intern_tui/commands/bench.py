@@ -26,8 +26,7 @@ from core.session import last_state
 from core.state import RunState
 from core.tasks import list_tasks, load_task
 
-
-COMPARED = ("playbook", "random@2", "sft", "hill", "greedy", "hand")
+COMPARED: tuple[str, ...] = ("playbook", "random@2", "sft", "hill", "greedy", "hand")
 """Random search has twice the time: what it then reaches, another policy has to reach in half of it."""
 
 
