@@ -129,28 +129,23 @@ def test_killed_at_any_moment_final_model_is_no_worse_than_the_best_evaluated(ta
         process.wait()
     final = task / "final_model"
     assert check_model(str(final)).problems == ()
-    out = task.parent / "score.json"
-    command = [
-        sys.executable,
-        "evaluate.py",
-        "--model-path",
-        str(final),
-        "--split",
-        "dev",
-        "--json-output-file",
-        str(out),
-    ]
-    subprocess.run(command, cwd=task, check=True, timeout=300, capture_output=True)
+    command = [sys.executable, "evaluate.py", "--model-path", str(final), "--limit", "20"]
+    subprocess.run(command, cwd=task, check=True, timeout=300, capture_output=True)  # it loads in a process of its own
     evaluated = [
         e
         for run in (task.parent / "home" / "runs").glob("*")
         for e in last_state(run).evaluations.values()
-        if e.done and e.split == "dev" and not e.shots and e.ts / 1e6 < killed - ITS_COPY_S
+        if e.done and e.split == "dev" and not e.shots
     ]
-    best = max((e.score for e in evaluated), default=0.0)
-    score = json.loads(out.read_text())["accuracy"]
-    print(f"killed after {after:.0f} s, {len(evaluated)} evaluations: best {best:.3f}, final_model {score:.3f}")
-    assert score >= best - 0.005, "batching may turn a token of one sample in some hundreds"
+    best = max((e.score for e in evaluated if e.ts / 1e6 < killed - ITS_COPY_S), default=0.0)
+    held = (final / "model.safetensors").read_bytes()
+    scores = [e.score for e in evaluated if (Path(e.model) / "model.safetensors").read_bytes() == held]
+    if held == (task.parent / "Tiny-Base" / "model.safetensors").read_bytes():
+        scores.append(0.0)  # the base: what is there before anything was evaluated
+    print(
+        f"killed after {after:.0f} s, {len(evaluated)} evaluations: best {best:.3f}, final_model {max(scores, default=-1):.3f}"
+    )
+    assert max(scores, default=-1.0) >= best
 
 
 @pytest.mark.parametrize(
