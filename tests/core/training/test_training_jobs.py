@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -222,6 +223,34 @@ def test_a_wrong_spec_is_said_in_one_message(lab: Lab, tmp_path: Path, change: d
     assert said in done.stderr
 
 
+def test_a_recipe_stands_alone_in_an_empty_folder_and_says_what_is_wrong_in_one_line(lab: Lab, tmp_path: Path) -> None:
+    empty, job = tmp_path / "empty", tmp_path / "job"
+    empty.mkdir()
+    job.mkdir()
+    spec = {"kind": "sft", "model": str(lab.trained), "data": str(lab.data), "max_steps": 2, "batch_size": 8, "threads": 1,
+            "eval_samples": 8, "max_completion_length": 6}  # fmt: skip
+    path = job / "spec.json"
+
+    def alone(recipe: str, *arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-P", str(ROOT / "core" / "training" / f"{recipe}.py"), *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(empty)}
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    path.write_text(json.dumps(spec))
+    assert alone("sft", str(path))[0] == 0
+    assert (job / "model" / "model.safetensors").is_file()
+    assert read_stream(job)[-1]["status"] == "finished"
+    for wrong, said in (
+        (alone("dpo", str(path)), "the spec is for sft"),
+        (alone("sft"), "Give the path of a spec.json"),
+        (alone("sft", str(tmp_path / "nowhere.json")), "cannot read the spec"),
+    ):
+        assert wrong[0] == 2
+        assert said in wrong[1].splitlines()[-1]
+        assert "Traceback" not in wrong[1]
+
+
 def test_a_script_of_ones_own_runs_under_the_same_contract(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import sys, pathlib\nprint(sys.argv[1], pathlib.Path.cwd())\n")
     (tmp_path / "spec.json").write_text(json.dumps({"kind": "script", "script": "mine.py"}))
@@ -295,6 +324,24 @@ def test_a_reward_that_never_or_always_fires_is_refused_before_the_training(
     reward = RewardSpec(kind="python", function=f"{flat}:reward")
     with pytest.raises(JobError, match=why):
         run_here(tmp_path / "g", spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "refused"), [("format", 1.0, True), ("format", 0.0, False), ("overlong", 1.0, False)]
+)
+def test_one_of_several_rewards_that_never_fires_is_refused_by_its_name(
+    lab: Lab, tmp_path: Path, kind: Literal["format", "overlong"], weight: float, refused: bool
+) -> None:
+    right = RewardSpec(kind="verifier", verifier=VerifierSpec(kind="exact"), name="right")
+    other = RewardSpec(kind=kind, pattern="<think>.*</think>.*", weight=weight, name="thinks")
+    spec = spec_for(
+        lab, kind="grpo", lr=1e-5, num_generations=8, rewards=(right, other), max_steps=1, max_completion_length=20
+    )
+    if refused:
+        with pytest.raises(JobError, match=r"thinks never fires: 0 for every answer.*only the other"):
+            run_here(tmp_path / "g", spec)
+    else:
+        assert len(series(run_here(tmp_path / "g", spec), "reward")) == 1
 
 
 def test_how_often_a_reward_fires_on_the_base_is_noted(lab: Lab, tmp_path: Path) -> None:
