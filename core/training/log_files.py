@@ -219,10 +219,11 @@ def read_run(folder: Path) -> list[Log]:
                 continue
             payload = msgspec.json.decode(event.payload, type=dict[str, Any])
             job = str(payload.get("job"))
-            if event.type == "job_launched" and payload.get("kind") == "training":
+            if event.type == "job_launched" and payload.get("kind") in ("training", "script"):
                 config = cast(dict[str, Any], payload.get("config") or {})
-                limit = config.get("time_limit_s")
-                logs[job] = Log([], payload.get("planned_steps"), trainer=payload.get("method"), name=job,
+                limit, method = config.get("time_limit_s"), payload.get("method")
+                trainer = None if method == "script" else method  # a script's is seen by what it logs
+                logs[job] = Log([], payload.get("planned_steps"), trainer=trainer, name=job,
                                 time_limit_s=limit if isinstance(limit, int | float) else None)  # fmt: skip
             elif job in logs:
                 if event.type == "metric_logged":
@@ -235,7 +236,12 @@ def read_run(folder: Path) -> list[Log]:
                     logs[job] = logs[job]._replace(ended=True, exit_code=0)
     finally:
         source.close()
-    told = {job: log for job, log in logs.items() if kept.get(job) or (log.ended and log.exit_code != 0)}
+    told = {
+        job: log
+        for job, log in logs.items()
+        if any(row.of_training for row in kept.get(job, []))
+        or (log.trainer and (kept.get(job) or (log.ended and log.exit_code != 0)))
+    }
     if not told:
         raise UsageError("no train step in this run yet", where=str(folder), next="See intern state.")
     return [_finished(log, kept.get(job, [])) for job, log in told.items()]

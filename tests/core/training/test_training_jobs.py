@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -370,3 +371,70 @@ def test_a_training_with_the_brains_own_reward_runs_held_and_streams_as_any_othe
     assert max(series(folder, "rewards/short/mean")) <= 0, "the reward function read what it must not"
     assert Path(read_stream(folder)[-1]["model"]) == folder / "held" / "model"
     assert (folder / "held" / "model" / "model.safetensors").is_file()
+
+
+OWN_SCRIPT = """
+import json, pathlib, sys
+sys.path.insert(0, {root!r})
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+from core.training.callback import InternCallback
+from core.training.stream import Stream
+
+torch.set_num_threads(1)
+spec = json.loads(pathlib.Path(sys.argv[1]).read_text())
+folder = pathlib.Path(sys.argv[1]).parent
+rows = [json.loads(line) for line in open(spec["data"] + "/train.jsonl")]
+stream = Stream(folder)
+callback = InternCallback(stream)
+trainer = SFTTrainer(
+    AutoModelForCausalLM.from_pretrained(spec["model"]),
+    args=SFTConfig(str(folder / "checkpoints"), max_steps=20_000, logging_steps=5, use_cpu=True, bf16=False,
+                   save_strategy="no", report_to="none", disable_tqdm=True),
+    train_dataset=Dataset.from_list([{{"prompt": r["prompt"], "completion": r["answer"]}} for r in rows]),
+    processing_class=AutoTokenizer.from_pretrained(spec["model"]), callbacks=[callback],
+)
+trainer.train(resume_from_checkpoint=spec.get("resume_from"))
+trainer.save_model(str(folder / "model"))
+stream.result(status=callback.reason, model=str(folder / "model"), steps=trainer.state.global_step)
+"""
+
+
+@pytest.mark.skipif(probe().level == "limits", reason=f"only limits hold here: {probe().reason}")
+def test_a_brains_own_training_script_checkpoints_stops_and_goes_on_when_asked(lab: Lab, tmp_path: Path) -> None:
+    workspace, folder = tmp_path / "workspace", tmp_path / "jobs" / "j"
+    workspace.mkdir()
+    folder.mkdir(parents=True)
+    (folder / "script.py").write_text(OWN_SCRIPT.format(root=str(ROOT)))
+    body = {"kind": "script", "script": str(folder / "script.py"), "model": str(lab.trained), "data": str(lab.data)}
+    (folder / "spec.json").write_text(json.dumps(body))
+    compute = LocalCompute(tmp_path / "jobs")
+    compute.submit(
+        held_job(JobSpec(job="j", kind="script", effect_id="e", folder=str(folder), time_limit_s=600), body, workspace)
+    )
+
+    def wait_for(kind: str, steps: int = 0) -> dict:
+        until = time.monotonic() + 120 * SLOWNESS
+        while time.monotonic() < until and compute.inspect("j").state == "running":
+            rows = read_stream(folder) if (folder / "metrics.jsonl").is_file() else []
+            found = [r for r in rows if r["kind"] == kind and r.get("step", 0) > steps]
+            if found:
+                return found[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"no {kind}: {compute.logs('j').text[-2000:]}")
+
+    wait_for("metric")
+    compute.ask_checkpoint("j")
+    saved = wait_for("checkpoint")
+    assert (Path(saved["path"]) / "trainer_state.json").is_file()
+    compute.pause("j")
+    compute.wait("j", 60 * SLOWNESS)
+    compute.resume("j", {"resume_from": saved["path"]})
+    wait_for("metric", steps=saved["step"] + 5)
+    compute.cancel("j", grace_s=60 * SLOWNESS)
+    result = read_stream(folder)[-1]
+    assert (result["kind"], result["status"]) == ("result", "stopped")
+    assert result["steps"] > saved["step"] + 5
+    assert (Path(result["model"]) / "model.safetensors").is_file()
