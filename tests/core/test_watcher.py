@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made.log.close()
 
 
-def writes(lines: list[object], then: str = "") -> str:
+def writes(lines: Sequence[object], then: str = "") -> str:
     text = "\n".join(json.dumps(line) for line in lines) + "\n"
     return f"import time\nopen('metrics.jsonl', 'a').write({text!r})\n{then}"
 
