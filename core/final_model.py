@@ -52,10 +52,41 @@ def promote_folder(
     return digest
 
 
+def looked_at(final: Path, prompting: Prompting, changed_packages: list[str]) -> tuple[bool, list[str]]:
+    """(whether it can be handed in, what was seen) of a `final_model` that the evaluation has loaded and measured.
+
+    `changed_packages`: of those that the evaluation imports, what is not as it was at the start: the model is judged with the
+    starting ones.
+    """
+    seen = ["loaded and evaluated by evaluate.py in a fresh process"]
+    problems = list(check_model(final).problems)
+    links = [p.name for p in final.rglob("*") if p.is_symlink()]
+    seen.append(f"links: {', '.join(links[:3])}" if links else "real files, full weights")
+    same = True
+    if prompting.format == "chat" and prompting.template_path:
+        ours = final / "chat_template.jinja"
+        same = ours.is_file() and ours.read_bytes() == Path(prompting.template_path).read_bytes()
+        name = Path(prompting.template_path).name
+        seen.append(f"its chat template is {'' if same else 'not '}{name} of the evaluation, byte for byte")
+    stops = _generation_config(final).get("eos_token_id")
+    seen.append("no stop token in generation_config.json" if stops is None else f"answers stop at token {stops}")
+    seen.append(
+        f"measured with packages that changed since the start: {', '.join(changed_packages)}"
+        if changed_packages
+        else "the evaluation's packages are as they were at the start"
+    )
+    return not links and same, seen + problems
+
+
+def _generation_config(folder: Path) -> dict[str, Any]:
+    path = folder / "generation_config.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def _write_generation_config(folder: Path, decoding: Decoding, stop_ids: list[int]) -> None:
     """Greedy is said twice: vLLM reads only `temperature`, transformers only `do_sample`."""
     path = folder / "generation_config.json"
-    values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    values = _generation_config(folder)
     greedy = decoding.temperature == 0
     values |= {"do_sample": not greedy, "temperature": float(decoding.temperature)}
     if greedy:

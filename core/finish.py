@@ -16,10 +16,10 @@ from core.agent.trust import approved_risks
 from core.compute.place import place
 from core.errors import EvaluationError, EvaluationTimeout, InternError, NoPlace
 from core.evaluation.benchmark import BenchmarkResult, Request, in_percent, measure_guarded, read_samples
-from core.evaluation.guard import Guard
-from core.evaluation.models import check_model
+from core.evaluation.guard import Guard, changed_packages
 from core.evaluation.scale import SAY_SO, Scale, settle
 from core.evaluation.stats import Difference, paired_difference, unpaired_difference, wilson
+from core.final_model import looked_at
 from core.report import write_report
 from store.errors import StoreError
 
@@ -58,9 +58,8 @@ def finish(desk: Desk, guard: Guard, status: str, reason: str, quick: threading.
         desk.emit(e.SubmissionVerified(path=str(desk.folder / "final_model"), ok=False, checks=[str(error)]))
         return _end(desk, "failed", f"the last evaluation failed: {error}", None)
     final = desk.folder / "final_model"
-    problems = list(check_model(str(final)).problems)
-    checks = ["loaded and evaluated by evaluate.py in a fresh process", "real files, full weights", *problems]
-    desk.emit(e.SubmissionVerified(path=str(final), ok=True, checks=checks))
+    ok, checks = looked_at(final, desk.prompting, changed_packages(guard))
+    desk.emit(e.SubmissionVerified(path=str(final), ok=ok, checks=checks))
     _end(desk, status, reason, scores)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from core.descent import objections
 from core.errors import JobError, NotFound
 from core.evaluation.models import check_model
 from core.final_model import SKIPPED
@@ -46,6 +47,12 @@ class Submission:
         if not _same_sizes(source, fresh) or (digest and tree_digest(source) != digest):
             raise JobError("the model changed while it was copied", where=str(source), next="Copy it again.")
         check_model(str(fresh))
+        against = objections(fresh, self.base)
+        if against:
+            raise JobError(
+                f"not a descendant of the base: {against[0]}", where=str(source),
+                next="Train the base, and merge adapters into it.",
+            )  # fmt: skip
         links = [p.name for p in fresh.rglob("*") if p.is_symlink()]
         if links:
             raise JobError(f"links in the model: {links[:3]}", where=str(fresh), next="Copy what they point to.")

@@ -25,6 +25,7 @@ from core.ids import stable_id
 from core.journal import Journal
 from core.state import Job
 from core.training.detectors import Finding, Watch
+from core.training.log_rows import LEARNS, guess_trainer
 from core.training.signs_speed import named_error
 
 POLL_S = 0.2
@@ -44,8 +45,10 @@ class Watched:
         self.rows = 0
         """Rows read so far: a row keeps its number over every host, so what is said of it is said once."""
         self.started_ts = job.started_ts
-        self.watch = Watch(job.method, planned_steps=job.planned_steps, live=True)
+        self.planned = job.planned_steps
         self.training = job.kind == "training"
+        self.watch = Watch(job.method, planned_steps=self.planned, live=True) if self.training else None
+        """The detectors; over a script from the first row on that tells of a training."""
         self.checkpoint = job.checkpoint
         self.result: dict[str, Any] = {}
         self.held = (folder / "held.json").exists()
@@ -113,12 +116,17 @@ class JobWatcher:
                     watched.skip -= 1
                 else:
                     payloads.append(_metric(watched.id, step, values))
-                if watched.training:
+                if watched.watch is None and any(name in values for name in LEARNS):
+                    watched.watch = Watch(guess_trainer([(step, values)]), planned_steps=watched.planned, live=True)
+                if watched.watch is not None:
                     findings = watched.watch.feed(step, values)
                     if findings:
                         self.journal.emit_many(payloads)
                         payloads = []
                         self._diagnose(watched, findings)
+            elif kind == "plan" and watched.planned is None:
+                steps = row.get("max_steps")
+                watched.planned = steps if isinstance(steps, int) and steps > 0 else None
             elif kind == "checkpoint" and self._owns(watched, str(row.get("path"))):
                 watched.checkpoint = str(row.get("path"))
                 saved = e.CheckpointSaved(job=watched.id, path=watched.checkpoint, step=int(row.get("step") or 0))
@@ -171,7 +179,7 @@ class JobWatcher:
 
     def _listen(self, watched: Watched) -> None:
         """A training that says nothing for long is stalled: its heartbeat tells."""
-        if not watched.training:
+        if not watched.training or watched.watch is None:
             return
         try:
             age = time.time() - (watched.folder / "heartbeat").stat().st_mtime
@@ -184,10 +192,11 @@ class JobWatcher:
             lambda s: {f.kind: f.stopped for f in s.failures if f.job == watched.id and f.severity == "failing"}
         )
         for finding in findings:
-            key = f"{finding.kind}:{finding.severity}"
+            key = f"{finding.kind}:{finding.severity}" + (":hopeless" if finding.hopeless else "")
             if key in watched.kinds:
                 continue
-            if finding.kind in known and finding.severity == "failing":
+            worse = finding.hopeless and not known.get(finding.kind)  # what failed is now beyond hope: it is said again
+            if finding.kind in known and finding.severity == "failing" and not worse:
                 if known[finding.kind]:  # a host before this one said so and died before it could stop the job
                     self._stop_early(watched, finding)
                 continue
@@ -226,7 +235,9 @@ class JobWatcher:
             return
         log_tail = self._log_tail(watched)
         late = status.exit is not None and status.exit.reason == "time_limit"
-        if watched.training and status.state != "cancelled" and not late:  # the signal that ends it is no crash
+        if (
+            watched.watch is not None and status.state != "cancelled" and not late
+        ):  # the signal that ends it is no crash
             exit_code = status.exit.exit_code if status.exit else None
             self._diagnose(watched, watched.watch.finish(exit_code, log_tail))
         job = self.journal.state.jobs[watched.id]

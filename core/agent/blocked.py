@@ -20,9 +20,33 @@ _OFFLINE = ("train", "evaluate", "prepare_data", "inspect_data", "sample_and_ver
 """Tools that look nothing up."""
 
 
+_OTHER_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"aime(?:20)?(\d\d)", (r"aime20\1", r"aime\1")),
+    (r"gpqa", ("gpqa",)),
+    (r"healthbench", ("healthbench",)),
+    (r"arenahard", ("arenahard",)),
+    (r"humaneval", ("humaneval",)),
+    (r"mbpp", ("mbpp",)),
+    (r"gsm8k", ("gsm8k", "gradeschoolmath")),
+    (r"bfcl|berkeleyfunction", ("bfcl", "berkeleyfunctioncalling")),
+    (r"ifeval", ("ifeval",)),
+    (r"truthfulqa", ("truthfulqa",)),
+)
+"""By a benchmark's name without spaces and dashes: under what names its samples lie. A task's text names a part of it (GPQA main,
+HealthBench-Easy), its data set has the name of the whole; an AIME of another year is another test."""
+
+
 def terms(benchmark: str) -> list[str]:
-    """What the scope of a submission's run holds."""
-    return [*ALWAYS, *([benchmark] if benchmark else [])]
+    """What the scope of a submission's run holds: the benchmark under each of its names."""
+    if not benchmark:
+        return list(ALWAYS)
+    found = [
+        match.expand(name)
+        for pattern, names in _OTHER_NAMES
+        if (match := re.match(pattern, _plain(benchmark)))
+        for name in names
+    ]
+    return [*ALWAYS, *dict.fromkeys([benchmark, *found])]
 
 
 def reason(blocked: list[str], tool: str, arguments: dict[str, Any]) -> str:
@@ -36,12 +60,24 @@ def reason(blocked: list[str], tool: str, arguments: dict[str, Any]) -> str:
     for said in _texts(arguments):
         plain = _plain(said)
         for name in blocked:
-            if not _plain(name) or _plain(name) not in plain:
+            if not _plain(name) or not _names(name, said, plain):
                 continue
             fetches = tool in ("fetch_dataset", "search_datasets") or "://" in said or tool == "run_command"
             if name in ALWAYS or fetches or _ABOUT.search(said):
                 return f"{said[:80]!r} would look up {name}, which this run is measured with"
     return ""
+
+
+_WORDS = ("math", "drop", "arc")
+"""Benchmarks whose name is a word of other things."""
+
+
+def _names(name: str, said: str, plain: str) -> bool:
+    """Whether a text names it, however it is written: MATH only in capitals or as the name of a repository, others anywhere."""
+    word = _plain(name)
+    if word in _WORDS:
+        return re.search(rf"\b{word.upper()}\b|/{word}(?![\w.-])", said) is not None
+    return _plain(name) in plain
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ samples are in it the job is refused unless a person says so, for these very byt
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import msgspec
 
 from core import events as e
 from core.agent.patience import Deferred
+from core.data.reading import file_format
 from core.errors import InternError, ToolError
 from store.sealer import digest_file
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from core.agent.desk import Desk
     from core.state import ContaminationVerdict
 
-CLEAN = "prepare_data takes leaked rows out (drop_contaminated, the default): prepare this data again and train on the result"
+CLEAN = "prepare_data takes leaked rows out (drop_contaminated, the default): prepare this data again and train on the result (a file of the workspace: delete it)"
 
 
 class Contaminated(ToolError):
@@ -61,12 +63,36 @@ def vouch(desk: Desk, name: str, folder: Path, rows: int, against: int) -> None:
 def admit_data(desk: Desk, folder: Path) -> None:
     """Return if a training on `folder` may start. Raises Contaminated where a person, or nobody, says so."""
     digest = train_digest(folder)
-    verdict = desk.state.contamination.get(digest) or _look(desk, folder, digest)
+    try:
+        _admit(desk, folder / "train.jsonl", folder.name, digest)
+    except InternError as error:
+        if isinstance(error, Contaminated):
+            raise
+        raise ToolError(f"The data cannot be compared with the evaluation: {error}", next=CLEAN) from error
+
+
+def admit_workspace(desk: Desk) -> None:
+    """Return if a script may start that can read all of the workspace: every file of rows in it is judged as training data is.
+
+    What cannot be opened as rows (settings, results in a form of their own) is no training data. Raises Contaminated.
+    """
+    workspace = desk.folder / "workspace"
+    for path in sorted(p for p in workspace.rglob("*") if p.is_file() and not p.is_symlink() and file_format(p)):
+        with contextlib.suppress(_NoRows):
+            _admit(desk, path, str(path.relative_to(workspace)), digest_file(path))
+
+
+class _NoRows(InternError):
+    """The file holds no rows that can be read."""
+
+
+def _admit(desk: Desk, path: Path, name: str, digest: str) -> None:
+    verdict = desk.state.contamination.get(digest) or _look(desk, path, name, digest)
     if verdict is not None and verdict.overlapping:
-        _ask(desk, folder.name, digest, verdict)
+        _ask(desk, name, digest, verdict)
 
 
-def _look(desk: Desk, folder: Path, digest: str) -> ContaminationVerdict | None:
+def _look(desk: Desk, path: Path, name: str, digest: str) -> ContaminationVerdict | None:
     """Compare and record; None where the evaluation's samples are not known (then nothing can be said)."""
     from core.data.contamination import check_data
     from core.data.files import open_data
@@ -75,13 +101,13 @@ def _look(desk: Desk, folder: Path, digest: str) -> ContaminationVerdict | None:
     if not texts:
         return None
     try:
-        with open_data(folder / "train.jsonl") as data:
+        with open_data(path) as data:
             found = check_data(data, texts)
     except InternError as error:
-        raise ToolError(f"The data cannot be compared with the evaluation: {error}", next=CLEAN) from error
+        raise _NoRows(str(error), where=str(path)) from error
     desk.emit(
         e.ContaminationChecked(
-            dataset=folder.name, against=found.samples, rows=found.checked, overlapping=found.contaminated,
+            dataset=name, against=found.samples, rows=found.checked, overlapping=found.contaminated,
             kinds=found.kinds, examples=[f.span for f in found.findings[:3]] if found.contaminated else [], digest=digest,
         )
     )  # fmt: skip

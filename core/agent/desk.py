@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from core import events as e
-from core.agent.clean_data import admit_data
+from core.agent.clean_data import admit_data, admit_workspace
 from core.agent.foreign import held_job, is_foreign
 from core.agent.patience import UNREACHED, abandoned
 from core.agent.spend import admit_spending
@@ -394,8 +394,10 @@ class Desk:
             return known
         job = job or self.new_job()
         body = msgspec.to_builtins(spec)
-        if kind == "training" and body.get("data"):
+        if kind in ("training", "script") and body.get("data"):
             admit_data(self, Path(body["data"]))
+        if kind == "script":
+            admit_workspace(self)
         self.wait_for_slot(threads)
         folder = self.folder / "jobs" / job
         folder.mkdir(parents=True, exist_ok=True)

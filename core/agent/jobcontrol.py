@@ -38,7 +38,7 @@ def stop_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
 
 def pause_job(desk: Desk, seq: int, text: str, arguments: Arguments) -> str:
     job = _job(desk, text, arguments, "running")
-    if desk.state.jobs[job].kind != "training":
+    if desk.state.jobs[job].kind not in ("training", "script"):
         raise Rejected(f"{job} is a {desk.state.jobs[job].kind}: it has no checkpoints and is short; stop-job ends it")
     threading.Thread(target=_pause, args=(desk, _pausable(desk), job), daemon=True, name=f"pause {job}").start()
     return f"{job} is asked for a checkpoint; it stops once that is written"

@@ -19,7 +19,7 @@ import sysconfig
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -94,6 +94,16 @@ def command(argv: Sequence[str], confinement: Confinement, level: Level) -> list
         **msgspec.to_builtins(confinement.limits),
     }
     return [sys.executable, "-I", "-S", str(GUARD), msgspec.json.encode(rules).decode(), *inner]
+
+
+def without_keeper(argv: Sequence[str], confinement: Confinement, level: Level) -> tuple[list[str], dict[str, Any]]:
+    """(command line, rules) for a program of seconds whose caller limits its time and memory: the keeper would take longer
+    than the program. At level landlock the caller has the child apply the rules (`guard.landlock`) before it starts."""
+    if level == "bubblewrap":
+        return _bubblewrap(argv, confinement), {}
+    readable = [*system_paths(), *confinement.readable]
+    rules = {"workspace": confinement.workspace, "readable": readable, "devices": [], "network": confinement.network}
+    return list(argv), rules if level == "landlock" else {}
 
 
 def environment(confinement: Confinement) -> dict[str, str]:

@@ -94,6 +94,12 @@ def confine(rules: dict[str, Any], guard: int) -> None:
         landlock(rules)
 
 
+def hold_by_landlock(rules: dict[str, Any]) -> None:
+    """In a child that has no keeper: no way to more rights, and Landlock."""
+    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    landlock(rules)
+
+
 def landlock(rules: dict[str, Any]) -> None:
     """Only the listed paths; no TCP unless allowed; no signals to, and no abstract sockets of, processes outside."""
     abi = _libc.syscall(CREATE_RULESET, None, 0, 1)

@@ -155,10 +155,14 @@ def measure_guarded(
     if touched:
         tell(f"Packages that the evaluation imports were changed since the run began: {', '.join(touched)}")
     try:
-        return run_benchmark(task, request, guard=guard, stop=stop)
+        result = run_benchmark(task, request, guard=guard, stop=stop)
     except EvaluationAltered as error:
         tell(f"{error}. The score is measured again.")
-        return run_benchmark(task, request, guard=guard, stop=stop)
+        result = run_benchmark(task, request, guard=guard, stop=stop)
+    meanwhile = [name for name in guards.changed_packages(guard) if name not in touched]
+    if meanwhile:
+        tell(f"Packages that the evaluation imports were changed while it ran: {', '.join(meanwhile)}")
+    return result
 
 
 def build_command(task: Task, request: Request, output: Path, samples: Path) -> list[str]:

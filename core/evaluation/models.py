@@ -126,7 +126,7 @@ def _read(folder: Path) -> ModelCard:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    if path.is_file():
+    if path.is_file() and not (folder / "adapter_config.json").is_file():
         config = _json(path)
         if config.get("model_type") or config.get("architectures"):
             return config

@@ -40,9 +40,11 @@ def run_script(
     experiment: str | None = None,
 ) -> object:
     """Launch a script of the workspace as a job and return its id. It gets the path of its spec.json as its only argument,
-    streams with core.training.stream.Stream(spec's folder), saves below that folder, and names its model in a result line.
-    It is held: its own folder is all it can write, its inputs, the workspace and the model cache all it can read. Before it
-    is started it is tried for 20 seconds (INTERN_SMOKE_TEST=1)."""
+    streams with core.training.stream.Stream(spec's folder); a trainer of transformers or TRL does so by
+    callbacks=[core.training.callback.InternCallback(stream)], which also checkpoints and stops when asked. It saves below that
+    folder, and names its model in a result line. It is held: its own folder is all it can write, its inputs, the workspace and
+    the model cache all it can read. Before it is started it is tried for 20 seconds (INTERN_SMOKE_TEST=1). Rows in the
+    workspace that hold samples of the evaluation refuse it."""
     if network and desk.settings.autonomy not in NETWORK_TIERS:
         raise ToolError(
             f"This run may not use the network (autonomy {desk.settings.autonomy})", next="Leave `network` out"

@@ -8,7 +8,8 @@ held out.
 non_finite            loss or reward is NaN or infinite; entropy, KL or gradients twice in a row
 no_learning_signal    all groups of equal reward from the start; gradients or learning rate 0; > .8 for 10 rows (2503.14476)
 divergence            loss above its best by > 8 noise and 30 % of its start (2504.02507); GRPO: worse than at the
-                      start, or KL > .5 at once; DPO: worse than the reference model, for good
+                      start, or KL > .5 at once; DPO: worse than the reference model, for good; SFT: sure of what is
+                      wrong early on (loss twice the entropy, 1706.04599), and since then only less sure
 entropy_collapse      entropy down > 70 % while score and reward are flat, or the score falls and the reward alone rises;
                       falling alone is normal (2505.22617)
 length_runaway        length twice its start, or truncated > .25 and rising, while the score does not rise (2503.14476),

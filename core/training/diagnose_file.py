@@ -7,7 +7,6 @@ and the run is called failing if one of them is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ from core.home import find_run
 from core.training.detectors import Watch
 from core.training.diagnosis import Diagnosis, Finding, diagnosis
 from core.training.log_files import READABLE, Log, crashed, read_logs, trackio_store
-from core.training.log_rows import Row
+from core.training.log_rows import guess_trainer
 
 _KNOWN = ("loss", "train_loss", "eval_loss", "reward", "rewards/", "dev_score", "grad_norm", "objective/")
 
@@ -93,14 +92,3 @@ def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
 
 def _of(log: Log, finding: Finding) -> Finding:
     return msgspec.structs.replace(finding, job=log.name) if log.name else finding
-
-
-def guess_trainer(rows: Iterable[Row]) -> str:
-    """The method, from the names of its metrics."""
-    names = {name for _, values in rows for name in values}
-    if names & {"rewards/chosen", "rewards/accuracies", "rewards/margins", "eval_rewards/margins"}:
-        return "dpo"
-    grouped = {"reward", "frac_reward_zero_std", "completions/mean_length", "objective/kl", "objective/scores"}
-    if names & grouped or any(name.startswith(("rewards/", "completions/", "clip_ratio")) for name in names):
-        return "grpo"
-    return "reward" if names & {"min_reward", "max_reward", "margin"} else "sft"

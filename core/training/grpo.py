@@ -24,7 +24,7 @@ from core.errors import UsageError
 from core.evaluation.prompting import render
 from core.training.examples import read_rows
 from core.training.model_files import lora_config
-from core.training.recipe import Bench, common_settings, make_callback, run, set_up
+from core.training.recipe import Bench, by_hand, common_settings, make_callback, run, set_up
 from core.training.reward_trial import try_rewards
 from core.training.rewards import build_rewards
 from core.training.spec import TrainSpec, read_train_spec
@@ -110,4 +110,4 @@ def prompts(spec: TrainSpec, bench: Bench) -> Dataset:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(by_hand("grpo", main))

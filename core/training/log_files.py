@@ -219,10 +219,11 @@ def read_run(folder: Path) -> list[Log]:
                 continue
             payload = msgspec.json.decode(event.payload, type=dict[str, Any])
             job = str(payload.get("job"))
-            if event.type == "job_launched" and payload.get("kind") == "training":
+            if event.type == "job_launched" and payload.get("kind") in ("training", "script"):
                 config = cast(dict[str, Any], payload.get("config") or {})
-                limit = config.get("time_limit_s")
-                logs[job] = Log([], payload.get("planned_steps"), trainer=payload.get("method"), name=job,
+                limit, method = config.get("time_limit_s"), payload.get("method")
+                trainer = None if method == "script" else method  # a script's is seen by what it logs
+                logs[job] = Log([], payload.get("planned_steps"), trainer=trainer, name=job,
                                 time_limit_s=limit if isinstance(limit, int | float) else None)  # fmt: skip
             elif job in logs:
                 if event.type == "metric_logged":
@@ -235,7 +236,12 @@ def read_run(folder: Path) -> list[Log]:
                     logs[job] = logs[job]._replace(ended=True, exit_code=0)
     finally:
         source.close()
-    told = {job: log for job, log in logs.items() if kept.get(job) or (log.ended and log.exit_code != 0)}
+    told = {
+        job: log
+        for job, log in logs.items()
+        if any(row.of_training for row in kept.get(job, []))
+        or (log.trainer and (kept.get(job) or (log.ended and log.exit_code != 0)))
+    }
     if not told:
         raise UsageError("no train step in this run yet", where=str(folder), next="See intern state.")
     return [_finished(log, kept.get(job, [])) for job, log in told.items()]
@@ -261,8 +267,14 @@ def _read_state(text: str, source: Path) -> Log:
 
 
 _PLAN = ("max_steps", "total_steps", "num_training_steps", "planned_steps")
-_BAR = re.compile(r"(\d+)/(\d+) \[\d+:\d+")
-"""A progress bar of tqdm: `30/100 [00:12<00:28, ...`."""
+_BAR = re.compile(r"(:\s*)?(?:\d+%\|[^|]*\|\s*)?(\d+)/(\d+) \[\d+:\d+")
+"""A progress bar of tqdm: ` 30%|###   | 30/100 [00:12<00:28, ...`, with what a name before it leaves: `Loading weights: `."""
+
+
+def _bars(line: str) -> list[tuple[int, int]]:
+    """(done, total) of each bar in a line that can be the training's: transformers' Trainer gives its own no name, as the
+    loading of weights and the mapping of data have."""
+    return [(int(done), int(total)) for named, done, total in _BAR.findall(line) if not named]
 
 
 def _read_lines(text: str, source: Path, strict: bool = True) -> list[Log]:
@@ -279,17 +291,17 @@ def _read_lines(text: str, source: Path, strict: bool = True) -> list[Log]:
         raw = _parse(line)
         if raw is None:
             said.append((at, line))
-            bars = _BAR.findall(line)
-            totals = [int(total) for _, total in bars if int(total) > 1]
-            planned = planned or (totals[-1] if totals and not entries and "Map" not in line else None)
-            bar = next((int(done) for done, total in reversed(bars) if int(total) == planned), bar)
+            bars = _bars(line)
+            totals = [total for _, total in bars if total > 1]
+            planned = planned or (totals[-1] if totals and not entries else None)
+            bar = next((done for done, total in reversed(bars) if total == planned), bar)
             continue
         steps = next((raw[n] for n in _PLAN if isinstance(raw.get(n), int) and raw[n] > 0), None)
         planned = steps or planned
         row = entry(raw)
         if row is not None:
-            beside = _BAR.findall(line)  # a bar often ends where the row begins, in one line
-            bar = next((int(done) for done, total in reversed(beside) if int(total) == planned), bar)
+            beside = _bars(line)  # a bar often ends where the row begins, in one line
+            bar = next((done for done, total in reversed(beside) if total == planned), bar)
             entries.append(row._replace(step=bar) if row.step is None and bar and row.of_training else row)
             runs.append(next((str(raw[n]) for n in _RUNS if isinstance(raw.get(n), str | int)), ""))
             said.clear()  # what was survived is no end

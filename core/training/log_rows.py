@@ -219,3 +219,14 @@ def with_step_times(entries: list[Entry]) -> list[Entry]:
         out.append(row)
     bursts = sum(seconds < 1e-3 for seconds in found) > 0.1 * len(found)
     return entries if bursts or len(found) < 5 else out
+
+
+def guess_trainer(rows: Iterable[Row]) -> str:
+    """The method, from the names of its metrics."""
+    names = {name for _, values in rows for name in values}
+    if names & {"rewards/chosen", "rewards/accuracies", "rewards/margins", "eval_rewards/margins"}:
+        return "dpo"
+    grouped = {"reward", "frac_reward_zero_std", "completions/mean_length", "objective/kl", "objective/scores"}
+    if names & grouped or any(name.startswith(("rewards/", "completions/", "clip_ratio")) for name in names):
+        return "grpo"
+    return "reward" if names & {"min_reward", "max_reward", "margin"} else "sft"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from core.errors import UsageError
+from core.errors import InternError, UsageError
 from core.training.callback import Clock, InternCallback
 from core.training.model_files import (
     load_for_training,
@@ -26,12 +28,27 @@ from core.training.model_files import (
 )
 from core.training.resume import newest_checkpoint
 from core.training.scoring import load_dev, score_dev
-from core.training.spec import TrainSpec, check_inputs
+from core.training.spec import TrainSpec, check_inputs, read_train_spec
 from core.training.stream import Stream, is_first
 from core.training.trackio_log import TrackioLog
 
 LINES = 60
 """Metric lines of an SFT training whose spec names no interval: enough for a curve and for the detectors."""
+
+
+def by_hand(kind: str, main: Callable[[str], None]) -> int:
+    """`python -P recipe.py spec.json`: run it; returns the exit code. What is wrong is said in one line, as a job says it."""
+    try:
+        if len(sys.argv) != 2:
+            raise UsageError("one argument is needed", where=sys.argv[0], next="Give the path of a spec.json.")
+        spec = read_train_spec(sys.argv[1])
+        if spec.kind != kind:
+            raise UsageError(f"the spec is for {spec.kind}", where=sys.argv[1], next=f"Run {spec.kind}.py with it.")
+        main(sys.argv[1])
+    except InternError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 class Bench(NamedTuple):

@@ -11,6 +11,7 @@ from statistics import median
 
 from core.training.devscore import Dev, Watched
 from core.training.history import History, Rise
+from core.training.signs_supervised import less_sure
 
 _BY_REWARD = ("no_learning_signal", "entropy_collapse", "reward_collapse", "divergence", "over_optimisation", "plateau")
 _LEAST = 24
@@ -50,8 +51,8 @@ def _best_reward_at_the_end(history: History, first_step: int) -> str:
 def _least_loss_at_the_end(history: History, first_step: int) -> str:
     loss = history.get("loss")
     window = max(5, len(loss) // 10)
-    if len(loss) < max(_LEAST, 3 * window) or first_step > loss.steps[-window]:
-        return ""
+    if len(loss) < max(_LEAST, 3 * window) or first_step > loss.steps[-window] or less_sure(history):
+        return ""  # a loss also falls when a model stops being sure of what is wrong
     medians = [median(loss.values[i : i + window]) for i in range(len(loss) - window + 1)]
     error = 1.253 * loss.noise() / math.sqrt(window)
     # a training that destroys its model in the first updates falls from there to an end that is worse than its start

@@ -30,7 +30,7 @@ from core.home import write_json
 from core.training import sft
 from core.training.examples import Row, read_rows, template_text
 from core.training.model_files import lora_config
-from core.training.recipe import Bench, make_callback, run, set_up
+from core.training.recipe import Bench, by_hand, make_callback, run, set_up
 from core.training.spec import TrainSpec, read_train_spec
 from core.training.stream import is_first
 
@@ -167,4 +167,4 @@ def _out_of_time(spec: TrainSpec, began: float) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(by_hand("rejection", main))

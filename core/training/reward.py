@@ -23,7 +23,7 @@ from trl import RewardConfig, RewardTrainer  # pyright: ignore[reportPrivateImpo
 
 from core.training.examples import EncodedPairs, encode_pairs, read_pairs
 from core.training.model_files import lora_config
-from core.training.recipe import Bench, common_settings, make_callback, run, set_up
+from core.training.recipe import Bench, by_hand, common_settings, make_callback, run, set_up
 from core.training.scoring import DevScore
 from core.training.spec import TrainSpec, read_train_spec
 from core.training.trust import loading
@@ -121,4 +121,4 @@ def _scores(bench: Bench, prompts: list[list[int]], answers: list[list[int]], ba
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(by_hand("reward", main))

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import torch
 
 from core.errors import JobError
+from core.evaluation.code_check import isolation
 from core.evaluation.generate import Generation, generate, stop_ids
 from core.evaluation.prompting import render
 from core.training.examples import Row, read_rows, template_text
 from core.training.recipe import Bench
+from core.training.spec import RewardSpec
 
 PROMPTS, ANSWERS = 48, 4
 """192 answers: a reward that fires on 2 % of them shows itself with 98 % certainty."""
@@ -39,12 +41,16 @@ class Fired(NamedTuple):
 
     def __str__(self) -> str:
         if self.constant:
-            return f"{self.name}: {self.low:g} for every answer"
+            return f"{self.name} {'never' if self.high <= 0 else 'always'} fires: {self.low:g} for every answer"
         return f"{self.name}: fires on {self.share:.1%} of the base's answers, mean {self.mean:.3g} in [{self.low:g}, {self.high:g}]"
 
 
 def try_rewards(bench: Bench, functions: list[Callable[..., list[float]]], weights: list[float]) -> list[Fired]:
-    """Sample from the base, score, note the result. Raises JobError if the weighted sum is the same for all answers."""
+    """Sample from the base, score, note the result.
+
+    Raises JobError if the weighted sum is the same for all answers, or one reward is: of several the others would be all that
+    is learnt. One of weight 0 is only watched, and the penalty near the length limit may wait for answers that grow.
+    """
     rows = list(read_rows(Path(bench.spec.data) / "train.jsonl"))[:PROMPTS]
     repeated = [row for row in rows for _ in range(ANSWERS)]
     prompts = [render(bench.tokenizer, bench.spec.prompting, row.prompt) for row in repeated]
@@ -52,12 +58,23 @@ def try_rewards(bench: Bench, functions: list[Callable[..., list[float]]], weigh
     values = [_values(function, prompts, answers, repeated, bench) for function in functions]
     fired = [summary(f.__name__, v) for f, v in zip(functions, values, strict=True)]
     bench.stream.note("rewards on the base: " + "; ".join(map(str, fired)))
+    if any(one.verifier and one.verifier.kind == "code" for one in (bench.spec, *bench.spec.rewards)):
+        bench.stream.note(f"code in answers is run in: {isolation()}")
     total = [sum(w * v for w, v in zip(weights, column, strict=True)) for column in zip(*values, strict=True)]
     if len(total) >= 2 * ANSWERS and max(total) - min(total) < 1e-9:
         raise JobError(
             f"the reward teaches nothing: {'; '.join(map(str, fired))} ({len(total)} answers to {len(rows)} prompts)",
             where="rewards",
             next=_advice(fired, answers),
+        )
+    specs = bench.spec.rewards or (RewardSpec(),)
+    dead = [f for f, one in zip(fired, specs, strict=True) if f.constant and one.weight and one.kind != "overlong"]
+    if dead and len(total) >= 2 * ANSWERS:
+        raise JobError(
+            f"{' and '.join(map(str, dead))} ({len(total)} answers of the base to {len(rows)} prompts): only the other "
+            "rewards would be learnt",
+            where="rewards",
+            next=f"{_advice(dead, answers)} Or leave it out, watch it (weight 0), or set check_rewards to false.",
         )
     return fired
 
@@ -95,5 +112,5 @@ def _advice(fired: list[Fired], answers: list[Generation]) -> str:
     if not any(a.ended for a in answers):
         return "No answer of the base ends: raise max_completion_length or fine-tune on examples first."
     if all(f.high <= 0 for f in fired):
-        return "It never fires: fine-tune on examples first, ease the prompts, or check the verifier against an answer of the base."
-    return "It always fires: take harder prompts or a stricter reward."
+        return "Fine-tune on examples first, ease the prompts, or check the verifier against an answer of the base."
+    return "Take harder prompts or a stricter reward."

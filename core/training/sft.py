@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset  # pyright: ignore[reportPri
 from core.errors import UsageError
 from core.training.examples import encode_sft, read_rows
 from core.training.model_files import lora_config
-from core.training.recipe import Bench, common_settings, make_callback, run, set_up
+from core.training.recipe import Bench, by_hand, common_settings, make_callback, run, set_up
 from core.training.spec import TrainSpec, read_train_spec
 
 
@@ -73,4 +73,4 @@ def examples(spec: TrainSpec, bench: Bench) -> Dataset:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(by_hand("sft", main))

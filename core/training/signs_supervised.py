@@ -86,6 +86,53 @@ def divergence_start(watch: Watched) -> Finding | None:
     return finding("divergence", loss.steps[1], "warning", 0.5, said)
 
 
+SURE_AND_WRONG = 2.0
+"""Cross-entropy over the entropy of the model's own predictions. For a calibrated model the two are equal (1706.04599), and
+pretrained language models are nearly so (2207.05221); twice, and a nat above, is a model that is sure of what is wrong."""
+LESS_SURE = 1.25
+"""Entropy over that of the first row. What learns becomes surer: its entropy falls towards that of the data."""
+HIGH_RATE = 1e-2
+"""Sixteen times what the smallest GPT-3 was pretrained at (6e-4, 2005.14165), fifty times the highest rate for fine-tuning in
+the recipe library."""
+
+
+def only_less_sure(watch: Watched) -> Finding | None:
+    """The first updates destroyed what the model knew, before the first row was logged.
+
+    From there the loss falls as a healthy one does. But where it was early far above the entropy of the model's own predictions
+    and that entropy rises, it falls because the model is no longer sure. That teaches nothing where, at half of the plan, no
+    more tokens are predicted right than in the first row, or where the rate is beyond all use: then the model learns anew
+    from nothing. A base that was sure of another format begins alike, and gets tokens right soon.
+    """
+    history = watch.history
+    loss, entropy, right = (history.get(name) for name in ("loss", "entropy", "mean_token_accuracy"))
+    done = history.progress if history.planned else len(loss) / 50
+    if not 8 <= len(loss) == len(entropy) or done < 0.5:
+        return None
+    early = list(zip(loss.steps, loss.values, entropy.values, strict=True))[: max(len(loss) // 4, 1)]
+    step, worst, unsure = max(early, key=lambda row: row[1] - row[2])
+    if worst < max(SURE_AND_WRONG * unsure, unsure + 1) or not less_sure(history):
+        return None
+    rates = history.get("learning_rate")
+    beyond_use = len(rates) > 0 and max(rates.values) >= HIGH_RATE
+    known = len(right) == len(loss)
+    if (known and right.now(3) > (0.6 if beyond_use else right.values[0])) or not (known or beyond_use):
+        return None
+    said = [f"loss {worst:.3g} at entropy {unsure:.3g} at step {step}: sure of what is wrong"]
+    said.append(f"since then loss {loss.now(3):.3g} at entropy {entropy.now(3):.3g}: no longer sure")
+    if known:
+        said.append(f"tokens predicted right {right.values[0]:.0%} -> {right.now(3):.0%}")
+    if beyond_use:
+        said.append(f"learning rate {max(rates.values):.3g}")
+    return finding("divergence", step, "failing", 0.75, said)
+
+
+def less_sure(history: History) -> bool:
+    """The model's predictions have clearly more entropy than in the first row."""
+    entropy = history.get("entropy")
+    return len(entropy) >= 3 and entropy.now(3) > LESS_SURE * entropy.values[0]
+
+
 def score_lost(watch: Watched) -> Finding | None:
     """The development score fell far below the base's at once, whatever the loss says: updates too large.
 
@@ -219,4 +266,4 @@ def _stuck_high(history: History) -> Finding | None:
     return finding("plateau", late.steps[0], "warning", 0.5, said)
 
 
-SUPERVISED = (no_learning_signal, divergence_loss, divergence_start, score_lost, over_fitting, plateau)
+SUPERVISED = (no_learning_signal, divergence_loss, divergence_start, only_less_sure, score_lost, over_fitting, plateau)

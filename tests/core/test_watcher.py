@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,12 @@ import pytest
 from core import events as e
 from core.compute.local import LocalCompute
 from core.compute.spec import JobExit, JobSpec
+from core.errors import UsageError
 from core.journal import Journal
 from core.redact import Redactor
 from core.state import RunState
 from core.tables import TABLES
+from core.training.log_files import read_run
 from core.watcher import JobWatcher, why_failed
 from store.log import EventLog
 
@@ -29,7 +31,14 @@ class Lab:
         self.compute = LocalCompute(folder / "jobs")
         self.watcher = JobWatcher(self.journal, self.compute, folder)
 
-    def launch(self, code: str, method: str = "sft", steps: int = 100, limit_s: float | None = None) -> None:
+    def launch(
+        self,
+        code: str,
+        method: str = "sft",
+        steps: int | None = 100,
+        limit_s: float | None = None,
+        kind: str = "training",
+    ) -> None:
         folder = self.folder / "jobs" / "job-1"
         argv = (sys.executable, "-c", code)
         status = self.compute.submit(
@@ -38,7 +47,7 @@ class Lab:
         self.journal.emit(
             e.JobLaunched(
                 job="job-1",
-                kind="training",
+                kind=kind,
                 method=method,
                 title="t",
                 effect_id="x",
@@ -63,7 +72,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made.log.close()
 
 
-def writes(lines: list[object], then: str = "") -> str:
+def writes(lines: Sequence[object], then: str = "") -> str:
     text = "\n".join(json.dumps(line) for line in lines) + "\n"
     return f"import time\nopen('metrics.jsonl', 'a').write({text!r})\n{then}"
 
@@ -156,3 +165,45 @@ def test_the_reason_of_a_crash_is_its_error_not_the_last_line() -> None:
     assert why_failed(JobExit(exit_code=1, reason="crashed"), log) == "crashed: ValueError: no column prompt"
     assert why_failed(JobExit(exit_code=1, reason="crashed"), "") == "crashed"
     assert why_failed(None, "the end") == "failed: the end"
+
+
+def test_a_job_that_fails_and_then_is_beyond_hope_is_stopped_also_by_a_new_host(lab: Lab) -> None:
+    dead = [metric(step, reward=0.0, frac_reward_zero_std=1.0, grad_norm=0.0) for step in range(1, 40)]
+    lab.launch(writes(dead[:6], f"time.sleep(3)\n{writes(dead[6:], 'time.sleep(60)')}"), "grpo", 100)
+    deadline = time.monotonic() + 20
+    while not lab.journal.state.failures and time.monotonic() < deadline:
+        lab.watcher.poll()
+        time.sleep(0.05)
+    assert not lab.journal.state.failures[-1].stopped
+    lab.watcher = JobWatcher(lab.journal, lab.compute, lab.folder)
+    lab.until_ended()
+    assert [(f.kind, f.stopped) for f in lab.journal.state.failures] == [
+        ("no_learning_signal", False),
+        ("no_learning_signal", True),
+    ]
+    assert lab.journal.state.jobs["job-1"].reason == "no learning signal from step 1: stopped early"
+
+
+def test_a_script_of_the_brain_is_diagnosed_from_what_it_logs(lab: Lab) -> None:
+    dead = [metric(step, reward=0.0, reward_std=0.0, frac_reward_zero_std=1.0, loss=0.0) for step in range(1, 30)]
+    lab.launch(writes([{"kind": "plan", "max_steps": 100}, *dead], "time.sleep(60)"), "script", None, kind="script")
+    lab.until_ended()
+    assert [(f.kind, f.stopped) for f in lab.journal.state.failures] == [
+        ("no_learning_signal", False),
+        ("no_learning_signal", True),
+    ]
+    assert lab.journal.state.jobs["job-1"].reason == "no learning signal from step 1: stopped early"
+    lab.log.close()
+    (log,) = read_run(lab.folder)
+    assert (log.name, log.trainer, log.planned) == ("job-1", None, None)
+
+
+def test_a_script_that_trains_nothing_is_left_alone(lab: Lab) -> None:
+    flat = [metric(step, accuracy=0.5) for step in range(1, 200)]
+    lab.launch(writes(flat), "script", None, kind="script")
+    lab.until_ended()
+    assert not lab.journal.state.failures
+    assert lab.journal.state.jobs["job-1"].status == "finished"
+    lab.log.close()
+    with pytest.raises(UsageError, match="no train step"):
+        read_run(lab.folder)

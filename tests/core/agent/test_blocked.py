@@ -41,5 +41,34 @@ def test_methods_and_own_work_go_on(tool: str, arguments: dict) -> None:
     assert reason(BLOCKED, tool, arguments) == ""
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "dataset"),
+    [
+        ("AIME 2025", "math-ai/aime25"), ("AIME25", "opencompass/AIME2025"), ("GPQA Main", "Idavidrein/gpqa"),
+        ("HealthBench-Easy", "openai/healthbench"), ("ArenaHard-Writing", "lmarena-ai/arena-hard-auto"),
+        ("HumanEval+", "openai/openai_humaneval"), ("BFCL", "gorilla-llm/Berkeley-Function-Calling-Leaderboard"),
+        ("Berkeley Function Calling Leaderboard", "org/bfcl_v3"), ("MATH", "lighteval/MATH"), ("DROP", "ucinlp/drop"),
+    ],
+)  # fmt: skip
+def test_a_benchmark_is_known_by_the_names_of_its_data(benchmark: str, dataset: str) -> None:
+    assert "would look up" in reason(terms(benchmark), "fetch_dataset", {"dataset": dataset})
+    assert "would look up" in reason(
+        terms(benchmark), "run_command", {"command": f"curl https://huggingface.co/{dataset}"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "dataset"),
+    [("AIME 2025", "org/aime_1983_2024"), ("MATH", "nvidia/OpenMathInstruct-2"), ("GPQA", "allenai/sciq")],
+)
+def test_other_data_of_the_field_may_be_fetched(benchmark: str, dataset: str) -> None:
+    assert not reason(terms(benchmark), "fetch_dataset", {"dataset": dataset})
+
+
+def test_a_benchmark_named_by_a_word_does_not_block_the_word() -> None:
+    assert not reason(terms("DROP"), "run_command", {"command": "python -c 'frame.drop(columns=[1])'"})
+    assert not reason(terms("MATH"), "run_command", {"command": "python -c 'import math; math.sqrt(2)'"})
+
+
 def test_a_run_that_is_no_submission_may_look_anything_up() -> None:
     assert reason([], "fetch_dataset", {"dataset": "openai/gsm8k"}) == ""

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import ANY
 
 import pytest
 
 from core import events as e
 from core.agent.control import Control
 from core.agent.desk import Desk, Settings
+from core.agent.jobcontrol import pause_job
 from core.agent.trust import admit_model
 from core.clock import Clock
 from core.compute.confinement import probe
@@ -82,6 +84,36 @@ def test_a_script_of_the_brain_runs_held_and_the_log_says_at_which_level(desk: D
     assert (job.status, job.sandbox, job.metric_rows) == ("finished", probe().level, 3)
     if probe().level != "limits":
         assert "stopped:" in desk.compute.logs(job.id).text
+
+
+def test_a_script_that_could_read_samples_of_the_evaluation_is_refused(tmp_path: Path, log: EventLog) -> None:
+    desk = desk_in(tmp_path / "run", log, unattended=True)
+    asked = [f"What is the capital of the {n}th province of Ruritania, and who founded it?" for n in range(40)]
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text("".join(json.dumps({"prompt": q, "answer": "x"}) + "\n" for q in asked))
+    desk.task = cast(
+        Any, SimpleNamespace(eval_text_files=[str(dev)], evaluate_path=str(dev), dev_file=None, verifier=None)
+    )
+    workspace = desk.folder / "workspace"
+    (workspace / "mine.py").write_text("print(1)")
+    (workspace / "settings.json").write_text('{"lr": 0.1}')
+    (workspace / "made").mkdir()
+    rows = workspace / "made" / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": q, "answer": "y"}) + "\n" for q in asked[:3]))
+    with pytest.raises(ToolError, match=r"3 of 3 rows of made/rows\.jsonl hold samples of the evaluation"):
+        run_script.run(desk, file="mine.py", title="t")
+    assert not desk.state.jobs
+    rows.write_text('{"prompt": "How many legs has a spider?", "answer": "8"}\n')
+    desk.call = "call-2"
+    assert run_script.run(desk, file="mine.py", title="t") == {"job": "job-1", "time_limit_s": ANY, "network": False}
+
+
+def test_a_script_may_be_asked_for_a_checkpoint(desk: Desk) -> None:
+    (desk.folder / "workspace" / "mine.py").write_text("import time\ntime.sleep(60)")
+    desk.call = "call-1"
+    job = cast(dict[str, Any], run_script.run(desk, file="mine.py", title="t"))["job"]
+    assert pause_job(desk, 1, job, {}) == f"{job} is asked for a checkpoint; it stops once that is written"
+    desk.compute.cancel(job, grace_s=0.1)
 
 
 def test_a_script_that_is_not_there_or_no_python_is_refused_before_a_job(desk: Desk) -> None:

@@ -243,3 +243,15 @@ def test_a_changed_package_of_the_evaluation_is_named(tmp_path: Path, monkeypatc
     assert guards.changed_packages(guard) == []
     (package / "__init__.py").write_text("LIMIT = 2\n")  # the same size: the change time tells
     assert guards.changed_packages(guard) == ["scorer_of_this_test"]
+
+
+def test_a_package_that_is_changed_while_it_runs_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "other_scorer_of_this_test"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("LIMIT = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    writes = f"pathlib.Path({str(package / '__init__.py')!r}).write_text('LIMIT = 2\\n')\n"
+    task = load_task(write_task(tmp_path / "task", f"if 0: import other_scorer_of_this_test\n{writes}{GOOD}"))
+    guard, told = guards.record(task, tmp_path / "guard"), []
+    measure_guarded(task, Request(model_path="m", output_folder=str(tmp_path / "out")), guard, told.append)
+    assert told == ["Packages that the evaluation imports were changed while it ran: other_scorer_of_this_test"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
+from core.compute.confinement import LEVELS, Level, Sandbox, landlock_abi, probe
+from core.evaluation import code_check
 from core.evaluation.code_check import code_of, isolation, passes
 from core.evaluation.verify import VerifierSpec, check, score
 
@@ -33,6 +36,27 @@ def test_right_code_passes(completion: str) -> None:
 )  # fmt: skip
 def test_wrong_or_harmful_code_does_not(completion: str) -> None:
     assert not passes(completion, TESTS, timeout_s=3)
+
+
+@pytest.mark.skipif(probe().level == "limits", reason=f"only limits hold here: {probe().reason}")
+@pytest.mark.parametrize("level", [one for one in LEVELS[:-1] if LEVELS.index(one) >= LEVELS.index(probe().level)])
+def test_code_sees_no_files_of_the_user_and_leaves_none(level: Level, tmp_path: Path, monkeypatch) -> None:
+    if level == "landlock" and landlock_abi() < 4:
+        pytest.skip("this kernel's Landlock has no network rules")
+    monkeypatch.setattr(code_check, "probe", lambda: Sandbox(level=level))
+    (tmp_path / "secret").write_text("5")
+    right = "def add(a, b):\n    return a + b\n"
+    assert passes(right + "open('own', 'w').write('x')", TESTS)
+    assert not passes(right + f"open({str(tmp_path / 'secret')!r}).read()", TESTS)
+    assert not passes(right + f"open({str(tmp_path / 'left')!r}, 'w').write('x')", TESTS)
+    assert not passes(right + "import socket\nsocket.create_connection(('127.0.0.1', 9), 1)", TESTS)
+    assert not (tmp_path / "left").exists()
+
+
+def test_code_cannot_read_the_word_that_says_it_passed() -> None:
+    assert not passes(
+        "import sys, re\nprint(re.findall('[0-9a-f]{32}', open(sys.argv[0]).read())[-1], end='')", "assert False"
+    )
 
 
 def test_the_last_block_counts_and_isolation_is_told() -> None:

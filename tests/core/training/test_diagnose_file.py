@@ -164,6 +164,15 @@ def test_the_plan_is_read_off_a_progress_bar_or_a_linear_schedule(tmp_path: Path
     bars = [f" 10%|#         | {10 * i}/120 [00:09<01:00,  2.1it/s]\r" for i in range(1, 9)]
     shown = read_logs(write(tmp_path, "b.log", start + "".join(b + r for b, r in zip(bars, rows, strict=True))))[0]
     assert (shown.planned, [step for step, _ in shown.rows]) == (120, [10 * i for i in range(1, 9)])
+    # transformers shows its own bar, without a name; others come before it and are no plan
+    named = "Loading weights: 100%|####| 35/35 [00:00<00:00, 3.1it/s]\nMap:  40%|##  | 100/250 [00:00<00:00]\n"
+    for before in (named, named.replace("\n", "\r")):
+        told = read_logs(
+            write(tmp_path, "d.log", before + start + "".join(b + r for b, r in zip(bars, rows, strict=True)))
+        )
+        assert (told[0].planned, told[0].rows[-1][0]) == (120, 80)
+        bare = read_logs(write(tmp_path, "e.log", before + "".join(rows)))[0]
+        assert (bare.planned, [step for step, _ in bare.rows]) == (None, list(range(1, 9)))
     # rows that are merely counted, one every so many train steps, cannot be held against that plan
     assert read_logs(write(tmp_path, "c.log", start + "".join(rows)))[0].planned is None
 

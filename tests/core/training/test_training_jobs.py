@@ -7,7 +7,9 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -222,6 +224,34 @@ def test_a_wrong_spec_is_said_in_one_message(lab: Lab, tmp_path: Path, change: d
     assert said in done.stderr
 
 
+def test_a_recipe_stands_alone_in_an_empty_folder_and_says_what_is_wrong_in_one_line(lab: Lab, tmp_path: Path) -> None:
+    empty, job = tmp_path / "empty", tmp_path / "job"
+    empty.mkdir()
+    job.mkdir()
+    spec = {"kind": "sft", "model": str(lab.trained), "data": str(lab.data), "max_steps": 2, "batch_size": 8, "threads": 1,
+            "eval_samples": 8, "max_completion_length": 6}  # fmt: skip
+    path = job / "spec.json"
+
+    def alone(recipe: str, *arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-P", str(ROOT / "core" / "training" / f"{recipe}.py"), *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(empty)}
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    path.write_text(json.dumps(spec))
+    assert alone("sft", str(path))[0] == 0
+    assert (job / "model" / "model.safetensors").is_file()
+    assert read_stream(job)[-1]["status"] == "finished"
+    for wrong, said in (
+        (alone("dpo", str(path)), "the spec is for sft"),
+        (alone("sft"), "Give the path of a spec.json"),
+        (alone("sft", str(tmp_path / "nowhere.json")), "cannot read the spec"),
+    ):
+        assert wrong[0] == 2
+        assert said in wrong[1].splitlines()[-1]
+        assert "Traceback" not in wrong[1]
+
+
 def test_a_script_of_ones_own_runs_under_the_same_contract(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import sys, pathlib\nprint(sys.argv[1], pathlib.Path.cwd())\n")
     (tmp_path / "spec.json").write_text(json.dumps({"kind": "script", "script": "mine.py"}))
@@ -297,6 +327,24 @@ def test_a_reward_that_never_or_always_fires_is_refused_before_the_training(
         run_here(tmp_path / "g", spec_for(lab, kind="grpo", num_generations=8, rewards=(reward,), max_steps=8))
 
 
+@pytest.mark.parametrize(
+    ("kind", "weight", "refused"), [("format", 1.0, True), ("format", 0.0, False), ("overlong", 1.0, False)]
+)
+def test_one_of_several_rewards_that_never_fires_is_refused_by_its_name(
+    lab: Lab, tmp_path: Path, kind: Literal["format", "overlong"], weight: float, refused: bool
+) -> None:
+    right = RewardSpec(kind="verifier", verifier=VerifierSpec(kind="exact"), name="right")
+    other = RewardSpec(kind=kind, pattern="<think>.*</think>.*", weight=weight, name="thinks")
+    spec = spec_for(
+        lab, kind="grpo", lr=1e-5, num_generations=8, rewards=(right, other), max_steps=1, max_completion_length=20
+    )
+    if refused:
+        with pytest.raises(JobError, match=r"thinks never fires: 0 for every answer.*only the other"):
+            run_here(tmp_path / "g", spec)
+    else:
+        assert len(series(run_here(tmp_path / "g", spec), "reward")) == 1
+
+
 def test_how_often_a_reward_fires_on_the_base_is_noted(lab: Lab, tmp_path: Path) -> None:
     spec = spec_for(lab, kind="grpo", lr=1e-5, batch_size=32, num_generations=8, max_steps=2)
     notes = [r["text"] for r in read_stream(run_here(tmp_path / "g", spec)) if r["kind"] == "note"]
@@ -323,3 +371,70 @@ def test_a_training_with_the_brains_own_reward_runs_held_and_streams_as_any_othe
     assert max(series(folder, "rewards/short/mean")) <= 0, "the reward function read what it must not"
     assert Path(read_stream(folder)[-1]["model"]) == folder / "held" / "model"
     assert (folder / "held" / "model" / "model.safetensors").is_file()
+
+
+OWN_SCRIPT = """
+import json, pathlib, sys
+sys.path.insert(0, {root!r})
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+from core.training.callback import InternCallback
+from core.training.stream import Stream
+
+torch.set_num_threads(1)
+spec = json.loads(pathlib.Path(sys.argv[1]).read_text())
+folder = pathlib.Path(sys.argv[1]).parent
+rows = [json.loads(line) for line in open(spec["data"] + "/train.jsonl")]
+stream = Stream(folder)
+callback = InternCallback(stream)
+trainer = SFTTrainer(
+    AutoModelForCausalLM.from_pretrained(spec["model"]),
+    args=SFTConfig(str(folder / "checkpoints"), max_steps=20_000, logging_steps=5, use_cpu=True, bf16=False,
+                   save_strategy="no", report_to="none", disable_tqdm=True),
+    train_dataset=Dataset.from_list([{{"prompt": r["prompt"], "completion": r["answer"]}} for r in rows]),
+    processing_class=AutoTokenizer.from_pretrained(spec["model"]), callbacks=[callback],
+)
+trainer.train(resume_from_checkpoint=spec.get("resume_from"))
+trainer.save_model(str(folder / "model"))
+stream.result(status=callback.reason, model=str(folder / "model"), steps=trainer.state.global_step)
+"""
+
+
+@pytest.mark.skipif(probe().level == "limits", reason=f"only limits hold here: {probe().reason}")
+def test_a_brains_own_training_script_checkpoints_stops_and_goes_on_when_asked(lab: Lab, tmp_path: Path) -> None:
+    workspace, folder = tmp_path / "workspace", tmp_path / "jobs" / "j"
+    workspace.mkdir()
+    folder.mkdir(parents=True)
+    (folder / "script.py").write_text(OWN_SCRIPT.format(root=str(ROOT)))
+    body = {"kind": "script", "script": str(folder / "script.py"), "model": str(lab.trained), "data": str(lab.data)}
+    (folder / "spec.json").write_text(json.dumps(body))
+    compute = LocalCompute(tmp_path / "jobs")
+    compute.submit(
+        held_job(JobSpec(job="j", kind="script", effect_id="e", folder=str(folder), time_limit_s=600), body, workspace)
+    )
+
+    def wait_for(kind: str, steps: int = 0) -> dict:
+        until = time.monotonic() + 120 * SLOWNESS
+        while time.monotonic() < until and compute.inspect("j").state == "running":
+            rows = read_stream(folder) if (folder / "metrics.jsonl").is_file() else []
+            found = [r for r in rows if r["kind"] == kind and r.get("step", 0) > steps]
+            if found:
+                return found[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"no {kind}: {compute.logs('j').text[-2000:]}")
+
+    wait_for("metric")
+    compute.ask_checkpoint("j")
+    saved = wait_for("checkpoint")
+    assert (Path(saved["path"]) / "trainer_state.json").is_file()
+    compute.pause("j")
+    compute.wait("j", 60 * SLOWNESS)
+    compute.resume("j", {"resume_from": saved["path"]})
+    wait_for("metric", steps=saved["step"] + 5)
+    compute.cancel("j", grace_s=60 * SLOWNESS)
+    result = read_stream(folder)[-1]
+    assert (result["kind"], result["status"]) == ("result", "stopped")
+    assert result["steps"] > saved["step"] + 5
+    assert (Path(result["model"]) / "model.safetensors").is_file()
