@@ -38,6 +38,9 @@ BEAT_S = 20.0
 ANSWER_S = 0.5
 """A scheduler's word is used that long: watchers look five times a second, squeue is not made for that."""
 
+NOBODY = "nobody"
+"""Owner of the folder of a job that must not run any more (`claim`); no scheduler names a job so."""
+
 _POLL_S = 0.1
 T = TypeVar("T")
 
@@ -103,7 +106,7 @@ class ClusterCompute:
         self.jobs_folder = Path(jobs_folder)
         self.engine = engine
         self.python = python
-        self._words: dict[str, tuple[float, Word]] = {}
+        self._words: dict[tuple[str, str], tuple[float, Word]] = {}
         self._machines: tuple[int, int] | None = None
         self._silent_until = 0.0
         self._silence = ""
@@ -194,17 +197,17 @@ class ClusterCompute:
             return self.inspect(job)
         (folder / "control").write_text("stop\n", encoding="utf-8")
         try:
-            self._words.pop(status.handle, None)
+            self._words.clear()
             if status.state == "queued" and self.inspect(job).state == "queued":
-                self.engine.stop(status.handle, folder)
+                self._take_down(status.handle, folder)
             else:
                 self.engine.ask(status.handle, folder, "stop")
                 if self.wait(job, grace_s).state in OPEN:
-                    self.engine.stop(status.handle, folder)
+                    self._take_down(status.handle, folder)
         except Unreachable as error:
             self._heard_nothing(error)
             return self.inspect(job)
-        self._words.pop(status.handle, None)
+        self._words.clear()
         return self.wait(job, SETTLE_S + 20.0)
 
     def find_by_effect(self, effect_id: str) -> JobStatus | None:
@@ -224,6 +227,15 @@ class ClusterCompute:
                 return status
             time.sleep(_POLL_S)
 
+    def _take_down(self, handle: str, folder: Path) -> None:
+        """By the scheduler, if its name still means this job there. One that it forgot (the name may be another's now) is
+        ended by its own supervisor, which sees that the folder is no longer its own."""
+        launch = read(folder / "launch.json", Launch)
+        if launch is None or self.engine.word(handle, _as_submitted(launch, folder)).state == "gone":
+            (folder / "claim").write_text(NOBODY, encoding="utf-8")
+        else:
+            self.engine.stop(handle, folder)
+
     def _must_wait(self, spec: JobSpec, folder: Path) -> str:
         with locked(folder):
             return "" if (folder / "handle.json").exists() else self.engine.wait_for(spec)
@@ -241,10 +253,11 @@ class ClusterCompute:
             return handle
 
     def _word(self, handle: str, launch: Launch) -> Word:
-        asked, word = self._words.get(handle, (-ANSWER_S, None))
+        key = (handle, launch.effect_id)  # a scheduler that lost its state gives a name out twice
+        asked, word = self._words.get(key, (-ANSWER_S, None))
         if word is None or time.monotonic() - asked >= ANSWER_S:
             word = self.engine.word(handle, launch)
-            self._words[handle] = (time.monotonic(), word)
+            self._words[key] = (time.monotonic(), word)
         return word
 
     def _judge(self, launch: Launch, folder: Path, handle: Handle, word: Word) -> JobStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from core.errors import JobError, UsageError
 from core.home import write_json
 from tests.core.compute.conftest import slurm_place
 from tests.core.compute.places import Place
-from tests.servers.slurm import Slurm
+from tests.servers.slurm import Slurm, why_not
 
 UNTIL_ASKED = "n = 0\nwhile not asked():\n    n += 1; say(n); time.sleep(.05)\nsave(n)"
 RESUMES = """
@@ -136,6 +137,38 @@ def test_a_person_with_scancel_is_no_failure(slurm: Slurm, place: Place) -> None
     slurm.run("scancel", handle)
     assert end(compute).state == "cancelled"
     assert (place.folder / "job-1" / "checkpoint" / "step.txt").exists()
+
+
+def test_cancelling_a_job_that_slurm_forgot_leaves_alone_who_has_its_id_now(tmp_path: Path) -> None:
+    """A controller set back to an earlier state gives the id of a running job out again."""
+    if reason := why_not():
+        pytest.skip(reason)
+    (tmp_path / "jobs").mkdir()
+    with Slurm(tmp_path / "slurm") as slurm:
+        place = slurm_place(slurm, tmp_path / "jobs")
+        compute = place.connect()
+        shutil.copytree(slurm.folder / "state", tmp_path / "earlier")
+        deaf = "import signal; signal.signal(15, signal.SIG_IGN)\nsay(1)\ntime.sleep(300)"
+        forgotten = compute.submit(place.spec(deaf)).handle
+        wait(lambda: "step 1" in text(place))
+        slurm.kill("slurmctld")
+        shutil.rmtree(slurm.folder / "state")
+        shutil.copytree(tmp_path / "earlier", slurm.folder / "state")
+        slurm.start("slurmctld", same_ids=True)
+        wait(lambda: "main" in slurm.run("sinfo", "--noheader"))
+        slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # nothing more starts
+        other = compute.submit(place.spec("say(1)", job="job-2", effect_id="another"))
+        assert other.handle == forgotten
+        assert compute.cancel("job-1", grace_s=0.2).state == "cancelled"
+        assert "REQUEST_KILL_JOB" not in (slurm.folder / "slurmctld.log").read_text()
+        described = json.loads((place.folder / "job-1" / "job.json").read_bytes())
+        assert not Path(f"/proc/{described['pid']}").exists()
+        assert compute.inspect("job-2").state == "queued"
+        slurm.kill("slurmd")  # which would take job-2 for a second copy of job-1 and have its node drained
+        slurm.start("slurmd")
+        slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+        assert end(compute, "job-2").state == "done"
+        assert text(place, "job-2").count("started") == 1
 
 
 def test_a_partition_that_does_not_exist_is_refused_with_slurms_words(slurm: Slurm, place: Place) -> None:
