@@ -264,7 +264,7 @@ class Desk:
     @property
     def gpus(self) -> int:
         """GPUs that this run's jobs may have side by side, wherever they run. A cluster that does not answer is waited for."""
-        return self._reached(self.compute.gpus) if isinstance(self.compute, Elsewhere) else self._gpus
+        return self.reached(self.compute.gpus) if isinstance(self.compute, Elsewhere) else self._gpus
 
     def gpus_now(self) -> int | Unreachable:
         """The same without a wait: why nobody can tell, where that is so."""
@@ -273,7 +273,7 @@ class Desk:
         except Unreachable as error:
             return error
 
-    def _reached(self, ask: Callable[[], T]) -> T:
+    def reached(self, ask: Callable[[], T]) -> T:
         """What a cluster or a service says, asked again for REACH_S where it does not answer. Raises ToolError after that."""
         until, told = time.monotonic() + REACH_S, False
         while True:
@@ -461,7 +461,7 @@ class Desk:
             job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
         if isinstance(self.compute, Priced):
             priced = self.compute
-            admit_spending(self, job_spec, self._reached(lambda: priced.quote(job_spec)))
+            admit_spending(self, job_spec, self.reached(lambda: priced.quote(job_spec)))
         return job_spec
 
     def _record(self, order: Order, job_spec: JobSpec, status: JobStatus) -> None:

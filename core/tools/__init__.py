@@ -18,6 +18,7 @@ def all_tools() -> list[ToolDef]:
         hub,
         literature,
         publish,
+        schedule,
         script,
         shell,
         sweep,
@@ -41,5 +42,6 @@ def all_tools() -> list[ToolDef]:
         files,
         shell,
         publish,
+        schedule,
     )
     return [definition for module in modules for definition in module.TOOLS]
