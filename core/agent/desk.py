@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -23,8 +23,8 @@ from core.agent.spend import admit_spending
 from core.agent.trust import admit_model
 from core.clock import Clock
 from core.compute.machine import cores
-from core.compute.protocol import Compute, Elsewhere, Priced
-from core.compute.spec import JobSpec
+from core.compute.protocol import Compute, Elsewhere, Many, Priced, submit_many
+from core.compute.spec import JobSpec, JobStatus
 from core.errors import JobError, ToolError, Unreachable
 from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec, guess_verifier
@@ -54,6 +54,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unattended: bool = False
     trackio: str = ""
     """Where Trackio logs besides the run's folder; off: nowhere."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as a tool wants it."""
+
+    kind: str
+    method: str
+    title: str
+    spec: dict[str, Any]
+    """What stands in its spec.json."""
+    config: dict[str, Any]
+    threads: int
+    job: str
+    effect_id: str
+    experiment: str = ""
+    time_limit_s: float | None = None
+    planned_steps: int | None = None
 
 
 T = TypeVar("T")
@@ -247,7 +264,7 @@ class Desk:
     @property
     def gpus(self) -> int:
         """GPUs that this run's jobs may have side by side, wherever they run. A cluster that does not answer is waited for."""
-        return self._reached(self.compute.gpus) if isinstance(self.compute, Elsewhere) else self._gpus
+        return self.reached(self.compute.gpus) if isinstance(self.compute, Elsewhere) else self._gpus
 
     def gpus_now(self) -> int | Unreachable:
         """The same without a wait: why nobody can tell, where that is so."""
@@ -256,7 +273,7 @@ class Desk:
         except Unreachable as error:
             return error
 
-    def _reached(self, ask: Callable[[], T]) -> T:
+    def reached(self, ask: Callable[[], T]) -> T:
         """What a cluster or a service says, asked again for REACH_S where it does not answer. Raises ToolError after that."""
         until, told = time.monotonic() + REACH_S, False
         while True:
@@ -368,8 +385,10 @@ class Desk:
 
     def launched(self, part: str = "") -> str | None:
         """The job this very call has started already, before a crash; None if it has not."""
-        effect = self.effect_id(part)
-        return self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect), None))
+        return self._job_of(self.effect_id(part))
+
+    def _job_of(self, effect_id: str) -> str | None:
+        return self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect_id), None))
 
     def launch(
         self,
@@ -388,17 +407,43 @@ class Desk:
     ) -> str:
         """Start a job once (an effect id already known is found again) and record it. Waits for a free slot."""
         self._still_wanted()
-        effect = self.effect_id(part)
         known = self.launched(part)
         if known:
             return known
-        job = job or self.new_job()
-        body = msgspec.to_builtins(spec)
-        if kind in ("training", "script") and body.get("data"):
+        order = Order(
+            kind=kind, method=method, title=title, spec=msgspec.to_builtins(spec), config=config, threads=threads,
+            experiment=experiment, time_limit_s=time_limit_s, planned_steps=planned_steps,
+            job=job or self.new_job(), effect_id=self.effect_id(part),
+        )  # fmt: skip
+        self.start(order)
+        return order.job
+
+    def start(self, order: Order) -> None:
+        """Start a job and record it. Waits for a free slot."""
+        job_spec = self._prepare(order, wait=True)
+        self._still_wanted()
+        self._record(order, job_spec, self.compute.submit(job_spec))
+
+    def arrays(self) -> bool:
+        """Whether the jobs of a sweep go to a scheduler as one, and wait in its queue."""
+        return isinstance(self.compute, Many) and self.compute.arrays
+
+    def start_together(self, orders: Sequence[Order]) -> None:
+        """Start the jobs of a sweep as one array and record them. Only where there are `arrays`."""
+        specs = [self._prepare(order, wait=False) for order in orders]
+        self._still_wanted()
+        for order, job_spec, status in zip(orders, specs, submit_many(self.compute, specs), strict=True):
+            self._record(order, job_spec, status)
+
+    def _prepare(self, order: Order, *, wait: bool) -> JobSpec:
+        """The job's folder and what compute is asked for, admitted by every rule on data, models and money."""
+        job, body = order.job, order.spec
+        if order.kind in ("training", "script") and body.get("data"):
             admit_data(self, Path(body["data"]))
-        if kind == "script":
+        if order.kind == "script":
             admit_workspace(self)
-        self.wait_for_slot(threads)
+        if wait:
+            self.wait_for_slot(order.threads)
         folder = self.folder / "jobs" / job
         folder.mkdir(parents=True, exist_ok=True)
         if body.get("model") and "trust" in body:
@@ -407,30 +452,31 @@ class Desk:
         job_spec = JobSpec(
             job=job,
             kind=str(body["kind"]),
-            effect_id=effect,
+            effect_id=order.effect_id,
             folder=str(folder),
             env={} if self.settings.trackio == "off" else {"TRACKIO_DIR": str(store_folder(self.folder))},
-            slots=threads,
-            time_limit_s=time_limit_s,
-            gpus=self.gpus_for(str(body["kind"]), config),
+            slots=order.threads,
+            time_limit_s=order.time_limit_s,
+            gpus=self.gpus_for(str(body["kind"]), order.config),
         )
         if is_foreign(body) and not isinstance(self.compute, Priced):  # a rented machine is a sandbox of its own
             job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
         if isinstance(self.compute, Priced):
             priced = self.compute
-            admit_spending(self, job_spec, self._reached(lambda: priced.quote(job_spec)))
-        self._still_wanted()
-        status = self.compute.submit(job_spec)
+            admit_spending(self, job_spec, self.reached(lambda: priced.quote(job_spec)))
+        return job_spec
+
+    def _record(self, order: Order, job_spec: JobSpec, status: JobStatus) -> None:
         launched = e.JobLaunched(
-            job=job, kind=kind, method=method, title=title, effect_id=effect, folder=str(folder), argv=list(status.argv),
-            config=config, experiment=experiment, pid=status.pid, started=status.pid_start, boot_id=boot_id(),
-            planned_steps=planned_steps, backend=status.backend, gpus=job_spec.gpus,
+            job=order.job, kind=order.kind, method=order.method, title=order.title, effect_id=order.effect_id,
+            folder=job_spec.folder, argv=list(status.argv), config=order.config, experiment=order.experiment, pid=status.pid,
+            started=status.pid_start, boot_id=boot_id(), planned_steps=order.planned_steps, backend=status.backend,
+            gpus=job_spec.gpus,
         )  # fmt: skip
         if abandoned():  # interrupted while it was being submitted: it runs, so somebody has to watch it
             self.journal.emit(launched, actor="agent")
         else:
             self.emit(launched)
-        return job
 
     def gpus_for(self, kind: str, config: dict[str, Any]) -> int:
         """GPUs of one job: what its configuration asks for, else one; none for work on data."""

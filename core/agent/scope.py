@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -81,7 +81,17 @@ def differences(
         return _unknown(wanted, arguments)
     if tool in ("prepare_data", "sample_and_verify", "synthesize_data"):
         return _renamed(wanted, arguments, known)
+    if tool == "sweep":
+        return _of_sweep(wanted, arguments, known)
     return _of_training(wanted, arguments, known) if tool == "train" else []
+
+
+def _of_sweep(wanted: dict[str, Any], arguments: dict[str, Any], known: Mapping[str, Dataset]) -> list[str]:
+    """What any of its trainings would change, each difference once."""
+    common: dict[str, Any] = arguments.get("settings") or {}
+    each = [cast(dict[str, Any], v) for v in cast(list[Any], arguments.get("vary") or []) if isinstance(v, dict)]
+    found = [d for v in each for d in _of_training(wanted, {**arguments, "settings": common | v}, known)]
+    return list(dict.fromkeys(found))
 
 
 def _of_training(wanted: dict[str, Any], arguments: dict[str, Any], known: Mapping[str, Dataset]) -> list[str]:

@@ -46,6 +46,8 @@ class Cost(NamedTuple):
     arguments: dict[str, Any]
     """What an approval is bound to."""
     reason: str
+    always: bool = False
+    """A person is asked whatever the run may do alone: it goes on costing when the run is over."""
 
 
 def admit_cost(desk: Desk, cost: Cost) -> None:
@@ -57,7 +59,11 @@ def admit_cost(desk: Desk, cost: Cost) -> None:
             f"{cost.what} may cost {dollars}; ${max(left, 0):.2f} of ${desk.settings.usd:.2f} are left",
             next="Ask for less, or go on with what there is",
         )
-    if desk.settings.autonomy in MAY_SPEND and desk.settings.usd:
+    if cost.always and desk.settings.unattended:
+        raise ToolError(
+            f"{cost.what} needs a person's yes in every run, and nobody is here to ask", next="Go on without"
+        )
+    if desk.settings.autonomy in MAY_SPEND and desk.settings.usd and not cost.always:
         return
     if desk.settings.unattended:
         raise ToolError(
@@ -87,11 +93,19 @@ def _ask(desk: Desk, cost: Cost) -> None:
     _still_covered(cost, decided)
 
 
+_SAME = ("kind", "flavor", "teacher", "schedule", "script")
+"""What a yes is for, beside the price."""
+
+
 def _still_covered(cost: Cost, decided: Approval) -> None:
     """A yes is for what was shown, or less of it: a price may have gone up while the call waited. Raises ToolError."""
-    same = all(decided.arguments.get(k) == cost.arguments.get(k) for k in ("kind", "flavor", "teacher"))
+    same = all(decided.arguments.get(k) == cost.arguments.get(k) for k in _SAME)
     if same and (cost.usd or 0.0) <= decided.cost_usd + 0.005:
         return
+    if not same:
+        raise ToolError(
+            f"{cost.what} is not what the person said yes to", next="Send the call again: it is asked for anew"
+        )
     raise ToolError(
         f"{cost.what} would now cost up to ${cost.usd or 0.0:.2f}; the person said yes to ${decided.cost_usd:.2f}",
         next="Send the call again: the new price is then asked for",

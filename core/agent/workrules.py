@@ -23,7 +23,7 @@ FAMILY = {"rejection": "sft"}
 def check_tried(state: RunState, method: str, max_steps: int | None, limit_s: float) -> None:
     """Raises ToolError for a long training of a method of which no training has made a step yet."""
     short = limit_s <= LONG_S or (max_steps is not None and max_steps <= SMOKE_STEPS)
-    if short or any(job.step for job in _of(state, method)):
+    if short or any(job.step for job in trainings(state, method)):
         return
     raise ToolError(
         f"A smoke test first: this training may take {limit_s:.0f} s and no {method} training has made a step in this run",
@@ -35,12 +35,13 @@ def await_first(desk: Desk, method: str) -> None:
     """Return once the first training of a method has made a step or has ended; at once where there is none."""
 
     def seen(state: RunState) -> bool:
-        tried = _of(state, method)
+        tried = trainings(state, method)
         return not tried or any(job.step or job.status not in OPEN for job in tried)
 
     desk.wait_until(seen, None)
 
 
-def _of(state: RunState, method: str) -> list[Job]:
+def trainings(state: RunState, method: str) -> list[Job]:
+    """This run's trainings of a method or of its family."""
     names = {method, FAMILY.get(method, method)}
     return [job for job in state.jobs.values() if job.kind == "training" and job.method in names]

@@ -177,6 +177,7 @@ def _ray(choice: Choice) -> list[Check]:
 
 def _hub(choice: Choice) -> list[Check]:
     from core.compute.hub_jobs import HubEngine, token_of
+    from core.compute.hub_scheduled import HubSchedules
 
     engine = HubEngine(token=token_of(), flavor=choice.detail)
     offers = engine.flavors()
@@ -189,10 +190,23 @@ def _hub(choice: Choice) -> list[Check]:
     orphans = engine.orphans(ids)
     listed = "; ".join(f"{name} on {flavor}, ${usd:.2f} so far" for name, flavor, usd in orphans) or "none"
     fix = "end one: hf jobs cancel ID"
+    scheduled = [s for s in HubSchedules(engine).list() if not s.suspended]
+    going = "; ".join(f"{s.id} {s.schedule} on {s.flavor}, {_month(s.usd_a_month)}" for s in scheduled) or "none"
     return [
         Check(name="hf-jobs", ok=True, found=found),
         Check(name="orphans", ok=not orphans, found=listed, fix=fix, needed=False),
+        Check(
+            name="scheduled jobs",
+            ok=not scheduled,
+            found=going,
+            fix="end one: hf jobs scheduled delete ID",
+            needed=False,
+        ),
     ]
+
+
+def _month(usd: float | None) -> str:
+    return "at a price not known here" if usd is None else f"at most ${usd:.2f} in 30 days"
 
 
 def _trial(engine: Engine) -> Check:

@@ -99,11 +99,11 @@ def open_compute(
     if choice.kind == "slurm":
         from core.compute.slurm import SlurmEngine, read_profile
 
-        return SharedCompute(jobs_folder, SlurmEngine(read_profile(task, choice.detail), python=python))
+        return SharedCompute(jobs_folder, SlurmEngine(read_profile(task, choice.detail), python=python), python)
     if choice.kind == "ray":
         from core.compute.ray_jobs import RayEngine
 
-        return SharedCompute(jobs_folder, RayEngine(choice.detail, python=python))
+        return SharedCompute(jobs_folder, RayEngine(choice.detail, python=python), python)
     from core.compute.hub_jobs import HubCompute, HubEngine, token_of
 
     return HubCompute(jobs_folder, HubEngine(token=token_of(), flavor=choice.detail, run=run))

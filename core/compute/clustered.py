@@ -10,10 +10,10 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -22,7 +22,7 @@ from core.compute.launcher import job_argv, job_env
 from core.compute.local import Launch
 from core.compute.logs import read_chunk
 from core.compute.once import same_effect, write_once
-from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State
+from core.compute.spec import OPEN, JobExit, JobSpec, JobStatus, LogChunk, State, array_of
 from core.errors import JobError, NotFound, Unreachable
 from core.home import write_json
 
@@ -37,6 +37,9 @@ BEAT_S = 20.0
 
 ANSWER_S = 0.5
 """A scheduler's word is used that long: watchers look five times a second, squeue is not made for that."""
+
+NOBODY = "nobody"
+"""Owner of the folder of a job that must not run any more (`claim`); no scheduler names a job so."""
 
 _POLL_S = 0.1
 T = TypeVar("T")
@@ -96,6 +99,15 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class ArrayEngine(Protocol):
+    """An engine whose scheduler takes many jobs as one."""
+
+    def start_array(self, specs: Sequence[JobSpec], effect_id: str) -> list[str]:
+        """Hand over jobs whose effect ids are elements of `effect_id`; the scheduler's name of each, in their order."""
+        ...
+
+
 class ClusterCompute:
     """The protocol over an engine."""
 
@@ -103,7 +115,7 @@ class ClusterCompute:
         self.jobs_folder = Path(jobs_folder)
         self.engine = engine
         self.python = python
-        self._words: dict[str, tuple[float, Word]] = {}
+        self._words: dict[tuple[str, str], tuple[float, Word]] = {}
         self._machines: tuple[int, int] | None = None
         self._silent_until = 0.0
         self._silence = ""
@@ -128,15 +140,8 @@ class ClusterCompute:
             return known
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        launch = Launch(
-            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=job_env(spec),
-            time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
-        )  # fmt: skip
-        # Secrets never go to disk: a job that must be handed over by another process starts without them.
-        open_spec = msgspec.structs.replace(spec, secrets={})
-        write_json(folder / "submitted.json", open_spec)
         try:
-            write_once(folder / "launch.json", msgspec.json.encode(launch))
+            launch = self._write(spec, folder)
         except FileExistsError as error:
             return same_effect(self.find_by_effect(spec.effect_id), folder, error)
         try:
@@ -148,6 +153,20 @@ class ClusterCompute:
             (folder / "launch.json").unlink(missing_ok=True)
             raise
         return self.inspect(spec.job)
+
+    @property
+    def arrays(self) -> bool:
+        """Whether the scheduler takes many jobs as one."""
+        return isinstance(self.engine, ArrayEngine)
+
+    def submit_many(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
+        """As `submit` for each. New ones that are alike go as one array where the scheduler has such a thing and takes it."""
+        new = [s for s in specs if self.find_by_effect(s.effect_id) is None]
+        whole = {of[0] if (of := array_of(s.effect_id)) else "" for s in new}
+        alike = len({(s.gpus, s.slots, s.urgent, *sorted(s.secrets.items())) for s in new}) == 1
+        if isinstance(self.engine, ArrayEngine) and len(new) > 1 and len(whole) == 1 and alike and "" not in whole:
+            self._hand_over_array(self.engine, whole.pop(), new)
+        return [self.submit(s) for s in specs]
 
     def inspect(self, job: str) -> JobStatus:
         """What is known of a job; one whose hand-over failed is handed over now."""
@@ -194,17 +213,17 @@ class ClusterCompute:
             return self.inspect(job)
         (folder / "control").write_text("stop\n", encoding="utf-8")
         try:
-            self._words.pop(status.handle, None)
+            self._words.clear()
             if status.state == "queued" and self.inspect(job).state == "queued":
-                self.engine.stop(status.handle, folder)
+                self._take_down(status.handle, folder)
             else:
                 self.engine.ask(status.handle, folder, "stop")
                 if self.wait(job, grace_s).state in OPEN:
-                    self.engine.stop(status.handle, folder)
+                    self._take_down(status.handle, folder)
         except Unreachable as error:
             self._heard_nothing(error)
             return self.inspect(job)
-        self._words.pop(status.handle, None)
+        self._words.clear()
         return self.wait(job, SETTLE_S + 20.0)
 
     def find_by_effect(self, effect_id: str) -> JobStatus | None:
@@ -224,9 +243,52 @@ class ClusterCompute:
                 return status
             time.sleep(_POLL_S)
 
+    def _take_down(self, handle: str, folder: Path) -> None:
+        """By the scheduler, if its name still means this job there. One that it forgot (the name may be another's now) is
+        ended by its own supervisor, which sees that the folder is no longer its own."""
+        launch = read(folder / "launch.json", Launch)
+        if launch is None or self.engine.word(handle, _as_submitted(launch, folder)).state == "gone":
+            (folder / "claim").write_text(NOBODY, encoding="utf-8")
+        else:
+            self.engine.stop(handle, folder)
+
     def _must_wait(self, spec: JobSpec, folder: Path) -> str:
         with locked(folder):
             return "" if (folder / "handle.json").exists() else self.engine.wait_for(spec)
+
+    def _write(self, spec: JobSpec, folder: Path) -> Launch:
+        """What makes the folder a job's. Raises FileExistsError where it is one already."""
+        launch = Launch(
+            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=job_env(spec),
+            time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
+        )  # fmt: skip
+        # Secrets never go to disk: a job that must be handed over by another process starts without them.
+        write_json(folder / "submitted.json", msgspec.structs.replace(spec, secrets={}))
+        write_once(folder / "launch.json", msgspec.json.encode(launch))
+        return launch
+
+    def _hand_over_array(self, engine: ArrayEngine, effect_id: str, specs: Sequence[JobSpec]) -> None:
+        """Under the locks of all its folders: whoever looks at one of them meanwhile would hand that one over by itself.
+        A scheduler that refuses arrays is left to be asked one by one; one that does not answer may have taken it, and each
+        is looked for there before it is handed over again."""
+        folders = sorted(Path(s.folder) for s in specs)
+        with ExitStack() as locks:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(locked(folder))
+            ours = [s for s in specs if not (Path(s.folder) / "launch.json").exists()]
+            for spec in ours:
+                self._write(spec, Path(spec.folder))
+            try:
+                names = engine.start_array(ours, effect_id) if ours else []
+            except Unreachable as error:
+                self._heard_nothing(error)
+            except JobError:
+                for spec in ours:
+                    (Path(spec.folder) / "launch.json").unlink()
+            else:
+                for spec, name in zip(ours, names, strict=True):
+                    write_json(Path(spec.folder) / "handle.json", Handle(name=name, backend=self.engine.name))
 
     def _hand_over(self, spec: JobSpec, launch: Launch, *, first: bool = False) -> Handle:
         """Find the job at the scheduler or start it there: under a lock, so that two processes do not both start it."""
@@ -241,10 +303,11 @@ class ClusterCompute:
             return handle
 
     def _word(self, handle: str, launch: Launch) -> Word:
-        asked, word = self._words.get(handle, (-ANSWER_S, None))
+        key = (handle, launch.effect_id)  # a scheduler that lost its state gives a name out twice
+        asked, word = self._words.get(key, (-ANSWER_S, None))
         if word is None or time.monotonic() - asked >= ANSWER_S:
             word = self.engine.word(handle, launch)
-            self._words[handle] = (time.monotonic(), word)
+            self._words[key] = (time.monotonic(), word)
         return word
 
     def _judge(self, launch: Launch, folder: Path, handle: Handle, word: Word) -> JobStatus:

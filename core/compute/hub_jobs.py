@@ -48,7 +48,7 @@ class HubEngine:
     def __init__(
         self, *, token: str, flavor: str = "", run: str = "", endpoint: str | None = None, poll_s: float = 15.0
     ) -> None:
-        self._api: Any = HfApi(endpoint=endpoint, token=token)  # its stubs are partly unknown
+        self.api: Any = HfApi(endpoint=endpoint, token=token)  # its stubs are partly unknown
         self._token = token
         self.flavor = flavor
         self.run = run
@@ -59,7 +59,7 @@ class HubEngine:
 
     @property
     def namespace(self) -> str:
-        self._namespace = self._namespace or str(self._call(self._api.whoami)["name"])
+        self._namespace = self._namespace or str(self.call(self.api.whoami)["name"])
         return self._namespace
 
     @property
@@ -75,7 +75,7 @@ class HubEngine:
                     gpus=int(h.accelerator.quantity) if h.accelerator else 0,
                     gpu_bytes=memory(str(h.accelerator.vram)) // max(1, int(h.accelerator.quantity)) if h.accelerator else 0,
                 )
-                for h in self._call(self._api.list_jobs_hardware)
+                for h in self.call(self.api.list_jobs_hardware)
             ]  # fmt: skip
         return self._flavors
 
@@ -105,19 +105,19 @@ class HubEngine:
         }  # fmt: skip
         data = pack(folder, tag, told, code=own)
         write_json(folder / "quote.json", quote)
-        self._call(lambda: self._api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True))
-        self._call(
-            lambda: self._api.upload_file(
+        self.call(lambda: self.api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True))
+        self.call(
+            lambda: self.api.upload_file(
                 path_or_fileobj=data, path_in_repo=f"{tag}/in.tar.gz", repo_id=self.repo, repo_type="dataset",
                 commit_message=f"inputs of {spec.job}",
             )
         )  # fmt: skip
-        job = self._call(
-            lambda: self._api.run_job(
+        job = self.call(
+            lambda: self.api.run_job(
                 image=IMAGE, command=["python", "-c", Path(hub_bootstrap.__file__).read_text(encoding="utf-8")],
                 env={"INTERN_TAG": tag, "INTERN_REPO": self.repo}, secrets={"HF_TOKEN": self._token, **spec.secrets},
                 flavor=quote.flavor, timeout=int(quote.timeout_s), attempts=quote.attempts, name=f"intern-{spec.job}",
-                labels={"intern": "1", "intern-effect": tag, "intern-run": _label(self.run)}, namespace=self.namespace,
+                labels={"intern": "1", "intern-effect": tag, "intern-run": label(self.run)}, namespace=self.namespace,
             )
         )  # fmt: skip
         return str(job.id)
@@ -129,13 +129,13 @@ class HubEngine:
     def find(self, effect_id: str) -> str | None:
         """The job with this effect id's label."""
         labels = {"intern-effect": tag_of(effect_id)}
-        jobs = self._call(lambda: list(self._api.list_jobs(labels=labels, namespace=self.namespace)))
+        jobs = self.call(lambda: list(self.api.list_jobs(labels=labels, namespace=self.namespace)))
         return str(jobs[0].id) if jobs else None
 
     def word(self, handle: str, launch: Launch) -> Word:
         """The stage."""
         try:
-            job = self._call(lambda: self._api.inspect_job(job_id=handle, namespace=self.namespace))
+            job = self.call(lambda: self.api.inspect_job(job_id=handle, namespace=self.namespace))
         except NotFound:
             return Word(state="gone")
         stage, message = (
@@ -156,8 +156,8 @@ class HubEngine:
         """Carry the wish to the job through the repository, and leave it time to look."""
         launch = msgspec.json.decode((folder / "launch.json").read_bytes(), type=Launch)
         path = f"{tag_of(launch.effect_id)}/control"
-        self._call(
-            lambda: self._api.upload_file(
+        self.call(
+            lambda: self.api.upload_file(
                 path_or_fileobj=wish.encode(), path_in_repo=path, repo_id=self.repo, repo_type="dataset",
                 commit_message=f"ask {launch.job} to {wish}",
             )
@@ -169,7 +169,7 @@ class HubEngine:
 
     def stop(self, handle: str, folder: Path) -> None:
         """Cancel it."""
-        self._call(lambda: self._api.cancel_job(job_id=handle, namespace=self.namespace))
+        self.call(lambda: self.api.cancel_job(job_id=handle, namespace=self.namespace))
 
     def pull(self, handle: str, folder: Path) -> None:
         """Follow its log; once it has pushed what it made, fetch that."""
@@ -183,7 +183,7 @@ class HubEngine:
 
     def orphans(self, known: Iterable[str]) -> list[tuple[str, str, float]]:
         """Running jobs of ours that none of the `known` ids names: (id, flavour, dollars so far)."""
-        mine = self._call(lambda: list(self._api.list_jobs(labels={"intern": "1"}, status=["RUNNING", "SCHEDULING"], namespace=self.namespace)))  # fmt: skip
+        mine = self.call(lambda: list(self.api.list_jobs(labels={"intern": "1"}, status=["RUNNING", "SCHEDULING"], namespace=self.namespace)))  # fmt: skip
         rates = {f.name: f.usd_per_hour for f in self.flavors()}
         known = set(known)
         now = datetime.now(UTC)
@@ -191,15 +191,15 @@ class HubEngine:
         return [(str(j.id), str(j.flavor), rates.get(str(j.flavor), 0.0) * _hours(j, now)) for j in lost]
 
     def _follower(self, handle: str) -> Callable[[], Iterable[str]]:
-        return lambda: self._api.fetch_job_logs(job_id=handle, namespace=self.namespace, follow=True)
+        return lambda: self.api.fetch_job_logs(job_id=handle, namespace=self.namespace, follow=True)
 
     def _fetch(self, launch: Launch, folder: Path) -> None:
         if (folder / "exit.json").exists():
             return
         tag = tag_of(launch.effect_id)
         try:
-            path = self._call(
-                lambda: self._api.hf_hub_download(
+            path = self.call(
+                lambda: self.api.hf_hub_download(
                     self.repo, f"{tag}/out.tar.gz", repo_type="dataset", local_dir=folder / ".hub"
                 )
             )
@@ -212,7 +212,7 @@ class HubEngine:
             if mine and not (folder / "exit.json").exists():
                 unpack(Path(path).read_bytes(), folder, remote_root(tag))
 
-    def _call(self, ask: Callable[[], T]) -> T:
+    def call(self, ask: Callable[[], T]) -> T:
         """One conversation with the Hub; its errors as ours."""
         try:
             return ask()
@@ -237,11 +237,11 @@ class HubCompute(ClusterCompute):
 
     def __init__(self, jobs_folder: str | Path, engine: HubEngine) -> None:
         super().__init__(jobs_folder, engine, sys.executable)
-        self._hub = engine
+        self.hub = engine
 
     def quote(self, spec: JobSpec) -> Quote:
         """The most `spec` can cost."""
-        return self._hub.quote(spec)
+        return self.hub.quote(spec)
 
 
 def tag_of(effect_id: str) -> str:
@@ -262,7 +262,8 @@ def _remote_argv(spec: JobSpec) -> list[str]:
     return ["{python}" if a == sys.executable else a.replace(spec.folder, "{root}/job") for a in argv]
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
+    """`text` as the value of a label."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:60] or "none"
 
 

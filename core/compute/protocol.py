@@ -11,6 +11,7 @@ What holds on every backend:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -49,6 +50,28 @@ class Compute(Protocol):
     def find_by_effect(self, effect_id: str) -> JobStatus | None:
         """The job that was submitted under an effect id, or None."""
         ...
+
+
+@runtime_checkable
+class Many(Protocol):
+    """A backend that takes the jobs of a sweep together."""
+
+    @property
+    def arrays(self) -> bool:
+        """Whether its scheduler has a form for that (an array on Slurm); else they go to it one by one."""
+        ...
+
+    def submit_many(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
+        """As `submit` for each, with the same promises and errors: each has its own effect id, folder, name and end.
+        Effect ids that `spec.element` made of one id may go as one array."""
+        ...
+
+
+def submit_many(compute: Compute, specs: Sequence[JobSpec]) -> list[JobStatus]:
+    """The jobs of a sweep: together where the backend has a form for that, else one by one."""
+    if isinstance(compute, Many):
+        return compute.submit_many(specs)
+    return [compute.submit(spec) for spec in specs]
 
 
 @runtime_checkable

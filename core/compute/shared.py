@@ -45,7 +45,7 @@ class SharedCompute(ClusterCompute):
         (folder / "paused").touch()
         status = self.inspect(job)
         if status.handle:
-            self.engine.stop(status.handle, folder)
+            self._take_down(status.handle, folder)
 
     def resume(self, job: str, changes: dict[str, Any]) -> JobStatus:
         """Submit an ended job once more, with `changes` to its spec. Raises JobError if it may still run."""

@@ -21,7 +21,7 @@ import msgspec
 from core.compute.clustered import Word
 from core.compute.launcher import SUPERVISOR
 from core.compute.local import Launch
-from core.compute.spec import JobExit, JobSpec
+from core.compute.spec import JobExit, JobSpec, array_of, element
 from core.errors import JobError, NotFound, Unreachable, UsageError
 from core.home import home
 
@@ -56,6 +56,8 @@ class SlurmProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """GPUs that jobs of one run may have side by side; None: those of one node, by sinfo, at most `MOST_GPUS`; 0: CPUs only."""
     gres: str = "gpu"
     """Name of the generic resource of a GPU; `gpu:a100` asks for a kind."""
+    side_by_side: int | None = None
+    """Jobs of one array (a sweep) that run at once; None: as many as `gpus` has room for, on CPUs as Slurm sees fit."""
     memory_mb: int | None = None
     requeue: bool = True
     setup: str = ""
@@ -109,21 +111,29 @@ class SlurmEngine:
         script.write_text(self._script(shlex.quote(spec.folder), '"$SLURM_JOB_ID"'), encoding="utf-8")
         return self._sbatch([*self.options(spec), str(script)], spec)
 
-    def start_array(self, specs: Sequence[JobSpec], effect_id: str, at_most: int | None = None) -> list[str]:
-        """One job array for a sweep: task i runs the i-th spec; at most `at_most` at a time. Returns the tasks' ids."""
+    def start_array(self, specs: Sequence[JobSpec], effect_id: str) -> list[str]:
+        """One job array for a sweep: the task of a spec has the number that its effect id has. Returns the tasks' ids.
+
+        The array's comment is the effect id of the whole, so that each task is found by its own (`find`).
+        """
         first = specs[0]
+        numbers = [of[1] if (of := array_of(s.effect_id)) else i for i, s in enumerate(specs)]
         folders = Path(first.folder).parent / f"array-{first.job}.txt"
-        folders.write_text("".join(f"{s.folder}\n" for s in specs), encoding="utf-8")
-        pick = f'"$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(folders))})"'
+        folders.write_text("".join(f"{n} {s.folder}\n" for n, s in zip(numbers, specs, strict=True)), encoding="utf-8")
+        pick = f'"$(sed -n "s/^$SLURM_ARRAY_TASK_ID //p" {shlex.quote(str(folders))})"'
         script = folders.with_suffix(".sh")
         script.write_text(self._script(pick, '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"'), encoding="utf-8")
-        limit = f"%{at_most}" if at_most else ""
-        widest = msgspec.structs.replace(first, effect_id=effect_id)
-        options = [o for o in self.options(widest) if not o.startswith("--chdir")]
-        array = self._sbatch(
-            [*options, f"--chdir={folders.parent}", f"--array=0-{len(specs) - 1}{limit}", str(script)], first
-        )
-        return [f"{array}_{i}" for i in range(len(specs))]
+        longest = max(s.time_limit_s or self.profile.time_limit_s for s in specs)  # each ends by its own limit before
+        whole = msgspec.structs.replace(first, effect_id=effect_id, folder=str(folders.parent), time_limit_s=longest)
+        wanted = f"--array={','.join(map(str, numbers))}{self._at_once(first)}"
+        array = self._sbatch([*self.options(whole), wanted, str(script)], first)
+        return [f"{array}_{n}" for n in numbers]
+
+    def _at_once(self, spec: JobSpec) -> str:
+        most = self.profile.side_by_side
+        if most is None and spec.gpus:
+            most = max(1, self.machines()[0] // spec.gpus)
+        return f"%{most}" if most else ""
 
     def options(self, spec: JobSpec) -> list[str]:
         """What sbatch is told of a job."""
@@ -152,10 +162,10 @@ class SlurmEngine:
         return ""
 
     def find(self, effect_id: str) -> str | None:
-        """The living job with this comment."""
-        for line in self._run("squeue", "--noheader", "--format=%i|%k", "--states=all").splitlines():
+        """The job with this comment, or the task of an array whose comment and number make this effect id."""
+        for line in self._run("squeue", "--array", "--noheader", "--format=%i|%k", "--states=all").splitlines():
             handle, _, comment = line.strip().partition("|")
-            if comment == effect_id and "_" not in handle:
+            if _effect_of(handle, comment) == effect_id:
                 return handle
         return None
 
@@ -170,8 +180,7 @@ class SlurmEngine:
                 error.what, where="scontrol", next="Ask again: sinfo"
             ) from error  # it says nothing of the job
         fields = {name: value for name, _, value in (part.partition("=") for part in shown.split())}
-        comment = fields.get("Comment", "")
-        if not comment or not launch.effect_id.startswith(comment):
+        if _effect_of(handle, fields.get("Comment", "")) != launch.effect_id:
             return Word(state="gone", says=f"job {handle} is another one now")
         state, reason = fields.get("JobState", ""), fields.get("Reason", "None")
         says = state if reason in ("None", "") else f"{state} ({reason})"
@@ -238,6 +247,12 @@ class SlurmEngine:
         raise JobError(
             f"Slurm refused: {text[:500]}", where=shlex.join(command)[:200], next="See sinfo and the profile"
         )
+
+
+def _effect_of(handle: str, comment: str) -> str:
+    """The effect id of a job, or of the task of an array (HANDLE_NUMBER)."""
+    task = handle.partition("_")[2]
+    return element(comment, int(task)) if task.isdigit() else comment
 
 
 def _seconds(text: str) -> float:

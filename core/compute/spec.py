@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -45,6 +46,17 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def urgent(self) -> bool:
         return self.kind in URGENT_KINDS
+
+
+def element(effect_id: str, index: int) -> str:
+    """Effect id of one of several jobs that are submitted together under `effect_id`."""
+    return f"{effect_id}[{index}]"
+
+
+def array_of(effect_id: str) -> tuple[str, int] | None:
+    """(Effect id of the whole, index) of one that `element` made."""
+    found = re.fullmatch(r"(.+)\[(\d+)\]", effect_id, re.DOTALL)
+    return (found[1], int(found[2])) if found else None
 
 
 class JobExit(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,10 @@ def all_tools() -> list[ToolDef]:
         hub,
         literature,
         publish,
+        schedule,
         script,
         shell,
+        sweep,
         synthesis,
         train,
     )
@@ -34,10 +36,12 @@ def all_tools() -> list[ToolDef]:
         synthesis,
         evaluate,
         train,
+        sweep,
         script,
         conclude,
         files,
         shell,
         publish,
+        schedule,
     )
     return [definition for module in modules for definition in module.TOOLS]

@@ -60,7 +60,7 @@ def _machine(desk: Desk) -> dict[str, Any]:
     """Cores and GPUs of where jobs run; that nobody can tell now is a fact like another, and no reason to know nothing."""
     gpus = desk.gpus_now()
     if not isinstance(gpus, Unreachable):
-        return {"cores": desk.cores, "gpus": gpus}
+        return {"cores": desk.cores, "gpus": gpus} | ({"job_arrays": True} if desk.arrays() else {})
     return {
         "cores": desk.cores,
         "gpus": None,

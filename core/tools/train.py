@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from core import events as e
-from core.agent.desk import OPEN, Desk
+from core.agent.desk import OPEN, Desk, Order
 from core.agent.foreign import is_foreign
 from core.agent.workrules import await_first, check_tried
 from core.compute.logs import telling
@@ -72,25 +72,32 @@ def train(
     job = desk.launched()
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
-    spec = _spec(desk, method, data, model, settings or {})
+    spec = checked_spec(desk, method, data, model, settings or {})
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
     job = desk.new_job()
+    desk.start(order(desk, spec, data, model, title, experiment or "", job, desk.effect_id()))
+    return _launched(job, spec)
+
+
+def order(
+    desk: Desk, spec: TrainSpec, data: str, model: str, title: str, experiment: str, job: str, effect_id: str
+) -> Order:
+    """What the desk is asked to start for a checked spec."""
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
-    config |= {"data": data, "model": model}
-    launched = desk.launch(
+    return Order(
         kind="training",
-        method=method,
+        method=spec.kind,
         title=title,
-        spec=msgspec.structs.replace(spec, run_name=job),
-        config=config,
+        spec=msgspec.to_builtins(msgspec.structs.replace(spec, run_name=job)),
+        config=config | {"data": data, "model": model},
         threads=spec.threads or desk.cores,
-        experiment=experiment or "",
+        experiment=experiment,
         time_limit_s=None if spec.time_limit_s is None else spec.time_limit_s + 30,
         planned_steps=spec.max_steps,
         job=job,
+        effect_id=effect_id,
     )
-    return _launched(launched, spec)
 
 
 def _launched(job: str, spec: TrainSpec) -> object:
@@ -102,7 +109,7 @@ def _launched(job: str, spec: TrainSpec) -> object:
     }
 
 
-def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
+def checked_spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
     """The checked spec. Raises ToolError naming the field that does not fit."""
     if method not in METHODS:
         raise ToolError(f"No training method is called {method!r}", next="Use one of " + ", ".join(METHODS))

@@ -57,6 +57,7 @@ class HubJobs:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.cut_after: int | None = None
         self.lose_next_answer = False
@@ -71,7 +72,7 @@ class HubJobs:
             def do_GET(self) -> None:
                 owner._serve(self)
 
-            do_POST = do_HEAD = do_PUT = do_GET
+            do_POST = do_HEAD = do_PUT = do_DELETE = do_GET
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
@@ -116,6 +117,8 @@ class HubJobs:
             return self._answer(h, [_hardware(*row) for row in HARDWARE])
         if path.startswith("/api/jobs/me"):
             return self._jobs(h, path.removeprefix("/api/jobs/me").strip("/"), query, body)
+        if path.startswith("/api/scheduled-jobs/me"):
+            return self._schedules(h, path.removeprefix("/api/scheduled-jobs/me").strip("/"), query, body)
         if path == "/api/repos/create":
             asked = json.loads(body)
             if asked.get("private") is not True and asked.get("visibility") != "private":
@@ -155,6 +158,27 @@ class HubJobs:
         if verb == "cancel":
             self._kill(job, "CANCELED")
         return self._answer(h, job.shown())
+
+    def _schedules(self, h: BaseHTTPRequestHandler, rest: str, query: dict[str, list[str]], body: bytes) -> None:
+        if not rest and h.command == "POST":
+            asked = json.loads(body)
+            name = f"{len(self.schedules) + 1:024x}"
+            self.schedules[name] = {
+                **asked, "id": name, "createdAt": "2026-01-01T00:00:00Z", "suspend": asked.get("suspend", False),
+                "owner": {"id": "1", "name": "me", "type": "user"}, "status": {"nextJobRunAt": "2026-01-02T00:00:00Z"},
+            }  # fmt: skip
+            return self._answer(h, self.schedules[name])
+        if not rest:
+            labels = dict(label.split("=", 1) for label in query.get("label", []))
+            found = [s for s in self.schedules.values() if labels.items() <= s["jobSpec"].get("labels", {}).items()]
+            return self._answer(h, found)
+        name, _, verb = rest.partition("/")
+        if name not in self.schedules:
+            return self._answer(h, {"error": "Scheduled job not found"}, 404)
+        if verb in ("suspend", "resume"):
+            self.schedules[name]["suspend"] = verb == "suspend"
+        known = self.schedules.pop(name) if h.command == "DELETE" else self.schedules[name]
+        return self._answer(h, known)
 
     def _commit(self, h: BaseHTTPRequestHandler, body: bytes) -> None:
         for line in body.splitlines():

@@ -37,9 +37,10 @@ class Slurm:
         self.env = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = [_free_port(), _free_port()]
+        self._first_id = 1
 
     def __enter__(self) -> Slurm:
-        self._write_config()
+        self._make_folders()
         for name in ("munged", "slurmctld", "slurmd"):
             self.start(name)
         self._wait_until_idle()
@@ -50,8 +51,17 @@ class Slurm:
         for name in ("slurmd", "slurmctld", "munged"):
             self.kill(name)
 
-    def start(self, name: str) -> None:
-        """Start one of the daemons."""
+    def start(self, name: str, *, same_ids: bool = False) -> None:
+        """Start one of the daemons.
+
+        slurmctld saves its jobs every few seconds. One that was killed between two of these has lost the youngest, counts on
+        from the last id it had saved, and a job that gets the id of one that still is on the node makes Slurm drain the node
+        ("Duplicate jobid on nodes"). As an administrator would, it is told to begin at ids that nobody had, unless
+        `same_ids`.
+        """
+        if name == "slurmctld" and not same_ids:
+            self._write_config()
+            self._first_id += 1000
         log = (self.folder / f"{name}.out").open("ab")
         munge = [
             "--foreground", f"--key-file={self.folder}/munge/key", f"--socket={self.folder}/munge/socket",
@@ -92,14 +102,7 @@ class Slurm:
             lambda: "idle" in self.run("sinfo", "--noheader", "--format=%T"), f"Slurm did not come up: {self.folder}"
         )
 
-    def undrain(self) -> None:
-        """A controller that was killed and started again may find a job twice on the node and drain it: as its
-        administrator would, give it back.
-        """
-        if "drain" in self.run("sinfo", "--noheader", "--format=%T"):
-            self.run("scontrol", "update", "NodeName=localhost", "State=RESUME")
-
-    def _write_config(self) -> None:
+    def _make_folders(self) -> None:
         munge = pwd.getpwnam("munge")
         for name in ("state", "spool", "munge"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -112,6 +115,8 @@ class Slurm:
         for path in (self.folder / "munge", key):
             os.chown(path, munge.pw_uid, munge.pw_gid)
         (self.folder / "munge").chmod(0o755)
+
+    def _write_config(self) -> None:
         (self.folder / "slurm.conf").write_text(
             f"""ClusterName=intern
 SlurmctldHost=localhost(127.0.0.1)
@@ -123,6 +128,7 @@ SlurmdUser=root
 SlurmctldPort={self._ports[0]}
 SlurmdPort={self._ports[1]}
 StateSaveLocation={self.folder}/state
+FirstJobId={self._first_id}
 SlurmdSpoolDir={self.folder}/spool
 SlurmctldPidFile={self.folder}/slurmctld.pid
 SlurmdPidFile={self.folder}/slurmd.pid

@@ -76,6 +76,8 @@ class Bench:
         self.params = 0
         self.cores = 1
         self.gpus = 0
+        self.arrays = False
+        """Jobs go to a scheduler that takes many as one."""
         self.unknown_machine = False
         """Nobody could tell what there is where jobs run."""
         self.trouble = ""
@@ -185,6 +187,7 @@ class Bench:
         """What the brief says of where jobs run."""
         gpus = brief["machine"]["gpus"]
         self.cores, self.gpus, self.unknown_machine = int(brief["machine"]["cores"]), int(gpus or 0), gpus is None
+        self.arrays = bool(brief["machine"].get("job_arrays"))
 
     def needs(self) -> list[str]:
         return ["demonstrations", "prompts", *(["answers_checkable"] if self.checkable else [])]

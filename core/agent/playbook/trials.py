@@ -97,6 +97,8 @@ def _trials(
 ) -> Act:
     """All rungs that may start at once, then those that wait for a person."""
     settings = bench.base_settings(method)
+    if bench.arrays and len(rates) > 1:
+        return (yield from _swept(bench, method, experiment, start, (rates, each), source))
     asked: list[tuple[Observation, dict[str, Any]]] = []
     for lr in rates:
         arguments = {
@@ -110,6 +112,27 @@ def _trials(
     for told, arguments in [a for a in asked if a[0].waiting]:
         late.append(((yield from bench.launched(told, arguments)), arguments))
     return seen + (yield from _read(bench, method, experiment, settings, late))
+
+
+def _swept(
+    bench: Bench, method: str, experiment: str, start: str, rungs: tuple[list[float], float], source: str
+) -> Act:
+    """All rungs by one call: the scheduler gets them as one. `rungs`: their rates, and the seconds of each."""
+    rates, each = rungs
+    settings = bench.base_settings(method)
+    arguments = {
+        "method": method, "data": bench.data, "model": start, "title": f"{method} trial", "experiment": experiment,
+        "settings": _trial_settings(bench, method, settings, each), "vary": [{"lr": lr} for lr in rates],
+    }  # fmt: skip
+    at = ", ".join(f"{lr:g}" for lr in rates)
+    told = yield from bench.call("sweep", arguments, f"Short trials at {at} ({source}).")
+    if told.error:
+        yield from bench.call("note", {"content": f"The trials could not start: {told.error}"}, "")
+    for row in told.rows("not_started"):
+        yield from bench.call("note", {"content": f"The trial at {row['lr']:g} could not start: {row['why']}"}, "")
+    settings |= told.edited.get("settings") or {}  # a person may have changed them
+    jobs = {str(row["job"]): float(row["lr"]) for row in told.rows("jobs") if row.get("lr")}
+    return (yield from _follow(bench, method, experiment, settings, jobs))
 
 
 def _trial_settings(bench: Bench, method: str, settings: dict[str, Any], each: float) -> dict[str, Any]:
@@ -141,6 +164,11 @@ def _read(
             yield from bench.call("note", {"content": f"The trial at {lr:g} could not start: {told.error}"}, "")
         else:
             jobs[told.get("job")] = lr
+    return (yield from _follow(bench, method, experiment, settings, jobs))
+
+
+def _follow(bench: Bench, method: str, experiment: str, settings: dict[str, Any], jobs: dict[str, float]) -> Act:
+    """Wait for the jobs, each with its rate; a Trial of each."""
     if not jobs:
         return []
     waited = yield from bench.call("wait_for_jobs", {"jobs": list(jobs)}, "")

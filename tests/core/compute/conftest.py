@@ -49,7 +49,6 @@ def slurm_place(server: slurm_server.Slurm, jobs: Path) -> Place:
         finally:
             server.start("slurmctld")
 
-    server.undrain()
     return Place(
         "slurm", jobs, lambda: ClusterCompute(jobs, SlurmEngine(python=sys.executable, env=server.env)), cut_off, slow=3
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from core.compute.protocol import Compute
-from core.compute.spec import OPEN, JobStatus
+from core.compute.protocol import Compute, submit_many
+from core.compute.spec import OPEN, JobSpec, JobStatus, element
 from core.compute.watch import MetricTail
 from core.errors import NotFound
 from tests.core.compute.places import Place
@@ -125,6 +126,66 @@ def test_a_submission_whose_answer_was_lost_is_found_not_repeated(place: Place) 
     assert again.job == "job-1"
     assert over(place).state == "done"
     assert log(place).count("started") == 1
+
+
+def sweep(place: Place, code: str, count: int = 4) -> list[JobSpec]:
+    """Jobs of one sweep, as the desk makes them."""
+    whole = f"{place.name}-{place.folder.parent.name}:sweep"
+    return [place.spec(code, job=f"job-{i}", effect_id=element(whole, i)) for i in range(count)]
+
+
+def test_the_jobs_of_a_sweep_are_each_one_job_however_often_it_is_submitted(place: Place) -> None:
+    specs = sweep(place, "say(1); say(2)")
+    first = submit_many(place.connect(), specs)
+    again = submit_many(place.connect(), specs)
+    one = place.connect().submit(specs[2])
+    assert [s.job for s in first] == [s.job for s in again] == [s.job for s in specs]
+    assert one.job == "job-2"
+    assert [over(place, s.job).state for s in specs] == ["done"] * 4
+    assert [log(place, s.job).count("started") for s in specs] == [1] * 4
+    found = [place.connect().find_by_effect(s.effect_id) for s in specs]
+    assert [f.job if f else "" for f in found] == [s.job for s in specs]
+    assert [[row["step"] for row in MetricTail(place.folder / s.job / "metrics.jsonl").read()] for s in specs] == [
+        [1, 2]
+    ] * 4
+
+
+def test_a_sweep_whose_answer_was_lost_is_found_not_repeated(place: Place) -> None:
+    specs = sweep(place, STEPS)
+    submit_many(place.connect(), specs)
+    for spec in specs:
+        (Path(spec.folder) / "handle.json").unlink(missing_ok=True)  # as if killed before they were written
+    submit_many(place.connect(), [*specs[1:], specs[0]])
+    assert [over(place, s.job).state for s in specs] == ["done"] * 4
+    assert [log(place, s.job).count("started") for s in specs] == [1] * 4
+
+
+def test_a_sweep_that_grows_starts_what_is_new(place: Place) -> None:
+    specs = sweep(place, "say(1)", 5)
+    submit_many(place.connect(), specs[:2])
+    submit_many(place.connect(), specs)
+    assert [over(place, s.job).state for s in specs] == ["done"] * 5
+    assert [log(place, s.job).count("started") for s in specs] == [1] * 5
+
+
+def test_one_job_of_a_sweep_is_cancelled_and_the_others_go_on(place: Place) -> None:
+    specs = sweep(place, "n = 0\nwhile not asked() and n < 60:\n    n += 1; say(n); time.sleep(.05)\nsave(n)", 2)
+    submit_many(place.connect(), specs)
+    wait(lambda: "step 5" in log(place, "job-1"), 60 * place.slow)
+    assert place.connect().cancel("job-1", grace_s=20 * place.slow).state == "cancelled"
+    assert int((place.folder / "job-1" / "checkpoint" / "step.txt").read_text()) < 60
+    assert over(place, "job-0").state == "done"
+    assert int((place.folder / "job-0" / "checkpoint" / "step.txt").read_text()) == 60
+
+
+def test_a_sweep_submitted_while_the_scheduler_is_away_is_handed_over_once_later(place: Place) -> None:
+    if place.cut_off is None:
+        pytest.skip(f"{place.name}: there is no scheduler that could be cut off")
+    specs = sweep(place, "say(1)")
+    with place.cut_off():
+        assert {s.state for s in submit_many(place.connect(), specs)} <= {"unknown", "queued"}
+    assert [over(place, s.job).state for s in specs] == ["done"] * 4
+    assert [log(place, s.job).count("started") for s in specs] == [1] * 4
 
 
 def test_a_job_nobody_submitted_is_not_found(place: Place) -> None:

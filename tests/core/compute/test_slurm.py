@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from core.compute.clustered import ClusterCompute
-from core.compute.launcher import job_argv, job_env
-from core.compute.local import Launch
 from core.compute.shared import SharedCompute
 from core.compute.slurm import SlurmEngine, SlurmProfile, read_profile
-from core.compute.spec import OPEN, JobStatus
+from core.compute.spec import OPEN, JobSpec, JobStatus, element
 from core.errors import JobError, UsageError
-from core.home import write_json
 from tests.core.compute.conftest import slurm_place
 from tests.core.compute.places import Place
-from tests.servers.slurm import Slurm
+from tests.servers.slurm import Slurm, why_not
 
 UNTIL_ASKED = "n = 0\nwhile not asked():\n    n += 1; say(n); time.sleep(.05)\nsave(n)"
 RESUMES = """
@@ -104,28 +103,72 @@ def test_the_warning_before_the_time_limit_becomes_a_checkpoint(slurm: Slurm, pl
     assert int((place.folder / "job-1" / "checkpoint" / "step.txt").read_text()) >= 5
 
 
-def test_an_array_runs_a_sweep_each_task_in_its_folder(slurm: Slurm, place: Place) -> None:
-    engine = SlurmEngine(python=sys.executable, env=slurm.env)
-    specs = [
-        place.spec(f"say({i + 1})", job=f"job-{i}", effect_id=f"sweep-{place.folder.parent.name}:{i}") for i in range(5)
-    ]
-    for spec in specs:
-        folder = Path(spec.folder)
-        folder.mkdir()
-        launch = Launch(
-            job=spec.job,
-            kind=spec.kind,
-            effect_id=spec.effect_id,
-            argv=job_argv(sys.executable, spec),
-            env=job_env(spec),
-        )
-        write_json(folder / "launch.json", launch)
-    handles = engine.start_array(specs, f"sweep-{place.folder.parent.name}", at_most=2)
-    for spec, handle in zip(specs, handles, strict=True):
-        write_json(Path(spec.folder) / "handle.json", {"name": handle, "backend": "slurm"})
+def sweep(place: Place, code: str, count: int, **more: object) -> list[JobSpec]:
+    whole = f"sweep-{place.folder.parent.name}"
+    return [place.spec(code, job=f"job-{i}", effect_id=element(whole, i), **more) for i in range(count)]
+
+
+def test_a_sweep_is_one_array_of_which_no_more_run_at_once_than_the_profile_says(slurm: Slurm, place: Place) -> None:
+    engine = SlurmEngine(SlurmProfile(side_by_side=2), python=sys.executable, env=slurm.env)
     compute = ClusterCompute(place.folder, engine)
-    assert [end(compute, s.job).state for s in specs] == ["done"] * 5
-    assert [f"step {i + 1}" in text(place, s.job) for i, s in enumerate(specs)] == [True] * 5
+    specs = sweep(place, "say(1); time.sleep(2)", 5)
+    handles = [s.handle for s in compute.submit_many(specs)]
+    array = handles[0].partition("_")[0]
+    assert handles == [f"{array}_{i}" for i in range(5)]
+    most = 0
+    until = time.monotonic() + 120
+    while any(compute.inspect(s.job).state in OPEN for s in specs):
+        assert time.monotonic() < until
+        running = slurm.run("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i", f"--jobs={array}")
+        most = max(most, len(running.split()))
+        time.sleep(0.1)
+    assert most == 2
+    assert [compute.inspect(s.job).state for s in specs] == ["done"] * 5
+    assert all((Path(s.folder) / "claim").read_text() == h for s, h in zip(specs, handles, strict=True))
+
+
+def test_a_requeued_task_of_an_array_goes_on_from_its_checkpoint(slurm: Slurm, place: Place) -> None:
+    compute = SharedCompute(place.folder, SlurmEngine(python=sys.executable, env=slurm.env))
+    handles = [s.handle for s in compute.submit_many(sweep(place, RESUMES, 2))]
+    wait(lambda: "step 5" in text(place, "job-0") and "step 5" in text(place, "job-1"))
+    slurm.run("scontrol", "requeue", handles[1])
+    wait(lambda: "BeginTime" in slurm.run("scontrol", "show", "job", handles[1]))
+    slurm.run("scontrol", "update", f"jobid={handles[1]}", "StartTime=now+4")
+    assert [end(compute, job).state for job in ("job-0", "job-1")] == ["done", "done"]
+    for job, restarted in (("job-0", False), ("job-1", True)):
+        steps = [int(line.split()[1]) for line in text(place, job).splitlines() if line.startswith("step")]
+        assert steps == list(range(1, 61))
+        assert ("restarted 1" in text(place, job)) == restarted
+    assert compute.inspect("job-1").handle == handles[1]
+
+
+def test_a_task_lost_without_a_word_goes_on_as_a_job_of_its_own(slurm: Slurm, place: Place) -> None:
+    engine = SlurmEngine(SlurmProfile(requeue=False), python=sys.executable, env=slurm.env)
+    compute = SharedCompute(place.folder, engine)
+    specs = sweep(place, RESUMES, 2)
+    compute.submit_many(specs)
+    wait(lambda: "step 5" in text(place, "job-1"))
+    described = json.loads((place.folder / "job-1" / "job.json").read_bytes())
+    for pid in (described["supervisor_pid"], described["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    assert end(compute, "job-1").state == "lost"
+    compute.resume("job-1", {})
+    assert [end(compute, s.job).state for s in specs] == ["done", "done"]
+    assert "_" not in compute.inspect("job-1").handle
+    found = compute.find_by_effect(specs[1].effect_id)
+    assert found is not None
+    assert found.job == "job-1"
+
+
+def test_a_site_without_arrays_gets_a_sweep_one_by_one(slurm: Slurm, place: Place) -> None:
+    class NoArrays(SlurmEngine):
+        def start_array(self, specs: Sequence[JobSpec], effect_id: str) -> list[str]:
+            raise JobError("Slurm refused: Invalid job array specification")
+
+    compute = ClusterCompute(place.folder, NoArrays(python=sys.executable, env=slurm.env))
+    specs = sweep(place, "say(1)", 2)
+    assert not any("_" in s.handle for s in compute.submit_many(specs))
+    assert [end(compute, s.job).state for s in specs] == ["done", "done"]
 
 
 def test_a_person_with_scancel_is_no_failure(slurm: Slurm, place: Place) -> None:
@@ -136,6 +179,38 @@ def test_a_person_with_scancel_is_no_failure(slurm: Slurm, place: Place) -> None
     slurm.run("scancel", handle)
     assert end(compute).state == "cancelled"
     assert (place.folder / "job-1" / "checkpoint" / "step.txt").exists()
+
+
+def test_cancelling_a_job_that_slurm_forgot_leaves_alone_who_has_its_id_now(tmp_path: Path) -> None:
+    """A controller set back to an earlier state gives the id of a running job out again."""
+    if reason := why_not():
+        pytest.skip(reason)
+    (tmp_path / "jobs").mkdir()
+    with Slurm(tmp_path / "slurm") as slurm:
+        place = slurm_place(slurm, tmp_path / "jobs")
+        compute = place.connect()
+        shutil.copytree(slurm.folder / "state", tmp_path / "earlier")
+        deaf = "import signal; signal.signal(15, signal.SIG_IGN)\nsay(1)\ntime.sleep(300)"
+        forgotten = compute.submit(place.spec(deaf)).handle
+        wait(lambda: "step 1" in text(place))
+        slurm.kill("slurmctld")
+        shutil.rmtree(slurm.folder / "state")
+        shutil.copytree(tmp_path / "earlier", slurm.folder / "state")
+        slurm.start("slurmctld", same_ids=True)
+        wait(lambda: "main" in slurm.run("sinfo", "--noheader"))
+        slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # nothing more starts
+        other = compute.submit(place.spec("say(1)", job="job-2", effect_id="another"))
+        assert other.handle == forgotten
+        assert compute.cancel("job-1", grace_s=0.2).state == "cancelled"
+        assert "REQUEST_KILL_JOB" not in (slurm.folder / "slurmctld.log").read_text()
+        described = json.loads((place.folder / "job-1" / "job.json").read_bytes())
+        assert not Path(f"/proc/{described['pid']}").exists()
+        assert compute.inspect("job-2").state == "queued"
+        slurm.kill("slurmd")  # which would take job-2 for a second copy of job-1 and have its node drained
+        slurm.start("slurmd")
+        slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+        assert end(compute, "job-2").state == "done"
+        assert text(place, "job-2").count("started") == 1
 
 
 def test_a_partition_that_does_not_exist_is_refused_with_slurms_words(slurm: Slurm, place: Place) -> None:

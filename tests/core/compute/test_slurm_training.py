@@ -78,7 +78,7 @@ def test_a_preempted_training_is_requeued_and_goes_on_at_its_step(slurm: Slurm, 
     training.check_whole()
 
 
-def test_slurms_own_warning_becomes_a_checkpoint_and_a_model_and_the_job_can_go_on(
+def test_slurms_own_warning_becomes_a_checkpoint_and_a_model_and_another_job_goes_on_from_it(
     slurm: Slurm, tmp_path: Path
 ) -> None:
     """The signal that sbatch was told to send comes from slurmctld itself, 40 s or more before the end of one minute."""
@@ -94,10 +94,9 @@ def test_slurms_own_warning_becomes_a_checkpoint_and_a_model_and_the_job_can_go_
     assert (Path(result["model"]) / "config.json").is_file()
     last = max(step for step, _ in metrics(training.folder))
     assert saved.name == f"checkpoint-{last}"
-    training.compute.resume("sft", {"resume_from": str(saved), "max_steps": last + 3})
-    assert training.end().state == "done", training.log()
-    found = metrics(training.folder)
-    assert {step for step, name in found if name == "loss"} == set(range(1, last + 4))
+    longer = Training(slurm, tmp_path / "longer", resume_from=str(saved), max_steps=last + 3)
+    assert longer.end().state == "done", longer.log()
+    assert {step for step, name in metrics(longer.folder) if name == "loss"} == set(range(last + 1, last + 4))
 
 
 def test_a_training_whose_processes_were_killed_goes_on_as_a_new_submission(slurm: Slurm, tmp_path: Path) -> None:
