@@ -285,7 +285,7 @@ def test_a_yes_to_a_price_covers_that_price_and_less_of_the_same(
     if covered:
         admit_cost(cast(Desk, stand), cost(usd, flavor))
     else:
-        with pytest.raises(ToolError, match=r"said yes to \$1\.00"):
+        with pytest.raises(ToolError, match="the person said yes to"):
             admit_cost(cast(Desk, stand), cost(usd, flavor))
 
 
