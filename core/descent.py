@@ -21,9 +21,10 @@ from core.hub.cache import hub_cache
 
 SAMPLED = 8192
 """Values of a matrix that are compared, from its middle: a model of a billion weights is looked at in a second or two."""
-UNRELATED = 0.5
-"""Cosine below which weights are no descendants. Fine-tuned models stay above .9; of tiny ones that differ only in their
-pretraining, from one random start, it is about .3."""
+UNRELATED = 0.1
+"""Cosine below which weights are no descendants. Models trained apart have about 0 (.007 and less among the pocket bases with
+random starts of their own). Fine-tuned large models stay above .9, but a tiny one that was trained long at a high rate has
+been seen at .64, and refusing the best model of a run is the worse mistake."""
 NEARER = 0.5
 """Of the distance from the base: a model this much nearer to another one descends from that."""
 SAME = 1e-3

@@ -102,6 +102,7 @@ def test_weights_of_another_origin_and_adapters_that_are_not_merged_are_refused(
     submission = Submission(tmp_path / "final_model", BASE)
     with pytest.raises(JobError, match="not the base's"):
         submission.offer(variant(tmp_path / "other", moved(20.0, seed=1)))
+    submission.offer(variant(tmp_path / "far", moved(2.0, seed=2)))  # long and hard, but the base's
     pairs = {"model.layers.0.self_attn.q_proj.lora_A.default.weight": torch.zeros(4, 8)}
     with pytest.raises(JobError, match="not merged"):
         submission.offer(variant(tmp_path / "adapter", lambda weights: weights.update(pairs)))
