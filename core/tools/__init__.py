@@ -20,6 +20,7 @@ def all_tools() -> list[ToolDef]:
         publish,
         script,
         shell,
+        sweep,
         synthesis,
         train,
     )
@@ -34,6 +35,7 @@ def all_tools() -> list[ToolDef]:
         synthesis,
         evaluate,
         train,
+        sweep,
         script,
         conclude,
         files,

@@ -69,28 +69,44 @@ def train(
     experiment: str | None = None,
 ) -> object:
     """Launch a training job and return its id at once (or once a slot is free). Use wait_for_jobs to follow it."""
-    job = desk.launched()
+    job = launch_training(desk, method, data, model, settings or {}, title=title, experiment=experiment or "")
+    return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
+
+
+def launch_training(
+    desk: Desk,
+    method: str,
+    data: str,
+    model: str,
+    settings: dict[str, Any],
+    *,
+    title: str,
+    experiment: str,
+    part: str = "",
+) -> str:
+    """Launch once and return the job's id. `part`: which of several jobs of one call. Raises ToolError."""
+    job = desk.launched(part)
     if job:  # by this very call, before a crash
-        return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
-    spec = _spec(desk, method, data, model, settings or {})
+        return job
+    spec = training_spec(desk, method, data, model, settings, experiment)
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
     job = desk.new_job()
     config = {k: v for k, v in msgspec.to_builtins(spec).items() if k in SETTINGS.split(", ") and v is not None}
     config |= {"data": data, "model": model}
-    launched = desk.launch(
+    return desk.launch(
         kind="training",
         method=method,
         title=title,
         spec=msgspec.structs.replace(spec, run_name=job),
         config=config,
         threads=spec.threads or desk.cores,
-        experiment=experiment or "",
+        experiment=experiment,
         time_limit_s=None if spec.time_limit_s is None else spec.time_limit_s + 30,
         planned_steps=spec.max_steps,
+        part=part,
         job=job,
     )
-    return _launched(launched, spec)
 
 
 def _launched(job: str, spec: TrainSpec) -> object:
@@ -102,7 +118,9 @@ def _launched(job: str, spec: TrainSpec) -> object:
     }
 
 
-def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
+def training_spec(
+    desk: Desk, method: str, data: str, model: str, settings: dict[str, Any], experiment: str = ""
+) -> TrainSpec:
     """The checked spec. Raises ToolError naming the field that does not fit."""
     if method not in METHODS:
         raise ToolError(f"No training method is called {method!r}", next="Use one of " + ", ".join(METHODS))
@@ -122,6 +140,10 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     left = desk.clock.work_left_s
     if left < 5:
         raise ToolError("No time is left for another training", next="Conclude and finish")
+    own = _budget_left(desk.state, experiment)
+    if own is not None and own < 5:
+        raise ToolError(f"The budget of {experiment} is used", next="Conclude it, or open another experiment")
+    left = left if own is None else min(left, own)
     limit = min(float(settings.get("time_limit_s") or left), left)
     fixed = {k: v for k, v in desk.state.scope.items() if k in ("max_length", "max_completion_length", "seed")}
     given = {
@@ -151,6 +173,14 @@ def _spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, An
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _budget_left(state: RunState, experiment: str) -> float | None:
+    """Seconds of the run's clock that an experiment may still take; None where it has no budget."""
+    known = state.experiments.get(experiment)
+    if known is None or known.budget_s is None:
+        return None
+    return known.budget_s - (state.budget.used_us - known.began_us) / 1e6
 
 
 def _check_resumed(desk: Desk, checkpoint: Any) -> None:

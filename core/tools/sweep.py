@@ -1,0 +1,194 @@
+"""Several trainings as one experiment: a matrix of single changes, or successive halving over settings.
+
+One job goes first; the others are queued once it has made a step, for what is wrong with it is wrong with all. Every row is a
+branch of the experiment with a verdict of its own, by the development scores of its job: these are means over the same
+samples without pairs, so the intervals are wide, and a winner by a little has to be evaluated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+from core import events as e
+from core.agent.desk import OPEN, Desk
+from core.errors import ToolError
+from core.evaluation.stats import Difference, unpaired_difference
+from core.evaluation.stats import verdict as verdict_of
+from core.state import Job
+from core.tools.toolbox import array, flag, mapping, text, tool
+from core.tools.train import METHODS, SETTINGS, launch_training, training_spec
+
+MOST_ROWS = 27
+ETA = 3
+"""Of a rung a third goes on, with three times the train steps: the factor of Hyperband (1603.06560)."""
+
+
+class Row(NamedTuple):
+    """A row of the matrix."""
+
+    branch: str
+    """Its experiment."""
+    change: dict[str, Any]
+    job: str = ""
+    score: float | None = None
+    """Last development score; None where the job failed before one."""
+    n: int = 0
+    """Development samples behind it."""
+
+    @property
+    def said(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.change.items()) or "nothing changed"
+
+
+@tool(
+    {
+        "experiment": text("Id of the experiment these are branches of: a known one, or a new one"),
+        "method": text(", ".join(METHODS)),
+        "data": text("Name of prepared data"),
+        "model": text("Start from: base, final or a job's id"),
+        "changes": array("The rows: objects of the settings that differ, such as [{'lr': 1e-5}, {'packing': true}]"),
+        "settings": mapping(f"What they have in common: {SETTINGS}"),
+        "halving": flag(f"Successive halving: max_steps is the first round's; the best third goes on with {ETA} times as many"),
+    },
+    effect="keyed",
+    tier="workspace",
+    waits=True,
+)  # fmt: skip
+def sweep(
+    desk: Desk,
+    experiment: str,
+    method: str,
+    data: str,
+    model: str,
+    changes: Sequence[Any],
+    settings: dict[str, Any] | None = None,
+    halving: bool | None = None,
+) -> object:
+    """Train several variants and wait for them: an ablation (one job without any change goes first and is what the others are
+    compared with), or successive halving for hyperparameters. Returns the table, best first; each row is an experiment."""
+    common = settings or {}
+    rows = _rows(experiment, changes, with_unchanged=not halving)
+    for row in rows:  # what cannot work is said before anything runs
+        training_spec(desk, method, data, model, common | row.change)
+    if experiment not in desk.state.experiments:
+        desk.emit(
+            e.ExperimentStarted(experiment=experiment, hypothesis=f"{method}: which of {len(rows)} settings is best")
+        )
+    for row in rows:
+        if row.branch not in desk.state.experiments:
+            desk.emit(
+                e.ExperimentStarted(experiment=row.branch, hypothesis=row.said, change=row.said, parent=experiment)
+            )
+
+    def run(alive: list[Row], rung: int, values: dict[str, Any]) -> list[Row]:
+        def start(row: Row) -> str:
+            return launch_training(
+                desk, method, data, model, values | row.change, title=f"{row.branch}: {row.said}", experiment=row.branch,
+                part=f"{row.branch}:{rung}",
+            )  # fmt: skip
+
+        return _run(desk, alive, start)
+
+    if not halving:
+        measured = run(rows, 0, common)
+        _conclude(desk, measured[1:], measured[0], "beside the job without a change")
+        _close(desk, measured[0], "what the others were compared with")
+        return _table(measured)
+    steps, rung, done = int(common.get("max_steps") or 100), 0, list[Row]()
+    while True:
+        rows = sorted(run(rows, rung, common | {"max_steps": steps}), key=_order)
+        kept = rows[: -(-len(rows) // ETA)] if len(rows) > 1 else rows
+        kept = [row for row in kept if row.score is not None]
+        _conclude(desk, rows[len(kept) :], rows[0], f"after {steps} train steps beside the best of {len(rows)}")
+        done = rows[len(kept) :] + done
+        if len(kept) <= 1:
+            if kept:
+                _close(desk, kept[0], f"kept by successive halving, {steps} train steps")
+            return _table(kept + done)
+        rows, rung, steps = kept, rung + 1, steps * ETA
+
+
+def _rows(experiment: str, changes: Sequence[Any], with_unchanged: bool) -> list[Row]:
+    given = [cast(dict[str, Any], c) for c in changes if isinstance(c, dict) and c]
+    if len(given) < len(changes) or not given:
+        raise ToolError(
+            "Each of `changes` is an object of the settings that differ", next="[{'lr': 1e-5}, {'lr': 3e-5}]"
+        )
+    rows = [{}, *given] if with_unchanged else given
+    if not 2 <= len(rows) <= MOST_ROWS:
+        raise ToolError(f"A sweep of {len(rows)} jobs", next=f"Give 2 to {MOST_ROWS} variants")
+    return [Row(f"{experiment}.{number}", change) for number, change in enumerate(rows, 1)]
+
+
+def _run(desk: Desk, rows: list[Row], start: Callable[[Row], str]) -> list[Row]:
+    """The rows with their jobs' scores. The first job makes a step, or ends, before the others are queued."""
+    started: list[Row] = []
+    for row in rows:
+        job = start(row)
+        started.append(row._replace(job=job))
+        if len(started) == 1:
+            desk.wait_until(lambda s, job=job: bool(s.jobs[job].step) or s.jobs[job].status not in OPEN, None)
+            first = desk.journal.read(lambda s, job=job: s.jobs[job])
+            if first.status == "failed" and not first.step:
+                for other in rows:
+                    _fail(desk, other, f"{job}, the first of them, failed: {first.reason}")
+                raise ToolError(
+                    f"The first job, {job}, failed: {first.reason}", next="Correct that; the others were not started"
+                )
+    jobs = [row.job for row in started]
+    desk.wait_until(lambda s: all(s.jobs[j].status not in OPEN for j in jobs), None)
+    return [_scored(row, desk.state.jobs[row.job]) for row in started]
+
+
+def _scored(row: Row, job: Job) -> Row:
+    score = job.last.get("dev_score")
+    if score is None or job.status == "failed":
+        return row
+    return row._replace(score=score, n=int(job.last.get("dev_n") or 0))
+
+
+def _order(row: Row) -> float:
+    return -row.score if row.score is not None else 1.0
+
+
+def _difference(row: Row, beside: Row) -> Difference | None:
+    if row.score is None or beside.score is None or not row.n or not beside.n:
+        return None
+    return unpaired_difference(beside.score, beside.n, row.score, row.n)
+
+
+def _conclude(desk: Desk, rows: Sequence[Row], beside: Row, how: str) -> None:
+    for row in rows:
+        found = _difference(row, beside)
+        if found is None or row.score is None or beside.score is None:
+            _fail(desk, row, f"{row.job} gave no development score")
+            continue
+        why = f"{100 * row.score:.1f} %, {how}: {100 * beside.score:.1f} % (n={row.n}, not paired)"
+        desk.emit(
+            e.ExperimentConcluded(
+                experiment=row.branch, verdict=verdict_of(found.interval), why=why, delta=found.delta, interval=found.interval
+            )
+        )  # fmt: skip
+
+
+def _close(desk: Desk, row: Row, why: str) -> None:
+    if row.score is None:
+        return _fail(desk, row, f"{row.job} gave no development score")
+    said = f"{100 * row.score:.1f} %: {why}"
+    desk.emit(e.ExperimentConcluded(experiment=row.branch, verdict="no_difference", why=said))
+    return None
+
+
+def _fail(desk: Desk, row: Row, why: str) -> None:
+    desk.emit(e.ExperimentConcluded(experiment=row.branch, verdict="failed", why=why))
+
+
+def _table(rows: list[Row]) -> object:
+    return {
+        "rows": [{"experiment": r.branch, "change": r.change, "job": r.job, "dev_score": r.score, "n": r.n} for r in sorted(rows, key=_order)],
+        "note": "Development scores during training, not paired: evaluate the best before you promote it",
+    }  # fmt: skip
+
+
+TOOLS = [sweep]
