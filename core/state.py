@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 9
+STATE_VERSION = 10
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FAILURES_WHOLE = 300
@@ -96,6 +96,13 @@ class Experiment(msgspec.Struct):
     delta: float | None = None
     interval: tuple[float, float] | None = None
     concluded_seq: int = 0
+    parent: str = ""
+    """The experiment it branches off; empty: it starts from the base."""
+    budget_s: float | None = None
+    """Seconds it may take by the run's clock, which stands while the run is paused."""
+    began_us: int = 0
+    """`Budget.used_us` when it began, and when it was concluded."""
+    ended_us: int = 0
 
 
 class Evaluation(msgspec.Struct):

@@ -12,11 +12,11 @@ from textual.containers import Container
 from core.describe import percent, points
 from core.events import CitationFollowed, RecipeExtracted, payload_of
 from core.hub.stated import licence_of
-from core.state import Dataset, Experiment, Paper
+from core.state import Dataset, Experiment, Paper, RunState
 from screens.base import RunScreen
 from screens.findings import Finding, findings
 from screens.pane import Pane
-from screens.text import Row, cut, row, wrap
+from screens.text import Row, Span, cut, row, span_of, wrap
 from screens.view import View
 from screens.widgets.diagnosis import labelled, names, verdict_role
 from screens.widgets.footer import Tabs
@@ -186,8 +186,31 @@ class Data(Pane):
         return rows
 
 
+MOST_DEPTH = 6
+"""Branches below it are drawn at this depth: a chain of improvements must not leave the screen."""
+
+
+def branches(state: RunState) -> list[tuple[int, Experiment]]:
+    """The search tree, each experiment with its depth: behind its parent, in the order in which they began."""
+    below: dict[str, list[Experiment]] = {}
+    for x in state.experiments.values():
+        known = x.parent in state.experiments and state.experiments[x.parent].seq < x.seq
+        below.setdefault(x.parent if known else "", []).append(x)
+    told: list[tuple[int, Experiment]] = []
+    waiting = [(0, x) for x in reversed(below.get("", []))]
+    while waiting:
+        depth, x = waiting.pop()
+        told.append((depth, x))
+        waiting += [(depth + 1, child) for child in reversed(below.get(x.id, []))]
+    return told
+
+
+def _below(line: Row, branch: str) -> Row:
+    return line._replace(spans=(Span(branch, "band"), *line.spans))
+
+
 class Tried(Pane):
-    """Experiments with their verdicts, and every diagnosis with its evidence."""
+    """The search tree: experiments with their verdicts, and every diagnosis with its evidence."""
 
     NAME = "Tried"
     LETTER = "x"
@@ -198,9 +221,16 @@ class Tried(Pane):
             return empty(width, "Nothing tried yet.", "An experiment is a hypothesis, its jobs and its verdict.")
         found = findings(state)
         rows: list[Row] = []
-        for x in state.experiments.values():
-            rows += self._experiment(x, width)
-            rows += [r for f in found if f.newest.experiment == x.id for r in self._finding(f, width)]
+        for depth, x in branches(state):
+            indent = "  " * min(depth, MOST_DEPTH)
+            inner = self._experiment(x, width - len(indent) - 2 * (depth > 0))
+            inner += [
+                r
+                for f in found
+                if f.newest.experiment == x.id
+                for r in self._finding(f, width - len(indent) - 2 * (depth > 0))
+            ]
+            rows += [_below(r, indent + ("└ " if i == 0 else "  ")) for i, r in enumerate(inner)] if depth else inner
             rows.append(row())
         loose = [f for f in found if f.newest.experiment not in state.experiments]
         return rows + [r for f in loose for r in (*self._finding(f, width), row())]
@@ -229,7 +259,12 @@ class Tried(Pane):
             verdict += f", {points(x.delta)} [{points(x.interval[0])}, {points(x.interval[1])}] points"
         elif x.delta is not None:
             verdict += f", {percent(x.delta)}"
+        if x.change and x.hypothesis and x.change != x.hypothesis:
+            rows += labelled("change", x.change, width, x.seq)
         rows += labelled("verdict", verdict, width, x.concluded_seq or x.seq, VERDICTS.get(x.verdict, "accent"))
+        if x.budget_s is not None:
+            used = f", used {span_of((x.ended_us - x.began_us) / 1e6)}" if x.concluded_seq else ""
+            rows += labelled("budget", f"{span_of(x.budget_s)}{used}", width, x.seq, "dim")
         return rows + (labelled("", x.why, width, x.concluded_seq, "dim") if x.why else [])
 
 

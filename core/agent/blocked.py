@@ -15,7 +15,7 @@ ALWAYS = ("posttrainbench", "2603.08640")
 _ABOUT = re.compile(
     r"leader ?board|trace|answer|solution|test ?set|test ?split|held ?out|benchmark|state of the art|score", re.I
 )
-_OFFLINE = ("train", "sweep", "evaluate", "prepare_data", "inspect_data", "sample_and_verify", "audit_labels", "note", "update_plan",
+_OFFLINE = ("train", "sweep", "compare", "evaluate", "prepare_data", "inspect_data", "sample_and_verify", "audit_labels", "note", "update_plan",
             "start_experiment", "conclude_experiment", "choose_remedy", "promote", "final_answer", "read_task", "write_file")  # fmt: skip
 """Tools that look nothing up."""
 

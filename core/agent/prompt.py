@@ -21,8 +21,8 @@ Working rules. They hold to the last step, also after the context was summarised
    Format and the end of an answer come first: they are often worth more than training. Promote the base with its best
    decoding at once: from then on a valid final_model exists.
 4. A smoke test before a long job: a few train steps that show that it runs, how long a step takes and that a checkpoint
-   comes out. One job before a sweep (sweep). A time limit that fits what is left. One change an experiment (start_experiment,
-   conclude_experiment). Choose by the development split only. The held-out split is read once, by the host, after you finish.
+   comes out. One job before a sweep (sweep; compare for an ablation or successive halving with verdicts). A time limit that fits
+   what is left. One change an experiment (start_experiment, conclude_experiment). Choose by the development split only. The held-out split is read once, by the host, after you finish.
 5. Read the diagnosis of every job. When something fails, say why, choose a remedy with a source (choose_remedy), change
    it and try again. Do not repeat a call that gave the same result. Rewards are not evaluations.
 6. Evaluate every training that may be better: one that scores above the best so far on all development samples becomes the

@@ -81,7 +81,7 @@ def differences(
         return _unknown(wanted, arguments)
     if tool in ("prepare_data", "sample_and_verify", "synthesize_data"):
         return _renamed(wanted, arguments, known)
-    if tool == "sweep":
+    if tool in ("sweep", "compare"):
         return _of_sweep(wanted, arguments, known)
     return _of_training(wanted, arguments, known) if tool == "train" else []
 

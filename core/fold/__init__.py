@@ -24,8 +24,10 @@ from store.source import EventSource, Span
 if TYPE_CHECKING:
     from store.columns import Columns
 
-CLOCK = frozenset(x.type for x in (e.RunStarted, e.RunPaused, e.RunResumed, e.RunFinished, e.RunForked, e.RunCreated))
-"""Types after which time counts, or no longer does."""
+_TURNS = (e.RunStarted, e.RunPaused, e.RunResumed, e.RunFinished, e.RunForked, e.RunCreated)
+_READS = (e.ExperimentStarted, e.ExperimentConcluded)
+CLOCK = frozenset(x.type for x in (*_TURNS, *_READS))
+"""Types after which time counts, or no longer does, and those whose handlers note the time used."""
 
 REGISTERED = (agent, jobs, judgement, research, resources, run)
 """Importing them registers their handlers."""

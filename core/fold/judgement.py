@@ -13,14 +13,22 @@ from store.event import Record
 
 @on(e.ExperimentStarted)
 def _experiment_started(state: RunState, event: Record, p: e.ExperimentStarted) -> None:
-    state.experiments[p.experiment] = Experiment(p.experiment, event.seq, p.hypothesis, p.change)
+    state.experiments[p.experiment] = Experiment(
+        p.experiment,
+        event.seq,
+        p.hypothesis,
+        p.change,
+        parent=p.parent,
+        budget_s=p.budget_s,
+        began_us=state.budget.used_us,
+    )
 
 
 @on(e.ExperimentConcluded)
 def _experiment_concluded(state: RunState, event: Record, p: e.ExperimentConcluded) -> None:
     experiment = state.experiments.setdefault(p.experiment, Experiment(p.experiment, event.seq, ""))
     experiment.verdict, experiment.why, experiment.concluded_seq = p.verdict, p.why, event.seq
-    experiment.delta, experiment.interval = p.delta, p.interval
+    experiment.delta, experiment.interval, experiment.ended_us = p.delta, p.interval, state.budget.used_us
     for seq in list(state.on_trial):
         failure = _failure_at(state, seq)
         if failure is not None and failure.experiment == p.experiment:

@@ -9,6 +9,7 @@ def all_tools() -> list[ToolDef]:
     """Every tool, in the order in which research uses them."""
     from core.tools import (
         brief,
+        compare,
         conclude,
         data,
         documentation,
@@ -37,6 +38,7 @@ def all_tools() -> list[ToolDef]:
         evaluate,
         train,
         sweep,
+        compare,
         script,
         conclude,
         files,

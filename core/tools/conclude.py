@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from core import events as e
 from core.agent.desk import Desk
 from core.errors import ToolError
 from core.evaluation.stats import verdict as verdict_of
-from core.state import Evaluation
+from core.state import Evaluation, RunState
 from core.tools.keep import keep
-from core.tools.toolbox import text, tool
+from core.tools.toolbox import number, text, tool
 
 
 @tool(
@@ -16,15 +18,47 @@ from core.tools.toolbox import text, tool
         "experiment": text("A new id, such as experiment-3"),
         "hypothesis": text("What you expect, in one sentence"),
         "change": text("The one thing that changes", optional=True),
+        "budget_s": number("Seconds it may take, by the clock (default: all that is left)", optional=True),
+        "parent": text("Experiment it branches off (default: the one that the best model is from)", optional=True),
     },
     effect="idempotent",
     tier="workspace",
 )
-def start_experiment(desk: Desk, experiment: str, hypothesis: str, change: str | None = None) -> object:
-    """Open an experiment: one hypothesis, one change."""
-    if experiment not in desk.state.experiments:
-        desk.emit(e.ExperimentStarted(experiment=experiment, hypothesis=hypothesis, change=change or ""))
+def start_experiment(
+    desk: Desk,
+    experiment: str,
+    hypothesis: str,
+    change: str | None = None,
+    budget_s: float | None = None,
+    parent: str | None = None,
+) -> object:
+    """Open an experiment: one hypothesis, one change, a budget its trainings are held to."""
+    state = desk.state
+    if experiment not in state.experiments:
+        if parent and parent not in state.experiments:
+            raise ToolError(
+                f"No experiment is called {parent!r}", next="Known: " + (", ".join(state.experiments) or "none")
+            )
+        left = max(desk.clock.work_left_s, 0.0)
+        budget = min(left, math.inf if budget_s is None else max(budget_s, 0.0))
+        branch = parent if parent is not None else _of_best(state)
+        desk.emit(
+            e.ExperimentStarted(
+                experiment=experiment,
+                hypothesis=hypothesis,
+                change=change or "",
+                budget_s=round(budget, 1) if math.isfinite(budget) else None,
+                parent=branch,
+            )
+        )
     return {"experiment": experiment}
+
+
+def _of_best(state: RunState) -> str:
+    """The experiment whose job the best model so far is from; "" for the base."""
+    best = state.evaluations.get(state.scores.best_evaluation or "")
+    jobs = [j for j in state.jobs.values() if best is not None and j.checkpoint and j.checkpoint == best.model]
+    return jobs[-1].experiment if jobs else ""
 
 
 @tool(

@@ -1,4 +1,4 @@
-"""Several trainings that differ in a few settings: rungs of a learning rate, an ablation, a round of successive halving.
+"""Several trainings that differ in a few settings, launched by one call; `compare` also waits for them and judges.
 
 On Slurm they are one job array, so that a queue of many people sees one submission and the site's limits hold; elsewhere they
 start one by one as slots come free. Each is a job like any other: watched, diagnosed, stopped and resumed by itself.
@@ -6,7 +6,7 @@ start one by one as slots come free. Each is a job like any other: watched, diag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from core.agent.desk import Desk, Interrupted, Order
@@ -50,32 +50,38 @@ def sweep(
     each = _variants(vary)
 
     def ordered(number: int, job: str) -> Order:
-        spec = checked_spec(desk, method, data, model, {**(settings or {}), **each[number]})
+        spec = checked_spec(desk, method, data, model, {**(settings or {}), **each[number]}, experiment or "")
         check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
         words = f"{title}: {', '.join(f'{k} {v}' for k, v in each[number].items())}"
         return order(desk, spec, data, model, words, experiment or "", job, _effect(desk, number))
 
     for number in _missing(desk, each):  # all are looked at before one begins
         ordered(number, "")
-    refused: dict[int, str] = {}
     if not trainings(desk.state, method):
         desk.start(ordered(0, desk.new_job()))
     await_first(desk, method)
     missing = _missing(desk, each)
     if missing and (why := _hopeless(desk, method)):
         return _told(desk, each, dict.fromkeys(missing, why))
-    if desk.arrays() and len(missing) > 1:
+    return _told(desk, each, start_all(desk, ordered, missing))
+
+
+def start_all(desk: Desk, ordered: Callable[[int, str], Order], numbers: Sequence[int]) -> dict[int, str]:
+    """Start several jobs, `ordered(number, job)` each: as one array where there is such a thing, else one by one as slots come
+    free. Returns those that could not start, and why."""
+    refused: dict[int, str] = {}
+    if desk.arrays() and len(numbers) > 1:
         first = len(desk.state.jobs) + 1
-        desk.start_together([ordered(n, f"job-{first + i}") for i, n in enumerate(missing)])
-    else:
-        for number in missing:
-            try:
-                desk.start(ordered(number, desk.new_job()))
-            except Interrupted:
-                raise
-            except (ToolError, JobError, Refused) as error:
-                refused[number] = str(error)
-    return _told(desk, each, refused)
+        desk.start_together([ordered(n, f"job-{first + i}") for i, n in enumerate(numbers)])
+        return refused
+    for number in numbers:
+        try:
+            desk.start(ordered(number, desk.new_job()))
+        except Interrupted:
+            raise
+        except (ToolError, JobError, Refused) as error:
+            refused[number] = str(error)
+    return refused
 
 
 def _variants(vary: Sequence[Any]) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def train(
     job = desk.launched()
     if job:  # by this very call, before a crash
         return _launched(job, read_train_spec(desk.folder / "jobs" / job / "spec.json"))
-    spec = checked_spec(desk, method, data, model, settings or {})
+    spec = checked_spec(desk, method, data, model, settings or {}, experiment or "")
     check_tried(desk.state, method, spec.max_steps, spec.time_limit_s or desk.clock.work_left_s)
     await_first(desk, method)
     job = desk.new_job()
@@ -109,8 +109,10 @@ def _launched(job: str, spec: TrainSpec) -> object:
     }
 
 
-def checked_spec(desk: Desk, method: str, data: str, model: str, settings: dict[str, Any]) -> TrainSpec:
-    """The checked spec. Raises ToolError naming the field that does not fit."""
+def checked_spec(
+    desk: Desk, method: str, data: str, model: str, settings: dict[str, Any], experiment: str = ""
+) -> TrainSpec:
+    """The checked spec, within what is left of its experiment's budget. Raises ToolError naming the field that does not fit."""
     if method not in METHODS:
         raise ToolError(f"No training method is called {method!r}", next="Use one of " + ", ".join(METHODS))
     wrong = sorted(set(settings) & OWNED) or sorted(set(settings) - set(TrainSpec.__struct_fields__))
@@ -129,6 +131,10 @@ def checked_spec(desk: Desk, method: str, data: str, model: str, settings: dict[
     left = desk.clock.work_left_s
     if left < 5:
         raise ToolError("No time is left for another training", next="Conclude and finish")
+    own = _budget_left(desk.state, experiment)
+    if own is not None and own < 5:
+        raise ToolError(f"The budget of {experiment} is used", next="Conclude it, or open another experiment")
+    left = left if own is None else min(left, own)
     limit = min(float(settings.get("time_limit_s") or left), left)
     fixed = {k: v for k, v in desk.state.scope.items() if k in ("max_length", "max_completion_length", "seed")}
     given = {
@@ -158,6 +164,14 @@ def checked_spec(desk: Desk, method: str, data: str, model: str, settings: dict[
     except (msgspec.ValidationError, InternError) as error:
         raise ToolError(f"The settings do not fit: {error}", next=f"Known: {SETTINGS}") from error
     return spec
+
+
+def _budget_left(state: RunState, experiment: str) -> float | None:
+    """Seconds of the run's clock that an experiment may still take; None where it has no budget."""
+    known = state.experiments.get(experiment)
+    if known is None or known.budget_s is None:
+        return None
+    return known.budget_s - (state.budget.used_us - known.began_us) / 1e6
 
 
 def _check_resumed(desk: Desk, checkpoint: Any) -> None:

@@ -87,7 +87,23 @@ def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:
     found = [_of(log, finding) for finding in watch.findings]
     few = watch.history.rows < ENOUGH_ROWS and not any(f.severity == "failing" for f in found)
     notes = (*log.notes, *([f"{watch.history.rows} rows are too few to tell more than a crash"] if few else []))
+    if not few and not any(f.severity == "failing" for f in found) and _base_is_hidden(watch):
+        notes = (*notes, HIDDEN)
     return diagnosis(found, trainer=method, steps=watch.history.last_step, source=str(source), notes=notes)
+
+
+HIDDEN = (
+    "the first train step is not in the log: whether the first updates broke the model can be seen only where they broke most "
+    "of it. Log it (logging_first_step=True), or a score of the base"
+)
+
+
+def _base_is_hidden(watch: Watch) -> bool:
+    """A training on a loss of which nothing shows how good the model was before."""
+    loss, held = watch.history.get("loss"), watch.history.get("eval_loss")
+    scored = watch.history.get("dev_score")
+    early = any(len(series) and series.steps[0] == 0 for series in (held, scored))
+    return watch.method in ("sft", "dpo") and len(loss) > 0 and loss.steps[0] > 1 and not early
 
 
 def _of(log: Log, finding: Finding) -> Finding:

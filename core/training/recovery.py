@@ -51,8 +51,10 @@ def _best_reward_at_the_end(history: History, first_step: int) -> str:
 def _least_loss_at_the_end(history: History, first_step: int) -> str:
     loss = history.get("loss")
     window = max(5, len(loss) // 10)
-    if len(loss) < max(_LEAST, 3 * window) or first_step > loss.steps[-window] or less_sure(history):
-        return ""  # a loss also falls when a model stops being sure of what is wrong
+    if len(loss) < max(_LEAST, 3 * window) or first_step > loss.steps[-window]:
+        return ""
+    if loss.steps[0] > 1 and less_sure(history):  # from what was destroyed before the first row a loss falls too
+        return ""
     medians = [median(loss.values[i : i + window]) for i in range(len(loss) - window + 1)]
     error = 1.253 * loss.noise() / math.sqrt(window)
     # a training that destroys its model in the first updates falls from there to an end that is worse than its start

@@ -100,14 +100,15 @@ def only_less_sure(watch: Watched) -> Finding | None:
     """The first updates destroyed what the model knew, before the first row was logged.
 
     From there the loss falls as a healthy one does. But where it was early far above the entropy of the model's own predictions
-    and that entropy rises, it falls because the model is no longer sure. That teaches nothing where, at half of the plan, no
-    more tokens are predicted right than in the first row, or where the rate is beyond all use: then the model learns anew
-    from nothing. A base that was sure of another format begins alike, and gets tokens right soon.
+    and that entropy rises, it falls because the model is no longer sure. That teaches nothing where, at half of the plan, most
+    tokens are predicted wrong and no more right than in the first row, or the rate is beyond all use: then the model learns anew
+    from nothing. A base that was sure of another format begins alike, and gets tokens right soon. Where the first train step
+    is in the log, or a development score, these tell more.
     """
-    history = watch.history
+    history, dev = watch.history, Dev(watch)
     loss, entropy, right = (history.get(name) for name in ("loss", "entropy", "mean_token_accuracy"))
     done = history.progress if history.planned else len(loss) / 50
-    if not 8 <= len(loss) == len(entropy) or done < 0.5:
+    if not 8 <= len(loss) == len(entropy) or loss.steps[0] <= 1 or done < 0.5 or (dev.known and not dev.down):
         return None
     early = list(zip(loss.steps, loss.values, entropy.values, strict=True))[: max(len(loss) // 4, 1)]
     step, worst, unsure = max(early, key=lambda row: row[1] - row[2])
@@ -116,7 +117,7 @@ def only_less_sure(watch: Watched) -> Finding | None:
     rates = history.get("learning_rate")
     beyond_use = len(rates) > 0 and max(rates.values) >= HIGH_RATE
     known = len(right) == len(loss)
-    if (known and right.now(3) > (0.6 if beyond_use else right.values[0])) or not (known or beyond_use):
+    if (known and right.now(3) > min(0.5, 1.0 if beyond_use else right.values[0])) or not (known or beyond_use):
         return None
     said = [f"loss {worst:.3g} at entropy {unsure:.3g} at step {step}: sure of what is wrong"]
     said.append(f"since then loss {loss.now(3):.3g} at entropy {entropy.now(3):.3g}: no longer sure")

@@ -18,6 +18,7 @@ FIELDS = {
     7: "4777bf32fe81d7d8",
     8: "c2886907f9f7740e",
     9: "f25cf1bac9bbc89f",
+    10: "f18d428e08a0dfa5",
 }
 """Versions of the state, and a digest of the fields each has."""
 

@@ -181,3 +181,29 @@ def test_cells_are_counted_not_characters() -> None:
     assert bar(None, 3) == "···"
     assert clock(3 * 3600 + 12 * 60 + 44) == "3:12:44"
     assert [number(v) for v in (None, 3.0, 0.3312, 1e-6, 123456.7)] == ["n/a", "3", "0.331", "1.0e-6", "1.2e5"]
+
+
+async def test_the_search_tree_is_drawn_with_what_each_branch_taught() -> None:
+    app, feed = live_app()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await settled(pilot, lambda: "LIVE" in text_of(app))
+        await pilot.press("5")
+        feed.bring(e.ExperimentStarted(experiment="s", hypothesis="which rate is best", budget_s=600.0))
+        feed.bring(e.ExperimentStarted(experiment="s.1", hypothesis="lr 0.001", change="lr 0.001", parent="s"))
+        feed.bring(e.ExperimentStarted(experiment="other", hypothesis="more data", change="two sources"))
+        feed.bring(e.ExperimentStarted(experiment="s.2", hypothesis="lr 0.003", change="lr 0.003", parent="s"))
+        feed.bring(e.ExperimentStarted(experiment="s.2.1", hypothesis="longer", parent="s.2"))
+        feed.bring(
+            e.ExperimentConcluded(
+                experiment="s.1", verdict="worse", why="it learnt slowly", delta=-0.2, interval=(-0.3, -0.1)
+            )
+        )
+        await pilot.press("end")
+        await settled(pilot, lambda: "s.2.1: longer" in text_of(app))
+        shown = text_of(app)
+        assert "└ s.1: lr 0.001" in shown
+        assert "  └ s.2.1: longer" in shown
+        assert "it learnt slowly" in shown
+        heads = ("s: which rate", "└ s.1: lr", "└ s.2: lr", "└ s.2.1: longer", "other: more data")
+        assert sorted(heads, key=shown.index) == list(heads), "each behind its parent"
+        assert all(words in shown for words in ("10:00", "two sources", "worse, -20.0"))

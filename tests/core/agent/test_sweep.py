@@ -175,7 +175,7 @@ def test_what_a_person_fixed_holds_for_every_training_of_a_sweep() -> None:
     asked: dict[str, Any] = {"method": "sft", "vary": [{"lr": 1e-5}, {"lora": {"r": 4}}, {"lora": {"r": 8}}]}
     assert differences(fixed, "sweep", asked) == ["lora would be LoRA instead of full weights"]
     cut = {"method": "sft", "settings": {"max_length": 512}, "vary": [{"lr": 1e-5}, {"max_length": 4096}]}
-    assert differences(fixed, "sweep", cut) == ["max_length would be 512 instead of 2048"]
+    assert differences(fixed, "compare", cut) == ["max_length would be 512 instead of 2048"]
     assert differences(fixed, "sweep", {"method": "sft", "vary": [{"lr": 1e-5}, {"lr": 1e-4}]}) == []
 
 

@@ -417,7 +417,7 @@ def sparse(rows: list[tuple[float, float, float]], rate: float, times: int = 1) 
             "learning_rate": rate,
             "grad_norm": 1.0,
         }
-        watch.feed(round((i + 1) * every), values)
+        watch.feed(max(round((i + 1) * every), 2), values)
     watch.settle()
     return {f.kind: f for f in diagnosis(watch.findings).findings}
 
@@ -440,5 +440,15 @@ def test_a_model_that_was_broken_before_the_first_row_is_known_by_what_it_is_sur
 def test_a_base_that_was_sure_of_another_format_learns_the_new_one_and_is_healthy() -> None:
     rows = [(4.0 * 0.75**i + 1.2, 0.6 + min(0.1 * i, 0.8), min(0.15 + 0.05 * i, 0.6)) for i in range(12)]
     assert not failing(sparse(rows, rate=1e-4))
+    # a rate that forgets first and learns then, as it is seen where the log hides the first train step (0.30 -> 0.36 held out)
+    bump = [(1.61, .56, .66), (1.62, 1.05, .50), (1.26, 1.19, .53), (1.02, 1.07, .61), (.97, .93, .65), (.92, .88, .66),
+            (.78, .83, .70), (.76, .80, .70), (.74, .77, .72), (.72, .76, .78)]  # fmt: skip
+    assert not failing(sparse(bump, rate=3e-3))
+    # where a development score says that nothing was lost, that counts
+    watch = Watch("sft", 60)
+    for i, (loss, entropy, right) in enumerate(DESTROYED):
+        watch.feed(5 * i + 5, {"loss": loss, "entropy": entropy, "mean_token_accuracy": right, "learning_rate": 1e-3})
+        watch.feed(5 * i + 5, {"dev_score": 0.4, "dev_n": 200})
+    assert not any(f.severity == "failing" for f in watch.findings)
     # and one that keeps its certainty while the loss falls is none of this
     assert not failing(sparse([(loss, 1.0, right) for loss, _, right in rows], rate=0.1))

@@ -392,3 +392,12 @@ def test_what_the_rest_of_a_log_refutes_is_a_warning(tmp_path: Path) -> None:
     assert found.verdict == "healthy"
     (collapse,) = [f for f in found.findings if f.kind == "reward_collapse"]
     assert "at its best" in collapse.evidence[-1]
+
+
+def test_what_cannot_be_seen_without_the_first_train_step_is_said(tmp_path: Path) -> None:
+    late = [row | {"step": 10 * row["step"]} for row in GOOD]
+    (note,) = diagnose_file(write(tmp_path, "late.jsonl", lines(late))).notes
+    assert "logging_first_step=True" in note
+    assert diagnose_file(write(tmp_path, "whole.jsonl", lines(GOOD))).notes == ()
+    scored = [{"step": 0, "eval_accuracy": 0.3}, *late]
+    assert diagnose_file(write(tmp_path, "scored.jsonl", lines(scored))).notes == ()
