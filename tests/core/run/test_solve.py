@@ -120,6 +120,7 @@ def test_killed_at_any_moment_final_model_is_no_worse_than_the_best_evaluated(ta
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after)
+            assert process.returncode == 0, process.communicate()[1][-2000:]  # it ended by itself, in order
         killed = time.time()
     finally:
         for _ in range(3):  # one may have begun another meanwhile
