@@ -432,7 +432,14 @@ class Desk:
         """Start the jobs of a sweep as one array and record them. Only where there are `arrays`."""
         specs = [self._prepare(order, wait=False) for order in orders]
         self._still_wanted()
-        for order, job_spec, status in zip(orders, specs, submit_many(self.compute, specs), strict=True):
+        try:
+            found = submit_many(self.compute, specs)
+        except JobError:  # some may have been taken before one was refused: they run, so somebody has to watch them
+            for order, job_spec in zip(orders, specs, strict=True):
+                if (taken := self.compute.find_by_effect(order.effect_id)) is not None:
+                    self._record(order, job_spec, taken)
+            raise
+        for order, job_spec, status in zip(orders, specs, found, strict=True):
             self._record(order, job_spec, status)
 
     def _prepare(self, order: Order, *, wait: bool) -> JobSpec:

@@ -54,12 +54,13 @@ _WHERE_WRITABLE = {
     "change the program's own code": str(ROOT / "core"),
 }
 
+_PRIORITY = "change another process's priority"
 _NOT_BY_RIGHTS = {
     "join the namespaces of another process",
     "read through /proc/PID/root", "read through /proc/PID/cwd", "read through /proc/1/root", "read through the parent's root",
     "an open file of another process", "the environment of another process", "the environment of every process",
     "the memory of another process", "process_vm_readv", "steal a descriptor (pidfd_getfd)", "write through /proc/PID/root",
-    "write through /proc/PID/cwd", "kill by tracing (ptrace)", "change another process's priority", "take another process's cores",
+    "write through /proc/PID/cwd", "kill by tracing (ptrace)", _PRIORITY, "take another process's cores",
 }  # fmt: skip
 """Open to a process of the same user. Where the intern runs as root, its other processes hold rights that the confined
 one has lost, and the kernel says no."""
@@ -74,12 +75,19 @@ def not_stopped(level: Level, *, root: bool = os.geteuid() == 0) -> frozenset[st
             "open a file outside to all (chmod)", "date a file outside back (utime)", "UDP to a service of this machine",
             "the Unix socket of a run's host", _NEW_NAMESPACE,
         }  # fmt: skip
-        return frozenset(out if root else out | {"change another process's priority", "take another process's cores"})
+        return frozenset(out if root else out | {_PRIORITY, "take another process's cores"} - _lowest())
     out = {a.name for a in ATTEMPTS} - _LIMITS_STOP | {_NEW_NAMESPACE}
     out -= {name for name, folder in _WHERE_WRITABLE.items() if not os.access(folder, os.W_OK)}
     return frozenset(
-        out - _NOT_BY_RIGHTS if root else out - {"read through /proc/1/root", "read through the parent's root"}
+        out - _NOT_BY_RIGHTS
+        if root
+        else out - {"read through /proc/1/root", "read through the parent's root"} - _lowest()
     )
+
+
+def _lowest() -> set[str]:
+    """Where all of this runs at the lowest priority already (nice -n 19), there is none that a process could be put to."""
+    return {_PRIORITY} if os.getpriority(os.PRIO_PROCESS, 0) == 19 else set()
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,8 @@ from core.agent.scope import differences
 from core.compute.local import LocalCompute
 from core.compute.shared import SharedCompute
 from core.compute.slurm import SlurmEngine
-from core.errors import ToolError
+from core.compute.spec import JobSpec, JobStatus
+from core.errors import JobError, ToolError
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tools.sweep import sweep
@@ -150,6 +151,22 @@ def test_where_the_first_of_an_untried_method_fails_before_a_step_the_others_are
     assert len(told["jobs"]) == 1
     assert [row["lr"] for row in told["not_started"]] == [v["lr"] for v in RATES[1:]]
     assert "before its first train step" in told["not_started"][0]["why"]
+
+
+def test_what_was_taken_before_a_scheduler_refused_the_rest_is_watched(scene: Scene) -> None:
+    class Fussy(LocalCompute):
+        arrays = True
+
+        def submit_many(self, specs: Sequence[JobSpec]) -> list[JobStatus]:
+            self.submit(specs[0])
+            raise JobError("the account's limit of jobs is reached")
+
+    scene.use(Fussy(scene.desk.folder / "jobs", str(scene.python)))
+    with pytest.raises(JobError, match="limit of jobs"):
+        scene.sweep()
+    jobs = list(scene.desk.state.jobs)
+    assert len(jobs) == 2, "the first, which goes alone, and the one that was taken"
+    assert scene.follow(jobs) == ["finished"] * 2
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 sees in a real log, takes lost jobs up again. It is killed and started again at random; forks are started by one process
 that has everything imported.
 
-Reads one JSON object a line ({"folder", "place", "detail", "jobs", "code", "env"}), answers with the host's process id and
+Reads one JSON object a line ({"folder", "place", "detail", "jobs", "code", "together"}), answers with the host's process id and
 then with how it ended.
 """
 
@@ -19,10 +19,11 @@ from typing import Any
 from core import events as e
 from core.compute.hub_jobs import HubCompute, HubEngine
 from core.compute.local import LocalCompute
+from core.compute.protocol import submit_many
 from core.compute.ray_jobs import RayEngine
 from core.compute.shared import SharedCompute
 from core.compute.slurm import SlurmEngine
-from core.compute.spec import JobSpec
+from core.compute.spec import JobSpec, JobStatus, element
 from core.errors import InternError
 from core.fold import fold
 from core.home import write_json
@@ -76,10 +77,13 @@ def host(folder: Path, order: dict[str, Any]) -> None:
             return True
 
         watcher = JobWatcher(journal, compute, folder, take_up)
-        for number in range(order["jobs"]):
-            job = f"job-{number}"
-            if job not in journal.state.jobs:
-                launch(compute, journal, folder, job, order["code"])
+        specs = [spec_of(folder, number, order) for number in range(order["jobs"])]
+        if order["together"] and len(journal.state.jobs) < len(specs):
+            for spec, status in zip(specs, submit_many(compute, specs), strict=True):
+                record(journal, spec, status)
+        for spec in specs:
+            if spec.job not in journal.state.jobs:
+                record(journal, spec, compute.submit(spec))
             watcher.poll()
         while any(j.status == "running" for j in journal.state.jobs.values()):
             try:
@@ -89,17 +93,22 @@ def host(folder: Path, order: dict[str, Any]) -> None:
             time.sleep(0.1)
 
 
-def launch(compute: Any, journal: Journal, folder: Path, job: str, code: str) -> None:
-    """As the desk does: submit under an effect id, then record it, under an id that a second host would use as well."""
-    effect = f"{folder.name}:{job}"
+def spec_of(folder: Path, number: int, order: dict[str, Any]) -> JobSpec:
+    """A job as the desk makes it; its effect id is the same for every host."""
+    job = f"job-{number}"
     place = folder / "jobs" / job
-    spec = JobSpec(job=job, kind="script", effect_id=effect, folder=str(place), argv=(sys.executable, "-c", code))
     place.mkdir(parents=True, exist_ok=True)
     if not (place / "spec.json").exists():
         write_json(place / "spec.json", {"kind": "script"})
-    status = compute.submit(spec)
-    launched = e.JobLaunched(job=job, kind="training", method="sft", title=job, effect_id=effect, folder=str(place), pid=status.pid)  # fmt: skip
-    journal.emit(launched, id=stable_id(1_700_000_000_000_000, effect.encode()))
+    effect = element(f"{folder.name}:sweep", number) if order["together"] else f"{folder.name}:{job}"
+    argv = (sys.executable, "-c", order["code"])
+    return JobSpec(job=job, kind="script", effect_id=effect, folder=str(place), argv=argv)
+
+
+def record(journal: Journal, spec: JobSpec, status: JobStatus) -> None:
+    """As the desk does, under an id that a second host would use as well."""
+    launched = e.JobLaunched(job=spec.job, kind="training", method="sft", title=spec.job, effect_id=spec.effect_id, folder=spec.folder, pid=status.pid)  # fmt: skip
+    journal.emit(launched, id=stable_id(1_700_000_000_000_000, spec.effect_id.encode()))
 
 
 def connect(place: str, detail: Any, jobs: Path) -> Any:

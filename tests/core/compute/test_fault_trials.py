@@ -12,8 +12,8 @@ import pytest
 
 from tests.core.compute.trials import Campaign, kill_of_job
 from tests.servers import ray_cluster
+from tests.servers import slurm as slurm_server
 from tests.servers.hub_jobs import HubJobs
-from tests.servers.slurm import Slurm
 
 
 def local_campaign(folder: Path, rng: random.Random) -> Campaign:
@@ -55,7 +55,17 @@ def test_trials_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_trials_on_slurm(slurm: Slurm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_trials_on_slurm(tmp_path: Path, together: bool) -> None:
+    if reason := slurm_server.why_not():
+        pytest.skip(reason)
+    # A job that was about to end when its slurmd was killed stays COMPLETING and holds its core until an administrator sees
+    # to it: more cores than there are faults.
+    with slurm_server.Slurm(tmp_path / "slurm", cpus=64) as slurm:
+        _trials_on(slurm, tmp_path, together)
+
+
+def _trials_on(slurm: slurm_server.Slurm, tmp_path: Path, together: bool) -> None:
     rng = random.Random(time.time_ns())
 
     def fault(daemon: str) -> bool:
@@ -66,10 +76,10 @@ def test_trials_on_slurm(slurm: Slurm, tmp_path: Path) -> None:
 
     def make(number: int) -> Campaign:
         faults = {"slurmctld": lambda: fault("slurmctld"), "slurmd": lambda: fault("slurmd")}
-        return Campaign(tmp_path / str(number), "slurm", slurm.env, faults)
+        return Campaign(tmp_path / str(number), "slurm", slurm.env, faults, together=together)
 
-    done = trials(50, make, rng)
-    assert min(done[k] for k in ("host", "slurmctld", "slurmd")) > 5
+    done = trials(25, make, rng)
+    assert min(done[k] for k in ("host", "slurmctld", "slurmd")) > 1
 
 
 @pytest.mark.soak

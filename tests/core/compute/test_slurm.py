@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.compute.clustered import ClusterCompute
+from core.compute.launcher import ROOT
 from core.compute.shared import SharedCompute
 from core.compute.slurm import SlurmEngine, SlurmProfile, read_profile
 from core.compute.spec import OPEN, JobSpec, JobStatus, element
@@ -169,6 +170,37 @@ def test_a_site_without_arrays_gets_a_sweep_one_by_one(slurm: Slurm, place: Plac
     specs = sweep(place, "say(1)", 2)
     assert not any("_" in s.handle for s in compute.submit_many(specs))
     assert [end(compute, s.job).state for s in specs] == ["done", "done"]
+
+
+HOST_INSIDE = """
+import sys, time
+sys.path.insert(0, {root!r})
+from core.compute.shared import SharedCompute
+from core.compute.slurm import SlurmEngine
+from core.compute.spec import OPEN, JobSpec, element
+jobs = {jobs!r}
+compute = SharedCompute(jobs, SlurmEngine(python=sys.executable))
+code = "import os; print(os.environ['SLURM_JOB_ID'], os.environ['SLURM_CPUS_PER_TASK'])"
+specs = [JobSpec(job=f'job-{{i}}', kind='script', effect_id=element('inside', i), folder=f'{{jobs}}/job-{{i}}',
+                 argv=(sys.executable, '-c', code)) for i in range(2)]
+compute.submit_many(specs)
+while any(compute.inspect(s.job).state in OPEN for s in specs): time.sleep(.2)
+print([compute.inspect(s.job).state for s in specs])
+"""
+
+
+def test_a_host_inside_an_allocation_has_jobs_beside_it(slurm: Slurm, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "host.py").write_text(HOST_INSIDE.format(root=str(ROOT), jobs=str(place.folder)))
+    script = tmp_path / "host.sh"
+    script.write_text(f"#!/bin/bash\nexec {sys.executable} -P {tmp_path}/host.py\n")
+    options = ("--parsable", "--array=7", "--cpus-per-task=2", f"--output={tmp_path}/said", f"--chdir={tmp_path}")
+    handle = slurm.run("sbatch", *options, str(script)).strip()
+    said = tmp_path / "said"
+    wait(lambda: said.exists() and said.read_text().endswith("]\n"))
+    assert said.read_text() == "['done', 'done']\n"
+    for job in ("job-0", "job-1"):
+        number, cores = text(place, job).split()
+        assert (number != handle, cores) == (True, "1"), "a job of its own, with what it asked for"
 
 
 def test_a_person_with_scancel_is_no_failure(slurm: Slurm, place: Place) -> None:

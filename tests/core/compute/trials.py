@@ -59,6 +59,8 @@ class Campaign:
     detail: Any
     faults: dict[str, Callable[[], bool]]
     jobs: int = 3
+    together: bool = False
+    """Submitted as a sweep: one array on Slurm."""
     done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -144,7 +146,14 @@ class Hosts:
 
     def _start(self) -> None:
         c = self.campaign
-        order = {"folder": str(c.folder), "place": c.place, "detail": c.detail, "jobs": c.jobs, "code": CODE}
+        order = {
+            "folder": str(c.folder),
+            "place": c.place,
+            "detail": c.detail,
+            "jobs": c.jobs,
+            "code": CODE,
+            "together": c.together,
+        }
         assert self._forks.stdin is not None
         self._forks.stdin.write(json.dumps(order) + "\n")
         self._forks.stdin.flush()
