@@ -25,6 +25,7 @@ from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
 from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
 from core.home import write_json
+from core.tracking.target import store_folder
 from store.faults import point
 
 _START_WAIT_S = 10.0
@@ -70,7 +71,9 @@ class LocalCompute:
         """Import torch and TRL once, in the background, for all trainings and evaluations of this run."""
         if can_fork():
             self.jobs_folder.mkdir(parents=True, exist_ok=True)
-            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", DEFAULT_ENV)
+            # TRL imports Trackio, which looks where its store is once and for all
+            store = {"TRACKIO_DIR": str(store_folder(self.jobs_folder.parent).absolute())}
+            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", DEFAULT_ENV | store)
 
     def close(self) -> None:
         """Let the fork server go. Jobs are not touched."""

@@ -57,12 +57,14 @@ def locate(named: str) -> Path:
     if source.exists() or os.sep in named or source.suffix:
         return source
     store = trackio_store(named)
-    if store is not None:
-        return store
     try:
-        return find_run(named)
+        run = find_run(named)
     except (NotFound, UsageError) as error:
+        if store is not None:
+            return store
         raise NotFound("no such file, Trackio project or run", where=named, next=READABLE) from error
+    # a run's id is nobody's project, also where a project is called like that; a part of an id may be
+    return store if store is not None and run.name != named else run
 
 
 def _diagnose(log: Log, source: Path, trainer: str | None) -> Diagnosis:

@@ -14,6 +14,7 @@ import importlib
 import json
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,15 @@ def check_heavy(spec: TrainSpec, folder: Path) -> list[str]:
         save_every=None, trackio_project=None, time_limit_s=None,
     )  # fmt: skip
     seen.append(compare_templates(spec))
-    recipe.main(str(write_spec(folder, small)))
+    try:
+        recipe.main(str(write_spec(folder, small)))
+    except (ValueError, TypeError, LookupError, ImportError, RuntimeError, OSError) as error:  # TRL's and torch's own
+        traceback.print_exception(error)
+        said = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"two train steps of {spec.kind} fail with {said[:500]}", where="smoke test",
+            next="Correct the field of the spec that it names; the traceback stands above.",
+        ) from error  # fmt: skip
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     times = [r["values"]["step_time"] for r in rows if r["kind"] == "metric" and "step_time" in r["values"]]
     if times:

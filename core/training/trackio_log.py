@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ class TrackioLog:
     def __init__(self, project: str, run: str, folder: str | Path, config: dict, note: Callable[[str], None]) -> None:
         self.project, self.run, self.config, self._note = project, run, config, note
         os.environ["TRACKIO_DIR"] = str(folder)  # read when trackio is imported, which happens in the thread
+        _forget_another(Path(folder))
         self._rows: list[tuple[int, str, dict[str, float]]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -68,3 +70,13 @@ class TrackioLog:
             self._note(f"Trackio failed, the training goes on without it: {type(error).__name__}: {error}")
             return False
         return True
+
+
+def _forget_another(folder: Path) -> None:
+    """TRL imports trackio by itself, and so does a process that jobs are forked from: then it writes to where its store was by
+    then, which may be the user's own. It is imported anew in that case."""
+    loaded = sys.modules.get("trackio.utils")
+    if loaded is None or Path(loaded.TRACKIO_DIR) == folder:
+        return
+    for name in [m for m in sys.modules if m == "trackio" or m.startswith("trackio.")]:
+        del sys.modules[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFound, UsageError
-from core.training.diagnose_file import diagnose_file
+from core.training.diagnose_file import diagnose_file, locate
 
 DEAD = [{"step": i, "reward": 0.0, "frac_reward_zero_std": 1.0, "grad_norm": 0.0, "loss": 0.0} for i in range(1, 13)]
 GOOD = [{"step": i, "loss": 2 / i + 0.5, "grad_norm": 1.0, "learning_rate": 1e-4} for i in range(1, 31)]
@@ -183,6 +183,20 @@ def test_a_trackio_project_is_found_by_its_name(tmp_path: Path, monkeypatch: pyt
     assert diagnose_file("my-project").verdict == "failing"
     with pytest.raises(NotFound, match="Trackio project or run"):
         diagnose_file("no-project")
+
+
+def test_a_run_goes_before_a_trackio_project_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "store"))
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path / "home"))
+    run = tmp_path / "home" / "runs" / "20260101-000000-abcd"
+    run.mkdir(parents=True)
+    (run / "log.duckdb").write_bytes(b"")
+    (tmp_path / "store").mkdir()
+    for name in (run.name, "2026"):
+        trackio_db(tmp_path / "store" / f"{name}.db", DEAD)
+    assert locate(run.name) == run
+    assert locate("2026") == tmp_path / "store" / "2026.db"
+    assert locate("2026010") == run
 
 
 def test_a_run_of_ours_is_diagnosed_from_its_events(tmp_path: Path) -> None:

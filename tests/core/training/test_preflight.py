@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import UsageError
 from core.training.memory import GB, count_parameters, estimate
-from core.training.preflight import check_columns, check_light, fitting
+from core.training.preflight import check_columns, check_heavy, check_light, fitting
 from core.training.spec import LoraSpec, TrainSpec, write_spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,3 +98,9 @@ def test_the_recipe_really_runs_two_steps_alone(spec: TrainSpec, tmp_path: Path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "s a train step" in done.stdout
     assert done.stdout.rstrip().endswith("ready")
+
+
+def test_what_trl_refuses_is_said_in_one_line_that_names_it(spec: TrainSpec, tmp_path: Path) -> None:
+    wrong = msgspec.structs.replace(spec, loss_type="nonsense", kind="grpo", num_generations=4, check_rewards=False)
+    with pytest.raises(UsageError, match=r"two train steps of grpo fail with \w+: .*nonsense"):
+        check_heavy(wrong, tmp_path)
