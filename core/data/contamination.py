@@ -1,8 +1,7 @@
 """Training rows against the evaluation's samples.
 
-A sieve in SQL finds the pairs worth a look (`sieve`); `overlap` judges each, `brief` and `settling` tell copies from
-siblings. The evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched
-spans.
+A sieve in SQL finds the pairs worth a look (`sieve`); `overlap` judges each, `brief` and `family` tell copies from siblings. The
+evaluation's texts are compared and forgotten: nothing of them is written anywhere but the matched spans.
 """
 
 from __future__ import annotations
@@ -16,17 +15,22 @@ import msgspec
 
 from core.data.brief import Uses, edited
 from core.data.evaluation_text import evaluation_strings
-from core.data.files import Data, open_rows
+from core.data.family import CERTAIN, TEXTS, Families
+from core.data.files import Data, open_rows, stride
 from core.data.flags import build, flag_rows
 from core.data.overlap import LONG, Match, Rarity, Sample, Text, compare
 from core.data.schema import Concern, Example
-from core.data.settling import settle
 from core.data.sieve import sift
 from core.data.text import clip, words
 
 __all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
 
 LISTED = 20
+ASKED = 4
+"""Samples that a row resembles most, of which one may be the one it copies."""
+CROWD_SAMPLES, CROWD_PROMPTS = 3, 4
+"""A row that shares rare wording with so many samples, a sample that shares it with so many different prompts: there eight
+words in a row are what the sentences of a pattern share."""
 _RARITY_SAMPLE = 20_000
 _AT_ONCE = 2000
 
@@ -120,20 +124,53 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
     asked: dict[int, list[int]] = {}
     for n, i in sorted(pairs):
         asked.setdefault(n, []).append(i)
+    known = cache(lambda: _corpus(data, samples, parts=True))
+    families = cache(lambda: Families(known(), _resembling(data, sorted(asked))))
     best: dict[int, Match] = {}
-    around: dict[int, list[str]] = {}
     prompts: dict[int, str] = {}
-    doubted: set[tuple[str, ...]] = set()
     for n, row in _rows(data, sorted(asked)):
         prompts[n] = row.prompt
-        found = [m for i in asked[n] if (m := row.judge(by_index[i], rarity))]
-        if found:
-            best[n], text = max(found, key=lambda one: _rank(one[0]))
-            around[n] = row.around(text, by_index[best[n].sample])
-            doubted |= {tuple(words(t)) for t in (row.prompt, row.answer) if t}
-    known = cache(lambda: _corpus(data, samples, parts=True))
+        found = row.judge([by_index[i] for i in asked[n]], rarity)
+        if found is not None and found.otherwise is None:
+            best[n] = found
+        elif (settled := _settled(row, families)) is not None:
+            best[n] = settled
     best |= _edited(data, brief, best, by_index, known)
-    return settle(best, sorted(pairs), prompts, by_index, around, doubted, known)
+    crowded = _crowded(best, pairs, prompts)
+    return {
+        n: msgspec.structs.replace(m, kind="template") if n in crowded and m.kind == "ngram8" else m
+        for n, m in best.items()
+    }
+
+
+def _settled(row: _Row, families: Callable[[], Families]) -> Match | None:
+    """The best of a row's undecided matches, decided by what the family of its sample says."""
+    best: Match | None = None
+    for match, text, sample in row.undecided(ASKED):
+        if match.otherwise is None:
+            settled = match
+        elif families().evidence(sample.index, sample.words, row.around(text, sample), row.own) >= CERTAIN:
+            return msgspec.structs.replace(match, otherwise=None)
+        else:
+            settled = msgspec.structs.replace(match, kind=match.otherwise, otherwise=None)
+        if best is None or _rank(settled) > _rank(best):
+            best = settled
+    return best
+
+
+def _crowded(best: Mapping[int, Match], pairs: Iterable[tuple[int, int]], prompts: Mapping[int, str]) -> set[int]:
+    beside: Counter[int] = Counter()
+    asking: dict[int, set[str]] = {}
+    for n, i in pairs:
+        beside[n] += 1
+        asking.setdefault(i, set()).add(prompts[n])
+    return {n for n, m in best.items() if beside[n] >= CROWD_SAMPLES or len(asking.get(m.sample, ())) >= CROWD_PROMPTS}
+
+
+def _resembling(data: Data, numbers: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """The words of rows under judgement, evenly spread."""
+    for _, row in _rows(data, numbers[:: stride(len(numbers), TEXTS)]):
+        yield from row.own
 
 
 def _edited(
@@ -141,7 +178,7 @@ def _edited(
     known: Callable[[], AbstractSet[tuple[str, ...]]],
 ) -> dict[int, Match]:  # fmt: skip
     """Short samples but for one word, among the rows for which nothing surer was found."""
-    open_ = sorted(p for p in brief if p[0] not in best or not best[p[0]].sure)
+    open_ = sorted((n, i) for n, i in brief if samples[i].size < LONG and (n not in best or not best[n].sure))
     if not open_:
         return {}
     heads = {n: row.head for n, row in _rows(data, sorted({n for n, _ in open_}))}
@@ -154,7 +191,7 @@ def _edited(
 
 
 _ORDER = (
-    "resembles", "template", "ngram8", "covered", "characters", "one_word", "edited", "idf5", "ngram13", "contained",
+    "template", "ngram8", "characters", "one_word", "edited", "idf5", "ngram13", "contained",
     "normalised", "exact",
 )  # fmt: skip
 
@@ -180,19 +217,34 @@ class _Row:
         self.asked = [turn for turn in asked if turn.strip() and turn != prompt]
         """What the user says in each turn of a chat."""
         self.head = prompt if prompt.strip() else answer
-        self.texts: dict[str, Text] = {}
+        self.own = {tuple(words(part)) for part in (prompt, answer) if part.strip()}
+        """The words of its parts."""
+        self._texts: dict[str, Text] = {}
+        self._undecided: list[tuple[Match, str, Sample]] = []
 
-    def judge(self, sample: Sample, rarity: Rarity) -> tuple[Match, str] | None:
-        """The surest match, with offsets into the whole, and the text it was found in."""
-        best: tuple[Match, str] | None = None
-        for text, offset in self._parts(sample.size >= LONG):
-            found = compare(self._text(text), sample, rarity)
-            if found and (best is None or _rank(found) > _rank(best[0])):
+    def judge(self, samples: Iterable[Sample], rarity: Rarity) -> Match | None:
+        """The surest match with one of the samples, with offsets into the whole."""
+        best: Match | None = None
+        for sample in samples:
+            for text, offset in self._parts(sample.size >= LONG):
+                found = compare(self._text(text), sample, rarity)
+                if found is None:
+                    continue
                 moved = msgspec.structs.replace(found, start=found.start + offset, end=found.end + offset)
-                best = moved, text
-                if found.sure:
+                self._undecided.append((moved, text, sample))
+                if best is None or _rank(moved) > _rank(best):
+                    best = moved
+                if moved.sure and moved.otherwise is None:
                     break
         return best
+
+    def undecided(self, most: int) -> list[tuple[Match, str, Sample]]:
+        """The matches that were found, those first that have the largest share of their sample's words."""
+        told = [(self._share(text, sample), (match, text, sample)) for match, text, sample in self._undecided]
+        return [one for _, one in sorted(told, key=lambda t: (-t[0], t[1][0].sample, t[1][0].start))[:most]]
+
+    def _share(self, text: str, sample: Sample) -> float:
+        return (Counter(sample.words) & Counter(self.around(text, sample))).total() / len(sample.words)
 
     @property
     def whole(self) -> str:
@@ -214,9 +266,9 @@ class _Row:
             yield self.whole, 0
 
     def _text(self, text: str) -> Text:
-        if text not in self.texts:
-            self.texts[text] = Text(text)
-        return self.texts[text]
+        if text not in self._texts:
+            self._texts[text] = Text(text)
+        return self._texts[text]
 
     def around(self, text: str, sample: Sample) -> list[str]:
         """The words of one of its texts among which the sample lies."""

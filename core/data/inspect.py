@@ -62,7 +62,7 @@ def inspect_data(
     unchecked: list[str] = []
     embedder = None
     found: list[Concern | None] = [_broken_lines(data), _encoding(data), _unknown(data), *_mixed_types(data)]
-    found += [unused.columns(data), unused.kinds(data)]
+    found += [unused.columns(data), unused.kinds(data), unused.nested(data)]
     found += [check(data) for check in _CHECKS]
     spoken, concern = languages.mixed(data)
     found.append(concern)

@@ -4,19 +4,17 @@ The kinds, the surest first:
 
     exact        the same characters
     normalised   the same but for case, space and sentence punctuation (operators count where there is a formula)
-    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's;
-    `settling` makes it `ngram8` where all that differs is a pattern's
-    idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's
-    checker)
-    edited       two in five of the sample's rare word triples: a copy with some words replaced
+    ngram13      13 words in a row in common (GPT-3, arXiv 2005.14165), not a template's
+    idf5         word 5-grams, weighted by how rare they are: at least .8 of the sample's weight (PostTrainBench's checker)
+    edited       most of the sample's words, in order: a copy with some of them replaced
     contained    a short sample (4 to 7 words), word for word, as a sentence of its own within a longer text
     one_word     a short sample but for one word (replaced, left out, put in) or for the order (see `brief`)
     characters   a short sample (4 to 7 words) whose character 5-grams coincide, with the same numbers and operators
     ngram8       8 words in a row: an alert to look at, no proof
-    template     another sentence of the pattern a sample was made by: counted, no alert (set by `settling`)
-    covered      three quarters of the sample's words in order, but hardly a rare one: undecided; `settling` makes it
-    `edited` or drops it
-    resembles    four fifths of the sample's words in any order: undecided, dropped unless `kin` says that it is a copy
+    template     another text made as a sample was: counted, no alert
+
+`ngram13`, `idf5`, `edited` and `characters` are decided by what surrounds them (see `family`): a text that may as well be made
+by the same template gets the lower kind that the match names.
 
 A sample of under four words is compared for equality alone: nothing else would be honest. What many samples and
 rows share (a template, an instruction) counts for nothing, so siblings from one template are not taken for copies.
@@ -29,6 +27,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -37,21 +36,11 @@ import msgspec
 from core.data.text import is_wordy, loose_key, operators, same_key, squashed, weight, word_spans, words
 
 IDF_THRESHOLD = 0.8
-EDITED_THRESHOLD = 0.4
-"""A replaced word breaks three triples: a copy with one word in ten replaced keeps over .5 of all, and of the rare
-ones alone,
-where a template takes the rest, mostly over .4. Unrelated texts keep none, siblings from a template under .2."""
-COVERED = 0.75
-"""Share of the sample's words, in order, that the text must have in runs of two or more: a copy with one word in ten
-replaced keeps over .8; a sibling with one half of its own (same clause, other sentence) stays under .7."""
-ALL_BUT_FEW, SHUFFLED = 0.9, 0.25
-"""Share of the sample's words in any order, and of its rare triples, of a copy in which words changed places."""
-BAG = 0.8
-"""Share of the sample's words, in any order, below which no copy with one word in ten edited falls."""
-MIN_RARE = 5
-"""Rare triples a sample must have to be told from its siblings."""
-MANY_RARE, MOSTLY = 12, 0.6
-"""With so many rare triples less need be covered: a copy of a table loses three words with every date that is replaced."""
+BAG = 0.7
+"""Share of the sample's words, in any order, below which no copy with one word in ten edited falls: of eight words, one is
+an eighth, and where a piece is several characters of a script without spaces, it is more."""
+COVERED = 0.6
+"""Share of the sample's words, in order and in runs of two or more, from which a longer text is asked, too."""
 SHORT, LONG = 4, 8
 """Words of a sample: under SHORT equality only, from LONG on n-grams and edits."""
 CHARACTER_LIKENESS = 0.8
@@ -73,11 +62,13 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     end: int
     """Span in the text, in characters."""
+    otherwise: str | None = None
+    """The kind where it turns out to be a sibling; None for a match that needs no asking."""
 
     @property
     def sure(self) -> bool:
         """A copy of the sample."""
-        return self.kind not in ("ngram8", "template", "covered", "resembles")
+        return self.kind not in ("ngram8", "template")
 
     @property
     def alert(self) -> bool:
@@ -130,6 +121,7 @@ class Sample:
         self.squashed = squashed(text)
         self.wordy = is_wordy(text)
         self.operators = operators(text)
+        self.matcher = SequenceMatcher(None, b=self.words, autojunk=False)
 
 
 class Text:
@@ -140,6 +132,10 @@ class Text:
         self.spans = word_spans(text)
         self.words = [w for w, _, _ in self.spans]
         self._places: dict[tuple[str, ...], list[int]] = {}
+
+    @cached_property
+    def same(self) -> str:
+        return same_key(self.text)
 
     def window(self, sample: Sample) -> tuple[int, int]:
         """The words [start, end) in which the sample lies if the text has it: all, or of a longer text the stretch with the
@@ -165,7 +161,7 @@ def compare(text: Text, sample: Sample, rarity: Rarity) -> Match | None:
     """The surest match of the sample in the text, or None."""
     if text.text == sample.text:
         return _match("exact", 1.0, sample, 0, len(text.text))
-    if same_text(text.text, sample):
+    if _same_text(text, sample):
         return _match("normalised", 1.0, sample, 0, len(text.text))
     if sample.size >= LONG:
         start, end = text.window(sample)
@@ -175,17 +171,15 @@ def compare(text: Text, sample: Sample, rarity: Rarity) -> Match | None:
     return _short(text.text, text.spans, sample, rarity) or _contained(text, sample, rarity)
 
 
-def same_text(text: str, sample: Sample) -> bool:
+def _same_text(text: Text, sample: Sample) -> bool:
     """Equal but for case, space and punctuation; operators must agree but for those that were stripped with it."""
-    if len(text) > 4 * len(sample.text) + 20 or len(sample.text) > 4 * len(text) + 20:
+    if len(text.text) > 4 * len(sample.text) + 20 or len(sample.text) > 4 * len(text.text) + 20 or not sample.same:
         return False
-    if not sample.same:
-        return False
-    if same_key(text) == sample.same:
+    if text.same == sample.same:
         return True
-    if not sample.wordy or (loose_key(text) != sample.loose and squashed(text) != sample.squashed):
+    if not sample.wordy or "".join(text.words) != sample.squashed:
         return False
-    mine = operators(text)
+    mine = operators(text.text)
     return _left_of(mine, sample.operators) or _left_of(sample.operators, mine)
 
 
@@ -195,39 +189,33 @@ def _left_of(few: str, all_: str) -> bool:
     return all(char in rest for char in few)
 
 
-def _match(kind: str, score: float, sample: Sample, start: int, end: int) -> Match:
-    return Match(kind=kind, score=round(score, 3), sample=sample.index, start=start, end=end)
+def _match(kind: str, score: float, sample: Sample, start: int, end: int, otherwise: str | None = None) -> Match:
+    return Match(kind=kind, score=round(score, 3), sample=sample.index, start=start, end=end, otherwise=otherwise)
 
 
 def _long(spans: Sequence[tuple[str, int, int]], sample: Sample, rarity: Rarity) -> Match | None:
     mine = [w for w, _, _ in spans]
     if weight(mine) < LONG:
         return None
-    blocks = _blocks(mine, sample.words)
+    blocks = _blocks(mine, sample)
     if not blocks:
         return None
     run = max(blocks, key=lambda b: b.size)
     start, end = spans[run.mine][1], spans[run.mine + run.size - 1][2]
     size = weight(mine[run.mine : run.mine + run.size])
     in_run = len(rarity.rare(mine[run.mine : run.mine + run.size]))
-    covered, bag = _covered(sample, blocks), (Counter(sample.words) & Counter(mine)).total() / len(sample.words)
+    alert = size >= 8 and in_run >= 4
     if not _sibling(mine, sample, blocks):
+        covered, bag = _covered(sample, blocks), (Counter(sample.words) & Counter(mine)).total() / len(sample.words)
         if size >= 13 and in_run >= 5:
-            return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end)
-        whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
-        kept, rare = _kept(mine, sample, rarity)
-        if rare >= MIN_RARE and kept >= EDITED_THRESHOLD and covered >= (COVERED if rare < MANY_RARE else MOSTLY):
+            otherwise = "ngram8" if covered >= COVERED else None  # with less in common it is no text of the same making
+            return _match("ngram13", min(1.0, run.size / len(sample.words)), sample, start, end, otherwise)
+        if bag >= BAG or covered >= COVERED:
             five = _five_gram_share(mine, sample.words, rarity)
-            return (
-                _match("idf5", five, sample, *whole)
-                if five >= IDF_THRESHOLD
-                else _match("edited", kept, sample, *whole)
-            )
-        if covered >= COVERED or (bag >= ALL_BUT_FEW and rare >= MIN_RARE and kept >= SHUFFLED):
-            return _match("covered", covered, sample, *whole)
-    if size >= 8 and in_run >= 4:
-        return _match("ngram8", run.size / len(sample.words), sample, start, end)
-    return _match("resembles", bag, sample, start, end) if bag >= BAG else None
+            kind, score = ("idf5", five) if five >= IDF_THRESHOLD else ("edited", bag)
+            whole = spans[blocks[0].mine][1], spans[blocks[-1].mine + blocks[-1].size - 1][2]
+            return _match(kind, score, sample, *whole, "ngram8" if alert else "template")
+    return _match("ngram8", run.size / len(sample.words), sample, start, end) if alert else None
 
 
 class _Block(NamedTuple):
@@ -238,16 +226,9 @@ class _Block(NamedTuple):
     size: int
 
 
-def _blocks(mine: Sequence[str], theirs: Sequence[str]) -> list[_Block]:
-    found = SequenceMatcher(None, mine, theirs, autojunk=False).get_matching_blocks()
-    return [_Block(b.a, b.b, b.size) for b in found if b.size]
-
-
-def _kept(mine: Sequence[str], sample: Sample, rarity: Rarity) -> tuple[float, int]:
-    """Share of the sample's rare triples that the text has, and how many rare ones the sample has."""
-    rare = rarity.rare(sample.words)
-    have = set(ngrams(mine, 3))
-    return (sum(1 for g in rare if g in have) / len(rare) if rare else 0.0), len(rare)
+def _blocks(mine: Sequence[str], sample: Sample) -> list[_Block]:
+    sample.matcher.set_seq1(mine)
+    return [_Block(b.a, b.b, b.size) for b in sample.matcher.get_matching_blocks() if b.size]
 
 
 def _sibling(mine: Sequence[str], sample: Sample, blocks: Sequence[_Block]) -> bool:
@@ -301,7 +282,7 @@ def _short(text: str, spans: Sequence[tuple[str, int, int]], sample: Sample, rar
     new = list((Counter(mine) - Counter(sample.words)).elements())
     respelt = all(any(SequenceMatcher(None, w, x).ratio() >= 0.75 for x in new) for w in rest)
     if likeness >= CHARACTER_LIKENESS and respelt and rarity.rare(sample.words):
-        return _match("characters", likeness, sample, 0, len(text))
+        return _match("characters", likeness, sample, 0, len(text), "template")
     return None
 
 

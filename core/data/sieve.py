@@ -1,7 +1,8 @@
 """Which rows are worth a look for which evaluation samples: a superset of the copies, found in SQL over all rows.
 
-Three sieves. The same letters and digits; several rare word triples in common; and, for short samples, where one replaced
-word leaves no triple, the same words but for one. Words are compared in their compatibility form (NFKC, case folded): what
+Four sieves. The same letters and digits; several rare word triples in common; for short samples, where one replaced word leaves
+no triple, the same words but for one; and for samples made by a template, whose triples many share, most of the words that are
+their own (fillers: names, numbers). Words are compared in their compatibility form (NFKC, case folded): what
 SQL cannot fold (full-width letters, ligatures, combining marks, final sigma) is folded in Python, for the few rows that
 have it.
 """
@@ -10,14 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.data.files import Data
-from core.data.overlap import Sample
+from core.data.files import Data, stride
+from core.data.overlap import LONG, Sample
 from core.data.text import folded
 
 BRIEF = 16
 """Words up to which a sample is also sought by all its words but one."""
 CROWD = 20
 """Rows with the same words but one from which the place of that one is a slot that anything may fill."""
+EDITED, BROKEN = 0.1, 4
+"""Share of a copy's words that are replaced, and word triples that one replaced piece may break."""
+OWN = 8
+"""Words of a sample, the rarest, by which a copy is sought where its triples do not tell it from others."""
+MOST_OWN = 24
+"""Words of a row that are some sample's own: a text with more is none of a template."""
+EACH, ALIKE = 4, 30_000
+"""Pairs of one row, and of all, found by their own words that are looked at: those first that share most."""
 _ODD = (
     r"[\x{aa}\x{b2}\x{b3}\x{b5}\x{b9}\x{ba}\x{bc}-\x{be}\x{df}\x{132}-\x{149}\x{17f}\x{1c4}-\x{1cc}\x{1f0}-\x{1f3}"
     r"\x{2b0}-\x{2e4}\x{300}-\x{37a}\x{390}\x{3b0}\x{3c2}\x{3d0}-\x{3f9}\x{587}\x{610}-\x{678}\x{958}-\x{9df}"
@@ -49,7 +58,8 @@ def sift(data: Data, samples: Sequence[Sample]) -> tuple[set[tuple[int, int]], d
     _load(data, samples)
     _say(data)
     brief = _brief_pairs(data) if any(3 <= len(s.words) <= BRIEF for s in samples) else {}
-    pairs = _equal_pairs(data) | _overlapping_pairs(data) | set(brief)
+    overlapping, brittle = _overlapping_pairs(data, samples)
+    pairs = _equal_pairs(data) | overlapping | set(brief) | _kindred_pairs(data, brittle)
     data.con.execute("DROP VIEW said; DROP TABLE odd; DROP TABLE samples")
     return pairs, brief
 
@@ -93,8 +103,9 @@ def _equal_pairs(data: Data) -> set[tuple[int, int]]:
     return {(int(n), int(i)) for n, i in data.all(query)}
 
 
-def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
-    """Pairs with several rare word triples in common (six, or a quarter of a shorter sample's)."""
+def _overlapping_pairs(data: Data, samples: Sequence[Sample]) -> tuple[set[tuple[int, int]], list[Sample]]:
+    """Pairs with several rare word triples in common (six, or a quarter of a shorter sample's); and the samples of which a
+    copy with a tenth of its words replaced may keep less."""
     data.con.execute(
         "CREATE OR REPLACE TABLE grams AS SELECT DISTINCT i, unnest(triples(w)) AS h FROM (SELECT i, plain_words(t) "
         "AS w FROM samples)"
@@ -108,14 +119,66 @@ def _overlapping_pairs(data: Data) -> set[tuple[int, int]]:
         (SELECT n, plain_words(whole) AS w FROM said)) WHERE h IN (SELECT h FROM grams)"""
     )
     data.con.execute(
-        """DELETE FROM hits WHERE h IN (SELECT h FROM hits JOIN (SELECT n, pkey FROM rows) USING (n) GROUP BY h
-        HAVING count(DISTINCT pkey) > greatest(20, 0.01 * (SELECT count(*) FROM rows)))"""
+        """CREATE OR REPLACE TABLE common AS SELECT h FROM hits JOIN (SELECT n, pkey FROM rows) USING (n) GROUP BY h
+        HAVING count(DISTINCT pkey) > greatest(20, 0.01 * (SELECT count(*) FROM rows))"""
     )
+    data.con.execute("DELETE FROM hits WHERE h IN (SELECT h FROM common)")
     found = data.all(
         """SELECT n, i FROM hits JOIN grams USING (h) JOIN (SELECT i, count(*) AS size FROM grams GROUP BY i) USING (i)
         GROUP BY n, i, size HAVING count(*) >= least(6, greatest(1, 0.25 * size))"""
     )
-    for table in ("grams", "hits"):
+    kept = data.all("SELECT i, count(*) FROM grams WHERE h NOT IN (SELECT h FROM common) GROUP BY i")
+    rare = {int(i): int(count) for i, count in kept}
+    for table in ("grams", "hits", "common"):
+        data.con.execute(f"DROP TABLE {table}")
+    return {(int(n), int(i)) for n, i in found}, [s for s in samples if _is_brittle(s, rare.get(s.index, 0))]
+
+
+def _edits(sample: Sample) -> int:
+    return max(1, round(EDITED * len(sample.words)))
+
+
+def _is_brittle(sample: Sample, rare: int) -> bool:
+    """Whether a copy may have too few of so many rare triples left."""
+    return sample.size >= LONG and rare - BROKEN * _edits(sample) < min(6, max(1, 0.25 * rare))
+
+
+def _kindred_pairs(data: Data, samples: Sequence[Sample]) -> set[tuple[int, int]]:
+    """Pairs that have all of the sample's own words in common but as many as a copy may have replaced.
+
+    Two words say together what neither says alone, so rows are found by couples of them.
+    """
+    if not samples:
+        return set()
+    wanted = [{"i": s.index, "e": _edits(s)} for s in samples]
+    longest = 4 * max(len(s.text) for s in samples) + 200
+    step = stride(data.rows, 20_000)
+    data.con.execute(
+        """CREATE OR REPLACE TABLE brittle AS SELECT i, e, unnest(list_distinct(plain_words(t))) AS w FROM samples JOIN
+        (SELECT u.i, u.e FROM (SELECT unnest(?::STRUCT(i BIGINT, e BIGINT)[]) u)) USING (i)""",
+        [wanted],
+    )
+    data.con.execute(
+        f"""CREATE OR REPLACE TABLE own AS WITH texts AS (SELECT DISTINCT list_distinct(plain_words(head)) AS w FROM said
+            WHERE n % {step} = 0 AND length(head) <= {longest}),
+        having_ AS (SELECT w, count(*) AS texts FROM (SELECT unnest(w) AS w FROM texts UNION ALL SELECT w FROM brittle) GROUP BY w)
+        SELECT i, e, w FROM brittle JOIN having_ USING (w)
+        WHERE texts < 0.5 * ((SELECT count(*) FROM texts) + {len(samples)})
+        QUALIFY row_number() OVER (PARTITION BY i ORDER BY texts, w) <= {OWN}"""
+    )
+    data.con.execute(
+        """CREATE OR REPLACE TABLE couples AS SELECT a.i, hash(a.w, b.w) AS h FROM own a JOIN own b ON a.i = b.i AND a.w < b.w"""
+    )
+    found = data.all(
+        f"""WITH needed AS (SELECT i, greatest(2, count(*) - any_value(e)) AS m FROM own GROUP BY i),
+        mine AS (SELECT n, list(w) AS w FROM (SELECT n, unnest(list_distinct(plain_words(head))) AS w FROM said
+            WHERE length(head) <= {longest}) WHERE w IN (SELECT w FROM own) GROUP BY n HAVING count(*) BETWEEN 2 AND {MOST_OWN}),
+        each AS (SELECT n, x, unnest(w) AS y FROM (SELECT n, w, unnest(w) AS x FROM mine))
+        SELECT n, i FROM (SELECT n, hash(x, y) AS h FROM each WHERE x < y) JOIN couples USING (h) JOIN needed USING (i)
+        GROUP BY n, i, m HAVING count(*) >= m * (m - 1) // 2
+        QUALIFY row_number() OVER (PARTITION BY n ORDER BY count(*) DESC, i) <= {EACH} ORDER BY count(*) DESC, n, i LIMIT {ALIKE}"""
+    )
+    for table in ("brittle", "own", "couples"):
         data.con.execute(f"DROP TABLE {table}")
     return {(int(n), int(i)) for n, i in found}
 

@@ -1,4 +1,5 @@
-"""What a file has and a training would not see: columns that belong to the question, files of another kind.
+"""What a file has and a training would not see, or not as meant: columns that belong to the question, files of another kind,
+lists and objects in the place of text.
 
 Nothing is guessed here. The columns are named, with what happens to them and how to ask for something else.
 """
@@ -46,6 +47,23 @@ def columns(data: Data) -> Concern | None:
         return None
     text = f"{{n}} rows ({{share}}) have more than is used: {'; '.join(said)}. Name the parts (roles) or write a script for it"
     return build("unused_columns", text, lost, data.rows)
+
+
+def nested(data: Data) -> Concern | None:
+    """Columns taken for questions or running text that hold lists or objects: their JSON would be trained on.
+
+    An answer that its name says is one may be an object (a tool call).
+    """
+    taken = {*data.roles.prompt, data.roles.text, None if data.roles.sure else data.roles.answer}
+    found = [c for c in data.columns if c.name in taken and c.type in ("list", "object") and data.held.get(c.name, 0)]
+    if not found:
+        return None
+    listed = ", ".join(f"'{c.name}' ({c.type})" for c in found)
+    text = (
+        f"{{n}} rows ({{share}}) have a list or an object where text is expected: {listed}. Its JSON would be trained on: write one "
+        "row for each record in it, with a column for the question and one for the answer"
+    )
+    return build("nested", text, max(data.held.get(c.name, 0) for c in found), data.rows)
 
 
 def kinds(data: Data) -> Concern | None:

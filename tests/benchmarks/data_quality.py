@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.core.data import templated
 from tests.core.data.everyday import question
-from tests.core.data.figures import MAKERS, Count, copies_found, measure, salad, vocabulary
+from tests.core.data.figures import MAKERS, Count, copies_found, measure, salad, templated_copies, vocabulary
 from tests.core.data.planted import HELD_OUT, disguise, edit_words, prose
 
 TEXTS: dict[str, Callable[[random.Random], list[str]]] = {
@@ -27,6 +28,12 @@ CHANGES: dict[str, Callable[[random.Random, str], str]] = {
     "exact": lambda _, text: text,
     "case, space, punctuation": disguise,
     "a tenth of the words": lambda r, text: edit_words(r, text, 0.1),
+}
+TEMPLATED: dict[str, templated.Change] = {
+    "exact": lambda r, pieces, kind: templated.joined(pieces, kind),
+    "case, space, punctuation": lambda r, pieces, kind: disguise(r, templated.joined(pieces, kind)),
+    "a tenth of the words": lambda r, pieces, kind: templated.joined(templated.edit(r, pieces, kind), kind),
+    "some left out or put in": lambda r, pieces, kind: templated.joined(templated.edit(r, pieces, kind, "mixed"), kind),
 }
 
 
@@ -43,6 +50,12 @@ def main() -> None:
         for change, how in CHANGES.items():
             count: Count = copies_found(HELD_OUT, how, make)
             print(f"{text:25} {change:26} {_share(count.found, count.planted)} {_share(count.alarms, count.clean, 2)}")
+    for name, kind in templated.KINDS.items():
+        for change, how in TEMPLATED.items():
+            count = templated_copies(templated.HELD_OUT, kind, how)
+            print(
+                f"{'templates, ' + name:25} {change:26} {_share(count.found, count.planted)} {_share(count.alarms, count.clean, 2)}"
+            )
 
 
 def _share(part: int, whole: int, digits: int = 1) -> str:

@@ -11,7 +11,7 @@ from core.data.contamination import check_rows
 from core.data.files import open_data
 from core.data.inspect import flagged, inspect_data
 from core.data.verifying import Check
-from tests.core.data import everyday, planted
+from tests.core.data import everyday, planted, templated
 from tests.core.data.planted import Planted
 
 
@@ -87,4 +87,16 @@ def copies_found(
         sure = {n for n, match in check_rows(rows, samples)[1].items() if match.sure}
         hits = sum(n < len(samples) for n in sure)
         total = total.plus(Count(hits, len(samples), len(sure) - hits, len(others)))
+    return total
+
+
+def templated_copies(seeds: tuple[int, ...], kind: templated.Kind, change: templated.Change) -> Count:
+    """Changed copies of samples of one kind among rows made by the same frames: found, and false alarms."""
+    total = Count()
+    for seed in seeds:
+        made = templated.mixed(seed, kind, change)
+        rows = [(text, "an answer") for text in (*made.copies, *made.others)]
+        sure = {n for n, match in check_rows(rows, made.samples)[1].items() if match.sure}
+        hits = sum(n < len(made.copies) for n in sure)
+        total = total.plus(Count(hits, len(made.copies), len(sure) - hits, len(made.others)))
     return total

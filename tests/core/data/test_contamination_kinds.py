@@ -90,6 +90,12 @@ def test_question_and_answer_in_two_columns_are_one_sample() -> None:
     assert all(_found(*pairs, samples=tuple(f"{q} {a}" for q, a in pairs)))
 
 
+def test_thirteen_words_of_a_long_sample_in_another_text_are_a_leak() -> None:
+    long = f"{QUESTION} Give its name and say why they had to cross it again after the winter floods of that year."
+    row = f"Yesterday I read that {' '.join(long.split()[5:19])} and I wondered who had paid for all that."
+    assert _found((row, "x"), samples=(long,)) == ["ngram13"]
+
+
 def test_words_that_changed_places_leave_a_copy() -> None:
     moved = QUESTION.split()
     for a, b in ((1, 9), (4, 12)):

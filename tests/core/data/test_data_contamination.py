@@ -11,8 +11,10 @@ import pytest
 
 from core.data.contamination import check_rows
 from core.data.evaluation_text import evaluation_strings, unreadable
+from tests.benchmarks.data_quality import TEMPLATED
+from tests.core.data import templated
 from tests.core.data.everyday import question
-from tests.core.data.figures import copies_found, salad, vocabulary
+from tests.core.data.figures import Count, copies_found, salad, templated_copies, vocabulary
 from tests.core.data.planted import HELD_OUT, disguise, edit_words, prose
 
 
@@ -83,14 +85,27 @@ def _settled(row: str, sample: str, *others: str) -> str:
     return found[0].kind if 0 in found else ""
 
 
-def test_a_filler_that_is_used_elsewhere_as_the_others_are_makes_a_sibling() -> None:
-    sample, sibling = _books("kite making", "Dora"), _books("glacier retreat", "Dora")
-    elsewhere = (_talk("kite making"), _talk("glacier retreat"), _talk("glacier retreat") + " again")
-    assert _settled(sibling, sample) == "edited"  # nobody else speaks of glaciers
-    assert _settled(sibling, sample, *elsewhere) in ("", "template", "ngram8")
-    assert (
-        _settled(sibling, sample, "We saw glacier retreat from afar", "His glacier retreat diary is lost") == "edited"
-    )
+def test_a_filler_that_others_have_there_makes_a_sibling_and_a_word_that_nobody_has_there_a_copy() -> None:
+    sample = _books("kite making", "Dora")
+    for sibling in (_books("tidal power", "Dora"), _books("kite making", "Carl")):
+        assert _settled(sibling, sample) in ("", "template", "ngram8")
+    for copy in (sample.replace("three", "wagon"), sample.replace("kite", "wagon"), sample.replace("Dora", "wagon")):
+        assert _settled(copy, sample) in ("edited", "idf5", "ngram13"), copy
+
+
+def test_questions_of_a_few_frames_are_told_from_edited_copies_in_any_script() -> None:
+    """Every training row is a sibling of every sample: only what is each one's own tells a leak."""
+    pooled = dict.fromkeys(TEMPLATED, Count())
+    for name, kind in templated.KINDS.items():
+        for way, change in TEMPLATED.items():
+            count = templated_copies(templated.HELD_OUT[:1], kind, change)
+            pooled[way] = pooled[way].plus(count)
+            same = way in ("exact", "case, space, punctuation")
+            assert count.found >= (1.0 if same else 0.85) * count.planted, (name, way)
+            assert count.alarms < 0.02 * count.clean, (name, way)
+    for count in pooled.values():
+        assert count.found >= 0.95 * count.planted
+        assert count.alarms < 0.01 * count.clean
 
 
 def test_a_word_between_the_same_neighbours_in_other_sentences_proves_nothing() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from core.data.files import open_data
+from core.data.inspect import inspect
 from core.errors import ToolError
 
 
@@ -59,3 +61,17 @@ def test_nothing_is_called_empty(tmp_path: Path, text: str) -> None:
 def test_a_cell_larger_than_the_reader_s_own_limit(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('question,answer\n"' + "word " * 500_000 + '",1\nb,2\n')
     assert [len(p or "") for p in _prompts(tmp_path / "a.csv")] == [2_500_000, 1]
+
+
+def test_records_nested_in_rows_are_told_before_their_json_is_trained_on(tmp_path: Path) -> None:
+    articles = [{"title": f"t{i}", "paragraphs": [{"context": "c", "qas": [{"question": "q?"}]}]} for i in range(5)]
+    (tmp_path / "squad.json").write_text(json.dumps({"data": articles}))
+    duckdb.sql(
+        f"COPY (SELECT {{'role': 'user', 'content': 'hi ' || i}} AS turn FROM range(9) t(i)) TO '{tmp_path / 's.parquet'}'"
+    )
+    for name, rows in (("squad.json", 5), ("s.parquet", 9)):
+        concern = inspect(tmp_path / name).concern("nested")
+        assert concern is not None, name
+        assert (concern.count, "one row for each record" in concern.text) == (rows, True)
+    (tmp_path / "flat.jsonl").write_text('{"question": "Why?", "answer": "So."}\n' * 3)
+    assert inspect(tmp_path / "flat.jsonl").concern("nested") is None
