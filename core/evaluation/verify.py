@@ -171,7 +171,7 @@ def _fits_schema(spec: VerifierSpec, completion: str, answer: str) -> bool:
 def gym_score(dataset: str, completion: str, entry: str) -> float:
     """reasoning-gym's own score of an answer to an entry (its `score_answer`), in [0, 1]."""
     try:
-        import reasoning_gym  # pyright: ignore[reportMissingImports]
+        import reasoning_gym  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
     except ImportError as error:
         raise NotFound(
             "the verifier `reasoning_gym` needs reasoning-gym", where="verifier", next=install.command("gym")
