@@ -4,11 +4,17 @@ The model is a static one (a vector for each token, a text is their mean): no to
 is the folder or Hub id in INTERN_EMBEDDER, else one of `KNOWN` that lies in the Hub's cache; nothing is fetched. A suspicion is
 shown and refuses nothing: another question about the same thing looks alike. Two signs tell most of those apart: a
 paraphrase keeps the numbers, and it resembles one sample far more than any other.
+
+How much more is far is told by the data: how alike texts are depends on the model and on what they are about. Each cosine is
+taken in standard deviations of those between the sample and all the texts here. By how much the most alike sample then
+stands out from the next is, for texts that paraphrase none, about exponential (so is the space between the largest of many
+draws: Rényi 1953), so that what one row in ten passes tells what hardly a row passes by chance.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -34,10 +40,12 @@ KNOWN = (
     "sentence-transformers/static-retrieval-mrl-en-v1",
 )  # fmt: skip
 NAME = "paraphrases"
-ALIKE = 0.5
-"""Cosine from which on two texts may say the same."""
-APART = 0.25
-"""By so much the cosine to the next other sample is smaller: questions of one pattern resemble many samples alike."""
+BY_CHANCE = 1 / 200
+"""Share of the rows that paraphrase no sample and are suspected all the same, numbers left aside."""
+TAIL = 1 / 10
+"""Share of the rows, those that stand out most, from where on the tail is reckoned: some data are of two kinds."""
+FEWEST_TEXTS = 20
+"""Texts, rows and samples, from which on what is usual can be told."""
 ROWS, SAMPLES = 20_000, 5_000
 """Rows and samples compared at most, evenly spread."""
 FEWEST_WORDS = 5
@@ -113,18 +121,36 @@ def paraphrases(data: Data, texts: Sequence[str], embedder: Embedder) -> Concern
     rows = _rows(data)
     if not samples or not rows:
         return None
-    vectors = embedder.vectors(samples)
-    found: list[tuple[int, str]] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
-        cosines = embedder.vectors([text for _, text in part]) @ vectors.T
-        for (n, text), to_samples in zip(part, cosines, strict=True):
-            score = _suspicion(text, to_samples, samples)
-            if score:
-                found.append((n, f"resembles a sample, {score:.2f}"))
+    if len(rows) + len(samples) < FEWEST_TEXTS:
+        return None
+    found = _found(rows, samples, embedder)
     flag_rows(data, NAME, found)
     said = "{n} rows ({share}) may be evaluation samples in other words: look at them"
     return conclude(data, NAME, said, len(rows))
+
+
+def _found(rows: Sequence[tuple[int, str]], samples: Sequence[str], embedder: Embedder) -> list[tuple[int, str]]:
+    """(number, note) of the rows that stand out, and keep the numbers of the sample that they resemble."""
+    import numpy as np
+
+    vectors = embedder.vectors(samples)
+    batches = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+    mine = np.concatenate([embedder.vectors([text for _, text in batch]) for batch in batches])
+    among = vectors @ vectors.T
+    sums, squares = among.sum(axis=0) - 1, (among**2).sum(axis=0) - 1  # without the sample itself
+    for start in range(0, len(mine), _AT_ONCE):
+        cosines = mine[start : start + _AT_ONCE] @ vectors.T
+        sums, squares = sums + cosines.sum(axis=0), squares + (cosines**2).sum(axis=0)
+    texts = len(rows) + len(samples) - 1
+    usual = sums / texts
+    deviation = np.sqrt(np.maximum(squares / texts - usual**2, 1e-6))
+    told = [_standing_out((own @ vectors.T - usual) / deviation, samples) for own in mine]
+    far = float(np.quantile([out for _, out in told], 1 - TAIL)) * math.log(BY_CHANCE) / math.log(TAIL)
+    return [
+        (n, f"resembles a sample, by {out:.1f} deviations more than the next (usual: under {far:.1f})")
+        for (n, text), (best, out) in zip(rows, told, strict=True)
+        if out > far and _same_numbers(text, samples[best])
+    ]
 
 
 def _rows(data: Data) -> list[tuple[int, str]]:
@@ -137,18 +163,15 @@ def _rows(data: Data) -> list[tuple[int, str]]:
     return [(int(n), text) for n, text in data.all(query) if int(n) not in known and len(text.split()) >= FEWEST_WORDS]
 
 
-def _suspicion(text: str, cosines: Vectors, samples: Sequence[str]) -> float:
-    """The cosine to the sample that the text may paraphrase; 0 where it is none."""
+def _standing_out(scores: Vectors, samples: Sequence[str]) -> tuple[int, float]:
+    """The sample that a text resembles most, and by how much more than the next other one."""
     import numpy as np
 
-    nearest = np.argpartition(-cosines, min(_NEXT, len(cosines)) - 1)[:_NEXT]
-    best, *others = sorted((int(i) for i in nearest), key=lambda i: -cosines[i])
-    score = float(cosines[best])
-    if score < ALIKE or not _same_numbers(text, samples[best]):
-        return 0.0
+    nearest = np.argpartition(-scores, min(_NEXT, len(scores)) - 1)[:_NEXT]
+    best, *others = sorted((int(i) for i in nearest), key=lambda i: -scores[i])
     # The question alone and the question with its answer are one sample in two forms.
     other = next((i for i in others if samples[i] not in samples[best] and samples[best] not in samples[i]), None)
-    return score if other is None or score - float(cosines[other]) >= APART else 0.0
+    return best, float(scores[best] - (scores[other] if other is not None else 0.0))
 
 
 def _same_numbers(one: str, other: str) -> bool:

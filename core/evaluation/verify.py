@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from core import install
 from core.errors import NotFound
 
 Kind = Literal["exact", "numeric", "choice", "regex", "json", "contains", "schema", "code", "reasoning_gym"]
@@ -170,10 +171,10 @@ def _fits_schema(spec: VerifierSpec, completion: str, answer: str) -> bool:
 def gym_score(dataset: str, completion: str, entry: str) -> float:
     """reasoning-gym's own score of an answer to an entry (its `score_answer`), in [0, 1]."""
     try:
-        import reasoning_gym  # pyright: ignore[reportMissingImports]
+        import reasoning_gym  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
     except ImportError as error:
         raise NotFound(
-            "the verifier `reasoning_gym` needs reasoning-gym", where="verifier", next="pip install reasoning-gym"
+            "the verifier `reasoning_gym` needs reasoning-gym", where="verifier", next=install.command("gym")
         ) from error
     gym: Any = reasoning_gym
     scorer = _GYMS.get(dataset) or _GYMS.setdefault(dataset, gym.create_dataset(dataset, size=1, seed=0))

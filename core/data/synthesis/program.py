@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import install
 from core.data.synthesis.plan import Draft, Scenario, Spent, Unfit
 from core.errors import NotFound, ToolError, UsageError
 
@@ -114,7 +115,7 @@ class Program:
             raise NotFound(
                 "reasoning-gym is not installed",
                 where=program,
-                next="pip install 'ml-intern-tui[gym]', or use a generator program",
+                next=f"{install.command('gym')}, or use a generator program",
             )
         raise UsageError(f"The generator cannot be used: {why}", where=program, next="Correct the program")
 

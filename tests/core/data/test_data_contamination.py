@@ -95,13 +95,13 @@ def test_a_filler_that_others_have_there_makes_a_sibling_and_a_word_that_nobody_
 
 def test_questions_of_a_few_frames_are_told_from_edited_copies_in_any_script() -> None:
     """Every training row is a sibling of every sample: only what is each one's own tells a leak."""
-    pooled = dict.fromkeys(TEMPLATED, Count())
+    ways = {way: change for way, change in TEMPLATED.items() if way != "exact"}
+    pooled = dict.fromkeys(ways, Count())
     for name, kind in templated.KINDS.items():
-        for way, change in TEMPLATED.items():
+        for way, change in ways.items():
             count = templated_copies(templated.HELD_OUT[:1], kind, change)
             pooled[way] = pooled[way].plus(count)
-            same = way in ("exact", "case, space, punctuation")
-            assert count.found >= (1.0 if same else 0.85) * count.planted, (name, way)
+            assert count.found >= (1.0 if "case" in way else 0.85) * count.planted, (name, way)
             assert count.alarms < 0.02 * count.clean, (name, way)
     for count in pooled.values():
         assert count.found >= 0.95 * count.planted

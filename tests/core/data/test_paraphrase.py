@@ -60,6 +60,8 @@ CONCEPTS = [
     "12",
     "3",
 ]
+MANY = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
+"""Words for other things."""
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def embedder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     vocabulary: dict[str, int] = {"[UNK]": 0}
     r = np.random.default_rng(0)
     rows = [np.zeros(64, np.float32)]
-    for concept in CONCEPTS:
+    for concept in [*CONCEPTS, *MANY]:
         centre = r.normal(size=64)
         for word in concept.split("|"):
             vocabulary[word] = len(vocabulary)
@@ -95,7 +97,17 @@ SAMPLES = [
 ]
 
 
+OTHERS = [" ".join(random.Random(i).sample(MANY, 9)) for i in range(200)]
+"""Texts about anything."""
+FURTHER = [" ".join(random.Random(1000 + i).sample(MANY, 9)) for i in range(60)]
+"""Samples about anything."""
+
+
 def suspected(tmp_path: Path, prompts: list[str], samples: list[str] = SAMPLES) -> Concern | None:
+    return _suspected(tmp_path, [*prompts, *OTHERS], [*samples, *FURTHER])
+
+
+def _suspected(tmp_path: Path, prompts: list[str], samples: list[str]) -> Concern | None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"prompt": p, "answer": "x"}) + "\n" for p in prompts))
     return inspect(path, evaluation_texts=samples).concern(NAME)
@@ -107,7 +119,7 @@ def test_a_sample_in_other_words_is_suspected_and_its_own_words_are_shown(tmp_pa
         tmp_path, [said, "which planet has the most moons", "the railway departs a platform to dawn 240 80"]
     )
     assert found is not None
-    assert (found.count, found.checked) == (2, 3)
+    assert (found.count, found.checked) == (2, 3 + len(OTHERS))
     assert said in found.examples[0].text
     assert not any(sample in example.text + example.note for example in found.examples for sample in SAMPLES)
 
@@ -152,9 +164,10 @@ def test_with_a_real_model_most_paraphrases_are_suspected_and_hardly_anything_el
     r = random.Random(1)
     others = list(dict.fromkeys(question(r) for _ in range(600)))
     samples = [sample for sample, _ in PAIRS] + others[:200]
-    found = suspected(tmp_path, [said for _, said in PAIRS], samples)
-    alarms = suspected(tmp_path, others[200:], samples)
-    print(f"suspected {found.count if found else 0} of {len(PAIRS)}, false alarms {alarms.count if alarms else 0} of {len(others) - 200}")  # fmt: skip
-    assert found is not None
-    assert found.count >= 0.7 * len(PAIRS)
+    alarms = _suspected(tmp_path, others[200:], samples)
+    both = _suspected(tmp_path, [*(said for _, said in PAIRS), *others[200:]], samples)
+    print(f"suspected {both.count if both else 0} among {len(PAIRS)} paraphrases and {len(others) - 200} others, "
+          f"of these alone {alarms.count if alarms else 0}")  # fmt: skip
+    assert both is not None
     assert alarms is None or alarms.count < 0.01 * (len(others) - 200)
+    assert both.count - (alarms.count if alarms else 0) >= 0.7 * len(PAIRS)

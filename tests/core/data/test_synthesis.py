@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from core import install
 from core.agent.teacher import TeacherModel
 from core.data.synthesis import teacher as teaching
 from core.data.synthesis.making import synthesize
 from core.data.synthesis.plan import Scenario, Synthesis, SynthesisSpec
 from core.data.synthesis.program import Program
-from core.errors import Refused, UsageError
+from core.errors import NotFound, Refused, UsageError
 from tests.core.cli import Intern
 from tests.servers.llm import LLMServer, text_of
 
@@ -70,6 +71,18 @@ def test_quotas_are_met_by_right_different_rows_and_edge_cases_are_upsampled(tmp
     assert made.attempts == made.kept + sum(made.dropped.values())
     assert from_program(tmp_path, "b").digest == made.digest, "deterministic"
     assert from_program(tmp_path, "a").attempts == made.attempts, "what is finished is not made again"
+
+
+def test_without_reasoning_gym_the_command_that_fits_the_installation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("""#!/bin/sh\necho '{"error": "ModuleNotFoundError: No module named '"'reasoning_gym'"'"}'\n""")
+    bare.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(bare))
+    with pytest.raises(NotFound, match="not installed") as missing:
+        Program("gym:countdown")
+    assert install.command("gym") in str(missing.value.next)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is an extra")

@@ -12,7 +12,7 @@ import pytest
 
 from core import events as e
 from core.session import open_source, state_at
-from tests.core.run.quick import Quick
+from tests.core.run.quick import Person, Quick
 from tests.servers.arxiv_api import ArxivApi
 from tests.servers.hub import HubDataset, HubServer
 from tests.servers.hub_papers import HubPaperServer
@@ -70,6 +70,7 @@ def world(tmp_path: Path) -> Iterator[tuple[Quick, dict[str, Any]]]:
                 INTERN_OPENALEX=servers["openalex"].url,
                 S2_API_KEY="s2-key-of-mine-123",
                 HF_TOKEN="hf_token_of_mine_1234",
+                HF_HUB_DISABLE_XET="1",
             )
         )
         yield lab, servers
@@ -120,6 +121,37 @@ def test_a_run_reads_follows_extracts_and_fetches_over_stumbling_services(world:
         assert "hf_token" not in heard
         assert "s2-key" not in heard
     assert all(r.headers.get("x-api-key") == "s2-key-of-mine-123" for r in servers["scholar"].requests)
+
+
+def test_a_run_publishes_after_a_yes_to_a_hub_that_stumbles(world: tuple[Quick, dict[str, Any]]) -> None:
+    lab, servers = world
+    hub = servers["hub"]
+    publishing = [
+        lambda good: call("publish", repo="me/quick", tag="v1"),
+        lambda good: call("publish", repo="me/clean", data="clean"),
+        lambda good: call("publish", repo="me/trace", record="trace"),
+    ]
+    hub.break_next(Fault(status=503), 1, "/api/models/me/quick/preupload")
+    hub.break_next(Fault(status=429, headers={"Retry-After": "1"}), 1, "/api/datasets/me/clean/preupload")
+    hub.break_next(Fault(truncate=5), 1, "/api/datasets/me/trace/preupload")
+    with LLMServer(Capable({"max_steps": 4}, extra=publishing)) as model:
+        run = lab.create(f"openai:t@{model.url}", autonomy="network")
+        person = Person(run)
+        person.start()
+        assert lab.host(run) == 0
+        person.over.set()
+    state = state_at(run)
+    assert state.status == "finished"
+    assert len(payloads(run, e.ToolFailed)) <= 3, "each stumble costs one call at most"
+    asked = [a for a in payloads(run, e.ApprovalRequested) if a.tool == "publish"]
+    assert {a.tier for a in asked} == {"publish"}
+    assert all(hub.private[f"me/{name}"] for name in ("quick", "clean", "trace"))
+    assert {"README.md", "config.json"} <= hub.repos["me/quick"].keys()
+    assert "train.jsonl" in hub.repos["me/clean"]
+    assert hub.tags["me/quick"] == ["v1"]
+    card = hub.repos["me/quick"]["README.md"].decode()
+    assert "quick" in card
+    assert "heldout" not in str(hub.repos["me/clean"].keys())
 
 
 def test_a_run_without_a_network_says_that_its_answers_come_from_the_library(tmp_path: Path) -> None:
