@@ -93,18 +93,20 @@ def _ask(desk: Desk, cost: Cost) -> None:
     _still_covered(cost, decided)
 
 
-_SAME = ("kind", "flavor", "teacher", "schedule", "script")
+_SAME = ("kind", "flavor", "teacher")
+_WHAT = ("schedule", "script")
 """What a yes is for, beside the price."""
 
 
 def _still_covered(cost: Cost, decided: Approval) -> None:
     """A yes is for what was shown, or less of it: a price may have gone up while the call waited. Raises ToolError."""
-    same = all(decided.arguments.get(k) == cost.arguments.get(k) for k in _SAME)
-    if same and (cost.usd or 0.0) <= decided.cost_usd + 0.005:
+    changed = [k for k in (*_SAME, *_WHAT) if decided.arguments.get(k) != cost.arguments.get(k)]
+    if not changed and (cost.usd or 0.0) <= decided.cost_usd + 0.005:
         return
-    if not same:
+    if set(changed) & set(_WHAT):
         raise ToolError(
-            f"{cost.what} is not what the person said yes to", next="Send the call again: it is asked for anew"
+            f"{cost.what} is not what the person said yes to: the {' and the '.join(changed)} changed since",
+            next="Send the call again: it is asked for anew",
         )
     raise ToolError(
         f"{cost.what} would now cost up to ${cost.usd or 0.0:.2f}; the person said yes to ${decided.cost_usd:.2f}",

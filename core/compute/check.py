@@ -164,7 +164,7 @@ def _ray(choice: Choice) -> list[Check]:
     from core.compute.ray_jobs import RayEngine
 
     engine = RayEngine(choice.detail, python=sys.executable)
-    usage = engine.usage()
+    usage = engine.resources()
     found = (
         ", ".join(f"{u:g}/{t:g} {n}" for n, (u, t) in sorted(usage.items()) if n in ("CPU", "GPU")) or "it does not say"
     )

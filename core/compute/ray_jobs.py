@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from core.compute.spec import JobExit, JobSpec
 from core.errors import JobError, Unreachable, UsageError
 
 ANSWER_S = 10.0
+
+START_S = 10.0
+"""A head that answers does not say for some seconds what it has (seen: four)."""
 
 
 class RayEngine:
@@ -55,7 +59,14 @@ class RayEngine:
 
     def machines(self) -> tuple[int, int]:
         """(GPUs of the cluster, 0): Ray tells its sums, not its machines."""
-        return int(self.usage().get("GPU", (0.0, 0.0))[1]), 0
+        return int(self.resources().get("GPU", (0.0, 0.0))[1]), 0
+
+    def resources(self) -> dict[str, tuple[float, float]]:
+        """As `usage`; waits for a head that has just started and does not know what it has."""
+        until = time.monotonic() + START_S
+        while not (usage := self.usage()) and time.monotonic() < until:
+            time.sleep(0.5)
+        return usage
 
     def wait_for(self, spec: JobSpec) -> str:
         """Until the cluster has the CPUs and GPUs free: Ray fails what waits for 15 minutes."""

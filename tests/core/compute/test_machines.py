@@ -72,6 +72,13 @@ def test_a_ray_cluster_tells_its_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.machines() == (2, 0)
 
 
+def test_a_ray_head_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RayEngine("ray://127.0.0.1:1", python=sys.executable)
+    said = iter([{}, {}, {"CPU": (0.0, 16.0), "GPU": (0.0, 2.0)}])
+    monkeypatch.setattr(engine, "usage", lambda: next(said))
+    assert engine.machines() == (2, 0)
+
+
 class _Counted:
     name = "slurm"
     asked = 0
