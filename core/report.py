@@ -221,7 +221,8 @@ def _experiment(s: RunState, x: Experiment, adjusted: dict[str, float]) -> str:
     jobs = "; ".join(
         f"{s.jobs[j].title} ({s.jobs[j].status})" for j in x.jobs if j in s.jobs and s.jobs[j].kind == "training"
     )
-    return f"- **{x.id}** {x.hypothesis} [{x.seq}]\n  - {verdict}{delta}: {x.why} [{x.concluded_seq}]\n  - jobs: {jobs or 'none'}"
+    branch = f" (from {x.parent})" if x.parent else ""
+    return f"- **{x.id}**{branch} {x.hypothesis} [{x.seq}]\n  - {verdict}{delta}: {x.why} [{x.concluded_seq}]\n  - jobs: {jobs or 'none'}"
 
 
 def _failures(s: RunState) -> str:

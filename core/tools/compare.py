@@ -15,7 +15,7 @@ from core.agent.desk import OPEN, Desk, Order
 from core.agent.workrules import check_tried
 from core.compute.spec import element
 from core.errors import ToolError
-from core.evaluation.stats import Difference, unpaired_difference
+from core.evaluation.stats import Difference, holm, unpaired_difference
 from core.evaluation.stats import verdict as verdict_of
 from core.state import Job
 from core.tools.sweep import start_all
@@ -174,15 +174,20 @@ def _difference(row: Row, beside: Row) -> Difference | None:
 
 
 def _conclude(desk: Desk, rows: Sequence[Row], beside: Row, how: str) -> None:
-    for row in rows:
-        found = _difference(row, beside)
-        if found is None or row.score is None or beside.score is None:
+    """Of many rows one is better by chance: what is no more than noise after Holm's correction is no difference."""
+    found = [(row, _difference(row, beside)) for row in rows]
+    adjusted = iter(holm([difference.p for _, difference in found if difference is not None]))
+    for row, difference in found:
+        if difference is None or row.score is None or beside.score is None:
             _fail(desk, row, row.refused or f"{row.job} gave no development score")
             continue
-        why = f"{100 * row.score:.1f} %, {how}: {100 * beside.score:.1f} % (n={row.n}, not paired)"
+        p, verdict = next(adjusted), verdict_of(difference.interval)
+        why = f"{100 * row.score:.1f} %, {how}: {100 * beside.score:.1f} % (n={row.n}, not paired"
+        why += f", Holm p = {p:.2g} over {len(rows)})" if len(rows) > 1 else ")"
         desk.emit(
             e.ExperimentConcluded(
-                experiment=row.branch, verdict=verdict_of(found.interval), why=why, delta=found.delta, interval=found.interval
+                experiment=row.branch, verdict=verdict if p <= 0.05 else "no_difference", why=why, delta=difference.delta,
+                interval=difference.interval,
             )
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ from core.evaluation.prompting import Prompting
 from core.evaluation.verify import VerifierSpec
 from core.journal import Journal
 from core.redact import Redactor
+from core.report import render_report
 from core.state import RunState
 from core.tables import TABLES
 from core.tools.compare import compare
@@ -114,7 +115,7 @@ def test_an_ablation_compares_each_single_change_with_the_job_without_any(desk: 
     assert (branch.parent, branch.change, branch.jobs) == ("x", "lr 0.006", ["job-2"])
     assert branch.interval is not None
     assert branch.interval[0] > 0.2
-    assert "62.0 %, beside the job without a change: 32.0 % (n=400, not paired)" in branch.why
+    assert "62.0 %, beside the job without a change: 32.0 % (n=400, not paired, Holm p = " in branch.why
     again = compare.run(
         desk,
         **ASKED,
@@ -123,6 +124,19 @@ def test_an_ablation_compares_each_single_change_with_the_job_without_any(desk: 
     )
     assert again == told, "the same call after a crash finds its jobs again"
     assert len(desk.state.jobs) == 4
+
+
+def test_of_several_rows_one_is_better_by_chance(desk: Desk) -> None:
+    rate = {"lr": 3.7e-3}
+    compare.run(
+        desk, **ASKED, settings={"lr": 3e-3, "max_steps": 20}, vary=[rate, {"warmup_ratio": 0.1}, {"weight_decay": 0.1}]
+    )
+    assert concluded(desk)["x.2"] == "no_difference"
+    assert (desk.state.experiments["x.2"].interval or (0.0, 0.0))[0] > 0, "alone it would be better"
+    desk.call = "call-2"
+    compare.run(desk, **(ASKED | {"experiment": "alone"}), settings={"lr": 3e-3, "max_steps": 20}, vary=[rate])
+    assert concluded(desk)["alone.2"] == "better"
+    assert "**alone.2** (from alone) lr 0.0037" in render_report(desk.state)
 
 
 def test_the_rest_is_not_started_where_the_first_job_fails(desk: Desk) -> None:
