@@ -69,6 +69,8 @@ class InternCallback(TrainerCallback):
         self.reason = "finished"
         """finished, stopped, time_limit, or preempted: then the training is not over, it goes on from its checkpoint."""
         self.last: DevScore | None = None
+        self.scored: Callable[[int, DevScore], None] | None = None
+        """Told every score of the training and its train step; not the one before the first step."""
         self._scored_step = -1
         self._process = psutil.Process()
         self._step_began = self._idle_since = time.perf_counter()
@@ -159,7 +161,9 @@ class InternCallback(TrainerCallback):
         began = time.perf_counter()
         self.last = self.score()
         seconds = time.perf_counter() - began
-        self.clock.reserve_s = max(self.clock.reserve_s, 1.0 + 2 * seconds)
+        if self.scored is not None and step > 0:
+            self.scored(step, self.last)
+        self.clock.reserve_s = max(self.clock.reserve_s, 1.0 + 2 * (time.perf_counter() - began))
         self._scored_step = step
         self._write(
             step,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from core.errors import InternError, UsageError
+from core.training.best import Best
 from core.training.callback import Clock, InternCallback
 from core.training.model_files import (
     load_for_training,
@@ -27,7 +28,7 @@ from core.training.model_files import (
     save_model,
 )
 from core.training.resume import newest_checkpoint
-from core.training.scoring import load_dev, score_dev
+from core.training.scoring import DevScore, load_dev, score_dev
 from core.training.spec import TrainSpec, check_inputs, read_train_spec
 from core.training.stream import Stream, is_first
 from core.training.trackio_log import TrackioLog
@@ -173,18 +174,32 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
     trainer.remove_callback(PrinterCallback)
     if bench.resume and bench.spec.kind != "grpo":  # TRL's running total of tokens; GRPO's is in the trainer's state
         trainer._total_train_tokens = tokens_seen(Path(bench.resume))
+    best = Best(bench.folder / "checkpoints" / "best.safetensors")
+
+    def keep(step: int, score: DevScore) -> None:
+        if trouble := best.offer(bench.model, step, score):
+            bench.stream.note(trouble)
+
+    callback.scored = keep
     began, worked = time.time(), time.process_time()
     trainer.train(resume_from_checkpoint=bench.resume)
     seconds, cpu = time.time() - began, time.process_time() - worked
     if callback.reason == "preempted":  # no model and no result: it will be started again and go on
         return
     if is_first():
-        _save(bench, trainer, callback, (seconds, cpu))
+        _save(bench, trainer, callback, best, (seconds, cpu))
     trainer.accelerator.wait_for_everyone()
 
 
-def _save(bench: Bench, trainer: Any, callback: InternCallback, took: tuple[float, float]) -> None:
+def _save(bench: Bench, trainer: Any, callback: InternCallback, best: Best, took: tuple[float, float]) -> None:
     """The model, whole and under its name, then the line that says so. `took`: seconds of wall clock and of processors."""
+    last, step = callback.last, trainer.state.global_step
+    if best.restore(bench.model, last):
+        step = best.step
+        bench.stream.note(
+            f"the model of step {step} is kept: development score {best.score:.3f}, at the end {last.score:.3f}"
+        )
+        last = last._replace(score=best.score)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if bench.spec.lora:
         model.save_pretrained(bench.folder / "adapter")
@@ -194,11 +209,12 @@ def _save(bench: Bench, trainer: Any, callback: InternCallback, took: tuple[floa
             )
     output = Path(bench.spec.output or bench.folder / "model")
     save_model(model, bench.base, output, bench.spec.prompting)
-    last = callback.last
+    best.drop()
     bench.stream.result(
         status=callback.reason,
         model=str(output),
         steps=trainer.state.global_step,
+        model_step=step,
         train_seconds=round(took[0], 3),
         cpu_seconds=round(took[1], 3),
         dev_score=last.score if last else None,
