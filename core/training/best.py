@@ -55,9 +55,9 @@ class Best:
         self.step, self.score, self.n = step, found.score, found.n
         return ""
 
-    def restore(self, model: torch.nn.Module, last: DevScore | None) -> bool:
+    def restore(self, model: torch.nn.Module, last: DevScore) -> bool:
         """Put the best weights back into the model if `last`, the score it has now, is lower by more than one standard error."""
-        if last is None or self.step < 0 or last.score >= self.score - score_error(self.score, self.n):
+        if self.step < 0 or last.score >= self.score - score_error(self.score, self.n):
             return False
         with safe_open(self.path, "pt") as kept, torch.no_grad():
             parameters = dict(model.named_parameters())

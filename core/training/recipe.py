@@ -194,7 +194,7 @@ def run(bench: Bench, trainer: Any, callback: InternCallback) -> None:
 def _save(bench: Bench, trainer: Any, callback: InternCallback, best: Best, took: tuple[float, float]) -> None:
     """The model, whole and under its name, then the line that says so. `took`: seconds of wall clock and of processors."""
     last, step = callback.last, trainer.state.global_step
-    if best.restore(bench.model, last):
+    if last is not None and best.restore(bench.model, last):
         step = best.step
         bench.stream.note(
             f"the model of step {step} is kept: development score {best.score:.3f}, at the end {last.score:.3f}"
