@@ -2,13 +2,14 @@
 """The weights of a training at its highest development score, so that what collapses late has not lost what it knew.
 
 Kept on disk beside the checkpoints, trained parameters only (an adapter's, or all), replaced whenever a score is the best so
-far. At the end they are what the job leaves if the last score is lower by more than one standard error (the rule of Breiman
-et al. 1984: within one, the last weights are as good, and have seen more).
+far. At the end they are what the job leaves if the last score is lower by more than two standard errors of the difference: the best
+of several scores is high by chance too, and within that the last weights are as good and have seen more.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -56,8 +57,9 @@ class Best:
         return ""
 
     def restore(self, model: torch.nn.Module, last: DevScore) -> bool:
-        """Put the best weights back into the model if `last`, the score it has now, is lower by more than one standard error."""
-        if self.step < 0 or last.score >= self.score - score_error(self.score, self.n):
+        """Put the best weights back into the model if `last`, the score it has now, is lower by more than chance explains."""
+        noise = math.hypot(score_error(self.score, self.n), score_error(last.score, last.n))
+        if self.step < 0 or last.score >= self.score - 2 * noise:
             return False
         with safe_open(self.path, "pt") as kept, torch.no_grad():
             parameters = dict(model.named_parameters())

@@ -68,8 +68,8 @@ def test_what_collapsed_late_leaves_its_best_weights(tmp_path: Path) -> None:
 
 
 def test_within_its_noise_the_last_weights_are_kept(tmp_path: Path) -> None:
-    norm, result, notes = trained(tmp_path, {10: 0.5, 20: 0.7, 30: 0.69})
-    assert (norm, result["model_step"], result["dev_score"]) == (30.0, 30, 0.69)
+    norm, result, notes = trained(tmp_path, {10: 0.5, 20: 0.7, 30: 0.65})
+    assert (norm, result["model_step"], result["dev_score"]) == (30.0, 30, 0.65)
     assert not any("is kept" in note for note in notes)
 
 
