@@ -182,7 +182,10 @@ def _kept(desk: Desk, model: str, evaluation: str) -> dict[str, Any]:
     """A better training is kept before anything else is done, so that whatever ends the run next finds it there. Of the base a
     brain chooses among several ways of asking."""
     found, best = desk.state.evaluations[evaluation], desk.state.scores.best
-    if model not in desk.state.jobs or found.shots or best is None or found.score <= best:
+    if model not in desk.state.jobs or found.shots or best is None:
+        return {}
+    again = desk.state.scores.best_evaluation == evaluation  # kept by a host that died then
+    if found.score <= best and not again:
         return {}
     try:
         keep(desk, model, found)

@@ -73,6 +73,7 @@ def test_a_better_training_is_the_final_model_with_its_evaluation(desk: ADesk) -
     assert mark_of(desk.folder / "final_model") == 0.5
     assert (desk.state.scores.best, desk.state.scores.best_evaluation) == (0.5, evaluation)
     before = desk.seq
+    assert _kept(_as_desk(desk), "job-1", evaluation) == {"final_model": "this one, from now on"}, "as after a crash"
     keep(
         _as_desk(desk), "job-1", desk.state.evaluations[evaluation]
     )  # the brain promotes it, or a call is taken up again
