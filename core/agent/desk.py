@@ -385,9 +385,10 @@ class Desk:
 
     def launched(self, part: str = "") -> str | None:
         """The job this very call has started already, before a crash; None if it has not."""
-        return self._job_of(self.effect_id(part))
+        return self.job_of(self.effect_id(part))
 
-    def _job_of(self, effect_id: str) -> str | None:
+    def job_of(self, effect_id: str) -> str | None:
+        """The job that was launched under this effect id; None if none was."""
         return self.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect_id), None))
 
     def launch(

@@ -135,8 +135,7 @@ def _run(desk: Desk, rows: list[Row], whole: str, ordered: Callable[[int, str], 
     id that those of the jobs are made of; what was launched before a crash is found by it."""
 
     def job_of(row: Row) -> str:
-        effect = element(whole, row.number)
-        return desk.journal.read(lambda s: next((j.id for j in s.jobs.values() if j.effect_id == effect), ""))
+        return desk.job_of(element(whole, row.number)) or ""
 
     if not job_of(rows[0]):
         desk.start(ordered(rows[0].number, desk.new_job()))

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from core.training.history import score_error
@@ -31,11 +31,8 @@ class Best:
             with safe_open(path, "pt") as kept:
                 told = json.loads((kept.metadata() or {})["kept"])
             self.step, self.score, self.n = int(told["step"]), float(told["score"]), int(told["n"])
-        except (OSError, ValueError, KeyError, RuntimeError):
-            pass  # none yet
-        except Exception as error:  # safetensors raises a class of its own for a file that is cut off
-            if type(error).__name__ != "SafetensorError":
-                raise
+        except (OSError, ValueError, KeyError, SafetensorError):
+            pass  # none yet, or one that was cut off
 
     def offer(self, model: torch.nn.Module, step: int, found: DevScore) -> str:
         """Keep the weights as they are if their score is the best so far; says why where they cannot be written."""
