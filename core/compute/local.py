@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +18,9 @@ from typing import Any, TypeVar
 import msgspec
 import psutil
 
-from core.compute.launcher import DEFAULT_ENV, JOB, SUPERVISOR, job_argv, job_env
+from core.compute.launcher import DEFAULT_ENV, JOB, SPIN_ENV, SUPERVISOR, job_argv, job_env, waiting
 from core.compute.logs import read_chunk
+from core.compute.machine import busy_cores, cores
 from core.compute.once import same_effect, write_once
 from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
 from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
@@ -66,6 +68,7 @@ class LocalCompute:
         self.python = python
         self._children: list[subprocess.Popen[bytes]] = []
         self._warm: ForkServer | None = None
+        self._choosing = threading.Lock()
 
     def warm_up(self) -> None:
         """Import torch and TRL once, in the background, for all trainings and evaluations of this run."""
@@ -73,7 +76,10 @@ class LocalCompute:
             self.jobs_folder.mkdir(parents=True, exist_ok=True)
             # TRL imports Trackio, which looks where its store is once and for all
             store = {"TRACKIO_DIR": str(store_folder(self.jobs_folder.parent).absolute())}
-            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", DEFAULT_ENV | store)
+            count = cores()
+            # the last minute's load: this moment's is the start of our own host and screen
+            env = DEFAULT_ENV | store | waiting(count, os.getloadavg()[0], count)
+            self._warm = ForkServer(self.python, self.jobs_folder / "forkserver.log", env)
 
     def close(self) -> None:
         """Let the fork server go. Jobs are not touched."""
@@ -142,7 +148,14 @@ class LocalCompute:
         ours = launch is not None and launch.kind != "script" and launch.argv[2:3] == (str(JOB),)
         if self._warm is None or launch is None or not ours:
             return False
-        return self._warm.start_job(folder, 0.0 if launch.kind in LIGHT else IMPORT_WAIT_S)
+        several = launch.kind not in LIGHT and launch.env.get("OMP_NUM_THREADS") != "1"
+        with self._choosing:
+            if several and not self._warm.waits_as(
+                launch.env
+            ):  # libgomp reads it at import, which a new server does again
+                self._warm = self._warm.again({name: launch.env.get(name, "") for name in SPIN_ENV})
+            server = self._warm
+        return server.start_job(folder, 0.0 if launch.kind in LIGHT else IMPORT_WAIT_S)
 
     def _start_cold(self, folder: Path) -> subprocess.Popen[bytes]:
         supervisor = subprocess.Popen(
@@ -213,8 +226,9 @@ class LocalCompute:
         return self._wait_for_end(job, timeout_s)
 
     def _launch(self, spec: JobSpec) -> Launch:
+        wait = waiting(spec.slots, busy_cores(), cores()) if spec.slots > 1 else {}
         return Launch(
-            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=job_env(spec),
+            job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=wait | job_env(spec),
             time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,
         )  # fmt: skip
 

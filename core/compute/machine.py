@@ -6,6 +6,8 @@ import os
 import threading
 import time
 
+import psutil
+
 from core.compute.schedule import Capacity, Device
 from core.compute.telemetry import Telemetry
 
@@ -35,6 +37,16 @@ class Machine:
 def cores() -> int:
     """Cores this process may use (its affinity), at least 1."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
+
+
+def busy_cores(window_s: float = 0.1) -> float:
+    """Cores kept busy now by all but this process, measured for `window_s` seconds."""
+    machine, own = psutil.cpu_times(), time.process_time()
+    time.sleep(window_s)
+    now = psutil.cpu_times()
+    resting = sum(getattr(now, name, 0.0) - getattr(machine, name, 0.0) for name in ("idle", "iowait"))
+    spent = sum(now) - sum(machine) - (getattr(now, "guest", 0.0) - getattr(machine, "guest", 0.0))
+    return max(0.0, (spent - resting - (time.process_time() - own)) / window_s)
 
 
 def _devices(telemetry: Telemetry) -> list[Device]:

@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+from core.compute.launcher import SPIN_ENV
+
 _SERVER = Path(__file__).resolve().parents[2] / "intern_tui" / "forkserver.py"
 
 IMPORT_WAIT_S = 120.0
@@ -27,6 +29,7 @@ class ForkServer:
 
     def __init__(self, python: str, log: Path, env: dict[str, str]) -> None:
         """Starts it and returns at once. `log` takes what it prints; errors of its imports stand there."""
+        self._python, self._log, self._env = python, log, env
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -42,6 +45,15 @@ class ForkServer:
         self._said = b""
         self._started = 0
         self._lock = threading.Lock()
+
+    def waits_as(self, env: dict[str, str]) -> bool:
+        """Whether jobs of several threads that it forks wait for each other as `env` has it."""
+        return all(self._env.get(name, "") == env.get(name, "") for name in SPIN_ENV)
+
+    def again(self, changes: dict[str, str]) -> ForkServer:
+        """A new one with `changes` in its environment, in place of this one."""
+        self.close()
+        return ForkServer(self._python, self._log, {k: v for k, v in (self._env | changes).items() if v})
 
     @property
     def pid(self) -> int:
@@ -69,11 +81,11 @@ class ForkServer:
         """All whole lines it has said, once there are `count`, it is gone, or the time is up."""
         deadline = time.monotonic() + wait_s
         while self._said.count(b"\n") < count:
-            if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                break
             try:
+                if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    break
                 part = self._socket.recv(4096)
-            except OSError:
+            except (OSError, ValueError):  # closed meanwhile: replaced, or the run ends
                 break
             if not part:
                 break

@@ -155,3 +155,33 @@ def test_imports_that_fail_mean_cold_jobs_and_a_reason_in_the_log(tmp_path: Path
     assert not server.start_job(tmp_path, 120)
     assert "no trl here" in (tmp_path / "log").read_text()
     server.close()
+
+
+def spins(server: ForkServer) -> bool:
+    """Whether threads of what it forks spin before they sleep: libgomp reads it when the server imports torch."""
+    return b"GOMP_SPINCOUNT=" in Path(f"/proc/{server.pid}/environ").read_bytes()
+
+
+def test_a_job_of_several_threads_gets_a_server_whose_threads_wait_as_its_machine_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    compute = LocalCompute(tmp_path / "jobs")
+    monkeypatch.setattr("core.compute.local.cores", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (2.0, 2.0, 2.0))
+    compute.warm_up()
+    shared = warm(compute)
+    assert not spins(shared)
+    code = "import torch; print(torch.get_num_threads())"
+    try:
+        monkeypatch.setattr("core.compute.local.busy_cores", lambda: 0.1)
+        submit_code(compute, tmp_path, "one", code, slots=1)
+        assert warm(compute) is shared  # one thread waits for nobody
+        assert is_forked(submit_code(compute, tmp_path, "alone", "import time; time.sleep(1)\n" + code, slots=2))
+        assert spins(warm(compute))
+        assert not shared.lives()
+        monkeypatch.setattr("core.compute.local.busy_cores", lambda: 1.4)
+        submit_code(compute, tmp_path, "beside", code, slots=2)
+        assert not spins(warm(compute))
+        for name, threads in (("one", "1"), ("alone", "2"), ("beside", "2")):
+            assert compute.wait(name, 60).state == "done"
+            assert compute.logs(name).text.split() == [threads]
+    finally:
+        compute.close()
