@@ -1,16 +1,16 @@
 """What host, callback and telemetry cost a training, paired against the bare recipe. Goal: at most 2 %.
 
-    python -m tests.benchmarks.overhead_bench [--pairs N] [--kinds sft grpo] [--seconds S]
+    python -m tests.benchmarks.overhead_bench [--blocks N] [--pairs N] [--kinds sft grpo] [--seconds S]
 
-Each pair is the same training twice, once bare and once as a run has it: under a supervisor, with the callback and
-Trackio in it, a host in another process that turns its stream into durable events, watches it with the detectors,
-samples the devices once a second and mirrors alerts. The order alternates, so that a machine that warms up or is shared
-favours neither. What is compared is the time of `trainer.train()`, flushing Trackio included, import and loading not;
-both are one training, so the cost of the host's start and end does not count, but all it does meanwhile does.
+**Blocks** (the figure of the goal): one training under a supervisor, with a host in another process that turns its stream
+into durable events, watches it with the detectors, samples the devices once a second and mirrors alerts. For some seconds
+all of that works, for as many the callback hears nothing and host and supervisor are stopped: on, off, off, on. A machine
+whose speed drifts by tens of per cent from minute to minute, as shared ones do, drifts little within one such four.
 
-Two figures: wall clock, which is what a user waits for and which says nothing on a machine that others use; and processor
-time (the training's process, plus the host's and the supervisor's while it ran), which hardly depends on them. A training
-that keeps every core busy is slowed by exactly the processor time that is taken from it.
+**Whole trainings** (`--pairs`): the same training twice, once bare with libgomp's own way of waiting and once as a job,
+which also has the wait policy of core/compute/launcher.py. The order alternates. Compared is the time of
+`trainer.train()`, flushing Trackio included, import and loading not. By wall clock, which says nothing on a machine that
+others use, and by processor time (the training's, plus the host's and the supervisor's while it ran).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -39,7 +40,7 @@ from core.compute.telemetry import Telemetry
 from core.evaluation.verify import VerifierSpec
 from core.home import boot_id
 from core.journal import Journal
-from core.state import RunState
+from core.state import Job, RunState
 from core.tables import TABLES
 from core.tasks import load_task
 from core.tracking.mirror import AlertMirror
@@ -49,7 +50,10 @@ from core.watcher import JobWatcher
 from store.log import EventLog
 
 GOAL = 0.02
-BARE = Path(__file__).with_name("bare_recipe.py")
+TRIAL = 30
+"""Train steps to learn how long one takes."""
+
+RECIPE = Path(__file__).with_name("overhead_recipe.py")
 
 
 def spec_of(kind: str, data: Path, steps: int, job: str) -> TrainSpec:
@@ -74,7 +78,7 @@ class Cost(NamedTuple):
 def bare(folder: Path, spec: TrainSpec) -> Cost:
     """The training alone."""
     path = write_spec(folder, spec)
-    done = subprocess.run([sys.executable, "-P", str(BARE), str(path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", str(RECIPE), str(path)], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     words = next(line.split() for line in done.stdout.splitlines() if line.startswith("seconds "))
@@ -83,6 +87,15 @@ def bare(folder: Path, spec: TrainSpec) -> Cost:
 
 def ours(folder: Path, spec: TrainSpec) -> Cost:
     """The same training as a job of a run."""
+    ended, beside = watched(folder, spec, None)
+    if ended.status != "finished":
+        raise SystemExit(f"{spec.run_name} {ended.status}: {ended.reason}")
+    return Cost(float(ended.result["train_seconds"]), float(ended.result["cpu_seconds"]) + beside)
+
+
+def watched(folder: Path, spec: TrainSpec, argv: tuple[str, ...] | None) -> tuple[Job, float]:
+    """A job of a run to its end (`argv`: its command, if not the usual one), and the processor seconds of its host and
+    supervisor meanwhile."""
     job = spec.run_name or "job"
     jobs, store = folder / "jobs", folder / "trackio"
     spec = msgspec.structs.replace(spec, trackio_project=folder.name, trackio_dir=str(store))
@@ -90,7 +103,7 @@ def ours(folder: Path, spec: TrainSpec) -> Cost:
     compute = LocalCompute(jobs)
     with hosted(folder, compute) as journal:
         status = compute.submit(
-            JobSpec(job=job, kind=spec.kind, effect_id=job, folder=str(jobs / job), slots=spec.threads or 1)
+            JobSpec(job=job, kind=spec.kind, effect_id=job, folder=str(jobs / job), slots=spec.threads or 1, argv=argv)
         )
         journal.emit(
             e.JobLaunched(
@@ -105,12 +118,40 @@ def ours(folder: Path, spec: TrainSpec) -> Cost:
             keeper = supervised(compute, job) or keeper
         host = time.process_time() - host
         ended = journal.state.jobs[job]
-    if ended.status != "finished":
-        raise SystemExit(f"{job} {ended.status}: {ended.reason}")
     if not (store / f"{folder.name}.db").exists():
         raise SystemExit("Trackio was not written: its cost would be missing from the figure")
     print(f"    {job}: host {host:.2f} s and supervisor {keeper:.2f} s of a processor", flush=True)
-    return Cost(float(ended.result["train_seconds"]), float(ended.result["cpu_seconds"]) + host + keeper)
+    return ended, host + keeper
+
+
+def alternating(folder: Path, spec: TrainSpec, every: int) -> None:
+    """A job of a run that is as a run has it only in every other block of `every` train steps. Run in a process of its own,
+    which the job stops and wakes."""
+    path = folder / "jobs" / (spec.run_name or "job") / "spec.json"
+    argv = (sys.executable, "-P", str(RECIPE), str(path), "--blocks", str(every), "--host", str(os.getpid()))
+    watched(folder, spec, argv)
+
+
+def in_blocks(kind: str, count: int, seconds: float, root: Path) -> list[float]:
+    """Slowdown in shares of the bare time, of each four blocks (on, off, off, on) of one training; `seconds`: of a block."""
+    data = made_data(root)
+    every = max(5, round(seconds / step_seconds(kind, data, root)))
+    spec = spec_of(kind, data, every * 4 * (count + 1), f"{kind}-blocks")
+    host = multiprocessing.get_context("spawn").Process(target=alternating, args=(root / f"{kind}-run", spec, every))
+    host.start()
+    host.join()
+    path = root / f"{kind}-run" / "jobs" / f"{kind}-blocks" / "blocks.json"
+    if host.exitcode or not path.exists():
+        raise SystemExit(f"{kind}: the training in blocks failed: {path.parent}")
+    blocks: list[tuple[bool, float]] = json.loads(path.read_text())
+    found = list[float]()
+    for first in range(4, len(blocks) - 3, 4):  # the first four warm up
+        four = blocks[first : first + 4]
+        on, off = (sum(took for is_on, took in four if is_on is which) for which in (True, False))
+        found.append(on / off - 1)
+    shown = " ".join(f"{100 * f:+.1f}" for f in found)
+    print(f"{kind}: {len(found)} times four blocks of {every} train steps: {shown} %", flush=True)
+    return found
 
 
 def supervised(compute: LocalCompute, job: str) -> float:
@@ -159,14 +200,9 @@ def measure(journal: Journal, over: threading.Event) -> None:
 
 def compare(kind: str, pairs: int, seconds: float, root: Path) -> tuple[list[float], list[float]]:
     """Slowdown of each pair in shares of the bare training, by wall clock and by processor time."""
-    data = root / "data"
-    if not data.exists():
-        data.mkdir()
-        rows = [{"id": f"{a}-{b}", "prompt": f"{a}+{b}=", "answer": str(a + b)} for a in range(50) for b in range(50)]
-        (data / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    trial = 30
-    step_s = bare(root / f"{kind}-trial", spec_of(kind, data, trial, "trial")).wall / trial
-    steps = max(trial, round(seconds / step_s))
+    data = made_data(root)
+    step_s = step_seconds(kind, data, root)
+    steps = max(TRIAL, round(seconds / step_s))
     print(f"{kind}: {step_s:.3f} s a train step, {steps} steps a training", flush=True)
     wall, cpu = list[float](), list[float]()
     for pair in range(pairs):
@@ -185,10 +221,25 @@ def compare(kind: str, pairs: int, seconds: float, root: Path) -> tuple[list[flo
     return wall, cpu
 
 
+def made_data(root: Path) -> Path:
+    """Rows to train on, made once."""
+    data = root / "data"
+    if not data.exists():
+        data.mkdir()
+        rows = [{"id": f"{a}-{b}", "prompt": f"{a}+{b}=", "answer": str(a + b)} for a in range(50) for b in range(50)]
+        (data / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return data
+
+
+def step_seconds(kind: str, data: Path, root: Path) -> float:
+    """Of a bare train step, tried."""
+    return bare(root / f"{kind}-trial", spec_of(kind, data, TRIAL, "trial")).wall / TRIAL
+
+
 def told(kind: str, what: str, found: list[float]) -> str:
     """Mean, interval, median and verdict of the pairs."""
     n, mean = len(found), statistics.mean(found)
-    half = T95[min(n, len(T95)) - 1] * statistics.stdev(found) / n**0.5 if n > 1 else float("inf")
+    half = (T95[n - 1] if n <= len(T95) else 1.96) * statistics.stdev(found) / n**0.5 if n > 1 else float("inf")
     reached = "reached" if mean + half <= GOAL else "MISSED" if mean - half > GOAL else "not told apart from it"
     return (
         f"{kind}, {what}: host, callback and telemetry cost {100 * mean:+.2f} % ± {100 * half:.2f} (95 %, {n} pairs, "
@@ -202,16 +253,20 @@ T95 = (float("inf"), 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--blocks", type=int, default=20, help="times four blocks of one training")
+    parser.add_argument("--block-seconds", type=float, default=3.0)
+    parser.add_argument("--pairs", type=int, default=2, help="of whole trainings")
     parser.add_argument("--kinds", nargs="+", default=["sft", "grpo"], choices=["sft", "grpo"])
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of one training")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of one whole training")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         for kind in a.kinds:
-            began = time.monotonic()
-            wall, cpu = compare(kind, a.pairs, a.seconds, Path(folder))
-            print(told(kind, "wall clock", wall))
-            print(told(kind, "processor time", cpu) + f" ({time.monotonic() - began:.0f} s)", flush=True)
+            if a.blocks:
+                print(told(kind, "blocks of one training", in_blocks(kind, a.blocks, a.block_seconds, Path(folder))))
+            if a.pairs:
+                wall, cpu = compare(kind, a.pairs, a.seconds, Path(folder))
+                print(told(kind, "whole trainings, wall clock", wall))
+                print(told(kind, "whole trainings, processor time", cpu), flush=True)
 
 
 if __name__ == "__main__":
