@@ -232,7 +232,8 @@ def _own_reward(desk: Desk, reward: Any) -> Any:
     waits=True,
 )
 def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None, until: str | None = None) -> object:
-    """Wait for jobs and read how they went: status, metrics, development scores, diagnosis, checkpoint."""
+    """Wait for jobs and read how they went: status, metrics, development scores, diagnosis, checkpoint. Comes back early,
+    with `person`, where somebody steers or pauses the run: the jobs go on, and so does the wait if you call it again."""
     for job in jobs:
         if job not in desk.state.jobs:
             raise ToolError(f"No job is called {job!r}", next="Known: " + ", ".join(desk.state.jobs))
@@ -244,9 +245,23 @@ def wait_for_jobs(desk: Desk, jobs: Sequence[str], seconds: float | None = None,
             return any(ended) or any(f.job in jobs for f in state.failures[before:])
         return all(ended)
 
-    desk.wait_until(ready, seconds)
-    reports = desk.journal.read(lambda s: [_report(s, job) for job in jobs])
-    return {"jobs": reports, "seconds_left_for_research": round(desk.clock.work_left_s)}
+    desk.wait_until(lambda s: ready(s) or bool(_called(s)), seconds)
+    reports, called = desk.journal.read(lambda s: ([_report(s, job) for job in jobs], "" if ready(s) else _called(s)))
+    return {
+        "jobs": reports,
+        "seconds_left_for_research": round(desk.clock.work_left_s),
+        **({"person": called} if called else {}),
+    }
+
+
+def _called(state: RunState) -> str:
+    """What a person asks for that comes between two steps; "" where nobody does. A job may take hours, their words not."""
+    asked = {c.command for c in state.commands if c.status == "requested"}
+    if "steer" in asked:
+        return "Somebody steers: their words come now. The jobs go on; call wait_for_jobs again to go on waiting."
+    if "pause" in asked:
+        return "Somebody pauses the run. The jobs go on; call wait_for_jobs again once it goes on."
+    return ""
 
 
 def _report(state: RunState, job_id: str) -> object:

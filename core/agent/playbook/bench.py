@@ -111,6 +111,14 @@ class Bench:
             if not self._again(observation):
                 break
             observation = yield Call(tool, arguments, why)
+        while (
+            observation.get("person") and not self.wishes.finish
+        ):  # a wait that ended early for their words, heard by now
+            observation = yield Call(tool, arguments, why)
+        if observation.get("person"):  # it is to end: only what is over counts
+            observation.value["jobs"] = [
+                r for r in observation.rows("jobs") if r["status"] not in ("running", "paused")
+            ]
         self._read_clock(observation)
         while observation.unreached and not self.wishes.finish:  # the tool itself has waited for minutes
             self.trouble = observation.error

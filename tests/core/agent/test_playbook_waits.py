@@ -167,6 +167,34 @@ def test_words_that_end_the_research_are_not_answered_with_the_same_call() -> No
     assert sum(c.tool == "wait_for_jobs" for c in desk.calls) <= 3
 
 
+def test_a_wait_that_ended_early_for_a_persons_words_goes_on_after_them() -> None:
+    undisturbed, desk = Desk(World(), lambda c: False), Desk(World(), lambda c: False)
+    ended, left = desk.world._wait_for_jobs, [2]
+
+    def early(jobs: list[str]) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            return ended(jobs)
+        reports = [{"job": j, "status": "running", "diagnosis": [], "dev_scores": [[0, 0.3]]} for j in jobs]
+        return {"jobs": reports, "person": "Somebody steers."}
+
+    desk.world._wait_for_jobs = early  # type: ignore[method-assign]
+    assert desk.run() == undisturbed.run()
+    at = first(desk.calls, lambda c: c.tool == "wait_for_jobs")
+    assert desk.calls[at] == desk.calls[at + 1] == desk.calls[at + 2]
+    assert desk.calls[:at] + desk.calls[at + 2 :] == undisturbed.calls, "nothing else is different"
+
+
+def test_words_that_end_the_research_leave_a_running_job_out() -> None:
+    desk = Desk(World(), lambda c: False)
+    desk.world._wait_for_jobs = lambda jobs: {  # type: ignore[method-assign]
+        "jobs": [{"job": j, "status": "running"} for j in jobs], "person": "Somebody steers.",
+    }  # fmt: skip
+    desk.said = {first_train(desk) + 3: "wrap up now"}
+    desk.run()
+    assert sum(c.tool == "wait_for_jobs" for c in desk.calls) <= 3
+
+
 def test_every_rung_is_asked_for_and_those_that_need_nobody_go_ahead() -> None:
     bold = 1e-3
     desk = Desk(World(), lambda c: c.tool == "train" and c.arguments["settings"]["lr"] >= bold, away=10_000)

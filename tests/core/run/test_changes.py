@@ -136,3 +136,61 @@ def test_a_server_of_tools_that_hangs_is_shown_within_ten_seconds_and_interrupte
     assert "interrupted" in e.payload_of(failed).error
     assert "interrupted" in told
     assert state_at(run).reason.startswith("without it")
+
+
+def first_json(text: str) -> Any:
+    """The JSON that a result begins with; the words of one that is none."""
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except json.JSONDecodeError:
+        return text
+
+
+class Trainer:
+    """Prepares data, trains for minutes, waits for it; stops it when told so. What each wait said stands in `waits`."""
+
+    def __init__(self, data: list[str]) -> None:
+        self.data = data
+        self.waits: list[dict[str, Any]] = []
+
+    def __call__(self, messages: list[dict[str, Any]]) -> Answer:
+        told = [text_of(m) for m in messages if "Observation:" in text_of(m)]
+        good = [first_json(t.partition("Observation:\n")[2]) for t in told if "ERROR:" not in t]
+        if not good:
+            return call("inspect_data", path=self.data[0])
+        if len(good) == 1:
+            return call("prepare_data", name="clean", sources=self.data, options={})
+        if len(good) == 2:
+            settings = {"lr": 1e-4, "max_steps": 600, "time_limit_s": 200}
+            return call("train", method="sft", data="clean", model="base", title="long", settings=settings)
+        job = good[2]["job"]
+        self.waits = [g for g in good if "jobs" in g]
+        if self.waits and self.waits[-1]["jobs"][0]["status"] not in ("running", "paused"):
+            return final("as told")
+        if "stop it" in said(messages) and len(good) == 3 + len(self.waits):
+            return call("stop_job", job=job, reason="a person says so")
+        return call("wait_for_jobs", jobs=[job])
+
+
+def test_words_and_a_pause_come_through_in_the_middle_of_a_wait_for_a_job(quick: Quick) -> None:
+    trainer = Trainer([str(quick.task / "data" / "train.jsonl")])
+    with LLMServer(trainer) as server:
+        run = quick.create(f"openai:t@{server.url}")
+        quick.start(run, QUICK_STEP_S="0.2")
+        waiting = wait_for(run, lambda s: any(c.tool == "wait_for_jobs" for c in s.open_calls.values()), 60)
+        command(run, "pause")
+        wait_for(run, lambda s: s.status == "paused", 20)
+        command(run, "resume")
+        wait_for(
+            run, lambda s: s.step > waiting.step and any(c.tool == "wait_for_jobs" for c in s.open_calls.values()), 20
+        )
+        command(run, "steer", "stop it")
+        wait_for(run, lambda s: any(c.command == "steer" and c.status == "delivered" for c in s.commands), 20)
+        quick.ended()
+    assert ["pauses" in w.get("person", "") for w in trainer.waits[:2]] == [True, False]
+    assert "steers" in trainer.waits[1]["person"]
+    assert all(w["jobs"][0]["status"] == "running" for w in trainer.waits[:2]), "the job goes on meanwhile"
+    state = state_at(run)
+    assert state.reason.startswith("as told")
+    assert state.jobs["job-1"].status == "cancelled"
+    assert verify_loop(run).divergence is None
