@@ -8,7 +8,7 @@ samples without pairs, so the intervals are wide, and a winner by a little has t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from core import events as e
 from core.agent.desk import OPEN, Desk, Order
@@ -18,11 +18,10 @@ from core.errors import ToolError
 from core.evaluation.stats import Difference, holm, unpaired_difference
 from core.evaluation.stats import verdict as verdict_of
 from core.state import Job
-from core.tools.sweep import start_all
+from core.tools.sweep import start_all, variants
 from core.tools.toolbox import array, flag, mapping, text, tool
 from core.tools.train import METHODS, SETTINGS, checked_spec, order
 
-MOST_ROWS = 27
 ETA = 3
 """Of a rung a third goes on, with three times the train steps: the factor of Hyperband (1603.06560)."""
 
@@ -121,13 +120,8 @@ def compare(
 
 
 def _rows(experiment: str, vary: Sequence[Any], with_unchanged: bool) -> list[Row]:
-    given = [cast(dict[str, Any], c) for c in vary if isinstance(c, dict) and c]
-    if len(given) < len(vary) or not given:
-        raise ToolError("Each of `vary` is an object of the settings that differ", next="[{'lr': 1e-5}, {'lr': 3e-5}]")
-    rows = [{}, *given] if with_unchanged else given
-    if not 2 <= len(rows) <= MOST_ROWS:
-        raise ToolError(f"A sweep of {len(rows)} jobs", next=f"Give 2 to {MOST_ROWS} variants")
-    return [Row(f"{experiment}.{number + 1}", change, number) for number, change in enumerate(rows)]
+    each = [{}, *variants(vary, least=1)] if with_unchanged else variants(vary)
+    return [Row(f"{experiment}.{number + 1}", change, number) for number, change in enumerate(each)]
 
 
 def _run(desk: Desk, rows: list[Row], whole: str, ordered: Callable[[int, str], Order]) -> list[Row]:

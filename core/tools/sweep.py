@@ -17,7 +17,7 @@ from core.tools.toolbox import array, mapping, text, tool
 from core.tools.train import METHODS, checked_spec, order
 
 MOST = 32
-"""Trainings of one sweep: what a brain still reads the reports of."""
+"""Trainings of one sweep: what a brain still reads the reports of. Of three rungs of halving 27 leave one."""
 
 
 @tool(
@@ -47,7 +47,7 @@ def sweep(
 ) -> object:
     """Launch several trainings that differ in a few settings; returns their ids. On Slurm they are one job array. Of a method
     that was not tried yet the first starts alone and the others once it has made a step. Use wait_for_jobs to follow them."""
-    each = _variants(vary)
+    each = variants(vary)
 
     def ordered(number: int, job: str) -> Order:
         spec = checked_spec(desk, method, data, model, {**(settings or {}), **each[number]}, experiment or "")
@@ -84,12 +84,12 @@ def start_all(desk: Desk, ordered: Callable[[int, str], Order], numbers: Sequenc
     return refused
 
 
-def _variants(vary: Sequence[Any]) -> list[dict[str, Any]]:
-    """Raises ToolError where they are no sweep."""
+def variants(vary: Sequence[Any], least: int = 2) -> list[dict[str, Any]]:
+    """The settings in which each of `least` to MOST trainings differs. Raises ToolError where they are no sweep."""
     each = [cast(dict[str, Any], v) for v in vary if isinstance(v, dict) and v]
-    if not 2 <= len(each) <= MOST or len(each) < len(vary):
+    if not least <= len(each) <= MOST or len(each) < len(vary):
         raise ToolError(
-            f"`vary` needs 2 to {MOST} objects that each name a setting",
+            f"`vary` needs {least} to {MOST} objects that each name a setting",
             next='For example [{"lr": 1e-5}, {"lr": 3e-5}]',
         )
     if any(each.count(v) > 1 for v in each):

@@ -157,7 +157,7 @@ def test_successive_halving_gives_the_best_third_three_times_the_steps(desk: Des
     assert "kept by successive halving, 30 train steps" in desk.state.experiments["x.2"].why
 
 
-@pytest.mark.parametrize("vary", [[], [3], [{}], [{"lr": 1.0}, {"nothing": 2}]])
+@pytest.mark.parametrize("vary", [[], [3], [{}], [{"lr": 1.0}, {"nothing": 2}], [{"lr": 1e-4}, {"lr": 1e-4}]])
 def test_what_is_no_matrix_is_refused_before_a_job(desk: Desk, vary: list[Any]) -> None:
     with pytest.raises(ToolError):
         compare.run(desk, **ASKED, vary=vary, settings={"max_steps": 10})
