@@ -212,7 +212,7 @@ def _adjusted(s: RunState) -> dict[str, float]:
 
 
 def _experiment(s: RunState, x: Experiment, adjusted: dict[str, float]) -> str:
-    verdict = x.verdict.replace("_", " ") or "not concluded"
+    verdict = x.verdict.replace("_", " ")
     if x.verdict == "better" and adjusted.get(x.id, 0.0) > 0.05:
         verdict += f", but not after correction for {len(adjusted)} experiments (Holm p = {adjusted[x.id]:.2f})"
     delta = ""
@@ -222,7 +222,8 @@ def _experiment(s: RunState, x: Experiment, adjusted: dict[str, float]) -> str:
         f"{s.jobs[j].title} ({s.jobs[j].status})" for j in x.jobs if j in s.jobs and s.jobs[j].kind == "training"
     )
     branch = f" (from {x.parent})" if x.parent else ""
-    return f"- **{x.id}**{branch} {x.hypothesis} [{x.seq}]\n  - {verdict}{delta}: {x.why} [{x.concluded_seq}]\n  - jobs: {jobs or 'none'}"
+    ended = f"{verdict}{delta}: {x.why} [{x.concluded_seq}]" if verdict else "no verdict: the run ended before it"
+    return f"- **{x.id}**{branch} {x.hypothesis} [{x.seq}]\n  - {ended}\n  - jobs: {jobs or 'none'}"
 
 
 def _failures(s: RunState) -> str:

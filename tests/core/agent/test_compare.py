@@ -183,6 +183,9 @@ def test_an_experiment_has_a_budget_its_trainings_are_held_to_and_a_parent(desk:
         train.run(desk, method="sft", data="clean", model="base", title="t", settings={"max_steps": 9}, experiment="c")
     with pytest.raises(ToolError, match="No experiment is called 'zz'"):
         start_experiment.run(desk, experiment="d", hypothesis="h", parent="zz")
+    told_of_b = render_report(desk.state).partition("a higher rate helps")[2]
+    assert "no verdict: the run ended before it" in told_of_b.partition("- **")[0]
+    assert "[0]" not in told_of_b
 
 
 def test_what_an_experiment_took_does_not_count_a_pause(desk: Desk) -> None:
