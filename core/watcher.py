@@ -206,7 +206,8 @@ class JobWatcher:
             self.journal.emit(
                 e.FailureDiagnosed(
                     job=watched.id, kind=finding.kind, first_step=finding.first_step, severity=finding.severity,
-                    confidence=finding.confidence, evidence=list(finding.evidence), causes=list(finding.causes),
+                    confidence=finding.confidence, evidence=list(finding.evidence),
+                    causes=[*self._beside(watched, finding), *finding.causes],
                     remedies=[r.text for r in finding.remedies], stopped=stop,
                     options=[msgspec.to_builtins(r) for r in finding.remedies],
                 ),
@@ -214,6 +215,15 @@ class JobWatcher:
             )  # fmt: skip
             if stop:
                 self._stop_early(watched, finding)
+
+    def _beside(self, watched: Watched, finding: Finding) -> list[str]:
+        """What the stream alone cannot tell of a training that got slower: other jobs of the run that have begun since."""
+        if finding.kind != "throughput_drop":
+            return []
+        others = self.journal.read(
+            lambda s: [j.id for j in s.running_jobs() if j.id != watched.id and j.started_ts > watched.started_ts]
+        )
+        return [f"{', '.join(others)} of this run began beside it"] if others else []
 
     def _stop_early(self, watched: Watched, finding: Finding) -> None:
         if watched.stop_reason:

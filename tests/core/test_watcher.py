@@ -38,19 +38,22 @@ class Lab:
         steps: int | None = 100,
         limit_s: float | None = None,
         kind: str = "training",
+        job: str = "job-1",
     ) -> None:
-        folder = self.folder / "jobs" / "job-1"
+        folder = self.folder / "jobs" / job
         argv = (sys.executable, "-c", code)
         status = self.compute.submit(
-            JobSpec(job="job-1", kind="script", effect_id="x", folder=str(folder), argv=argv, time_limit_s=limit_s)
+            JobSpec(
+                job=job, kind="script", effect_id=f"effect-{job}", folder=str(folder), argv=argv, time_limit_s=limit_s
+            )
         )
         self.journal.emit(
             e.JobLaunched(
-                job="job-1",
+                job=job,
                 kind=kind,
                 method=method,
                 title="t",
-                effect_id="x",
+                effect_id=f"effect-{job}",
                 folder=str(folder),
                 pid=status.pid,
                 planned_steps=steps,
@@ -207,3 +210,15 @@ def test_a_script_that_trains_nothing_is_left_alone(lab: Lab) -> None:
     lab.log.close()
     with pytest.raises(UsageError, match="no train step"):
         read_run(lab.folder)
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_training_that_another_of_the_run_slows_down_says_which(lab: Lab, later: bool) -> None:
+    quick = [metric(step, loss=1.0, step_time=0.2) for step in range(1, 13)]
+    slow = [metric(step, loss=1.0, step_time=0.6) for step in range(13, 25)]
+    lab.launch(writes(quick, f"time.sleep(2)\n{writes(slow)}"))
+    if later:
+        lab.launch("import time; time.sleep(8)", job="job-2")
+    lab.until_ended()
+    drop = next(f for f in lab.journal.state.failures if f.kind == "throughput_drop")
+    assert (drop.causes[0] == "job-2 of this run began beside it") is later
