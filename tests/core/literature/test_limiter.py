@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from core.literature.errors import RateLimited
 from core.literature.limiter import INTERVALS_S, Limiter
+from core.literature.web import Politeness, Web
 from tests.servers.clock import FakeClock
+from tests.servers.loopback import Answer, Loopback, Request
 
 RACER = '''
 import fcntl, os, sys
@@ -108,3 +113,27 @@ def test_a_host_name_cannot_leave_the_folder(tmp_path: Path, clock: FakeClock) -
     with limiter.turn("../../evil/host:80"):
         pass
     assert [path.parent for path in tmp_path.rglob("*.next")] == [tmp_path / "limits"]
+
+
+def test_a_pause_that_a_host_asks_for_is_written_before_the_next_run_gets_the_turn(tmp_path: Path) -> None:
+    """The other run waits at the door with its interval over: a pause written after the turn would come too late."""
+    clock = FakeClock()
+
+    class Watched(Limiter):
+        left: float = 0.0
+
+        @contextmanager
+        def _locked(self, host: str) -> Generator[int, None, None]:
+            with super()._locked(host) as handle:
+                yield handle
+                if not self.left:
+                    self.left = float(os.pread(handle, 64, 0)) - clock.now()
+
+    class Busy(Loopback):
+        def respond(self, request: Request) -> Answer:
+            return Answer(b"", 429, headers={"Retry-After": "500"})
+
+    watched = Watched(tmp_path, clock=clock)
+    with Busy() as server, pytest.raises(RateLimited):
+        Web(watched, Politeness(timeout_s=2)).get(server.url)
+    assert watched.left == pytest.approx(500)
