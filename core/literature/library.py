@@ -26,7 +26,7 @@ from core.literature.extract import Extract, extract
 from core.literature.fulltext import AR5IV, ARXIV, FullText
 from core.literature.hf_papers import ENDPOINT as HUB
 from core.literature.hf_papers import HubPapers
-from core.literature.ids import arxiv_id, find_arxiv_id
+from core.literature.ids import arxiv_id, find_arxiv_id, version_in
 from core.literature.limiter import Clock, Limiter
 from core.literature.openalex import ENDPOINT as OPENALEX
 from core.literature.openalex import OpenAlex
@@ -165,11 +165,12 @@ class Literature:
         Offline and uncached, a paper with a recipe card gives the card's words, marked as such. Raises OfflineMiss when
         there is nothing, and the last source's error when online.
         """
-        bare = arxiv_id(paper_id)
+        bare, version = arxiv_id(paper_id), version_in(paper_id)
         try:
             text = self._cached(
-                f"text/{bare}", PaperText, "full text", _text_fresh_s, lambda: self._fulltext.read(bare)
-            )
+                f"text/{bare}{version}", PaperText, "full text", _text_fresh_s,
+                lambda: self._fulltext.read(bare + version),
+            )  # fmt: skip
         except (OfflineMiss, Unreachable, RateLimited, SourceBroken) as error:
             card = next((card for card in load_cards() if card.arxiv == bare), None)
             if card is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from core.literature.arxiv_client import ArxivClient
@@ -114,3 +116,27 @@ def test_markdown_keeps_code_fences_as_text_and_lifts_tables_out() -> None:
     assert "|" not in results.text
     setup = next(section for section in sections if section.number == "2.2")
     assert "# not a heading" in setup.text
+
+
+def test_a_named_version_is_read_from_arxiv_which_alone_keeps_them(fulltext: FullText, services: Services) -> None:
+    """Places move between versions: who asks for v1 must not get the sections of v3 under its name."""
+    services.html.converted = ("3101.00001v1",)
+    text = fulltext.read("https://arxiv.org/abs/3101.00001v1")
+    assert (text.id, text.source) == ("3101.00001", "arxiv-html")
+    assert text.url.endswith("/html/3101.00001v1")
+    assert services.hub.asked() == services.ar5iv.asked() == 0
+    text = fulltext.read("3101.00001v2")
+    assert text.source == "hub"
+    assert "this is the newest version: v2 itself could not be had" in text.notes
+
+
+def test_a_withdrawn_paper_is_read_with_that_word(fulltext: FullText, services: Services) -> None:
+    gone = {
+        "id": "3101.00003",
+        "title": "Eggs",
+        "summary": "This paper has been withdrawn by the authors due to an error.",
+    }
+    services.hub.break_next(Fault(body=json.dumps(gone).encode()), path="/api/papers/")
+    text = fulltext.read("3101.00003")
+    assert text.source == "abstract"
+    assert any("withdrawn" in note for note in text.notes)
