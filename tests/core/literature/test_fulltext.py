@@ -140,3 +140,26 @@ def test_a_withdrawn_paper_is_read_with_that_word(fulltext: FullText, services: 
     text = fulltext.read("3101.00003")
     assert text.source == "abstract"
     assert any("withdrawn" in note for note in text.notes)
+
+
+def test_an_equation_inside_a_cell_does_not_break_the_table() -> None:
+    formula = (
+        '<table class="ltx_equation ltx_eqn_table"><tr><td><math alttext="41.0"><mn>41</mn></math></td></tr></table>'
+    )
+    page = (
+        "<h2>1 Results</h2><figure><figcaption>Table 1: Scores</figcaption><table><tr><th>Model</th><th>GSM8K</th></tr>"
+        f"<tr><td>base</td><td>{formula}</td></tr><tr><td>GRPO</td><td>60.1</td></tr></table></figure>{formula}"
+    )
+    (section,) = parse_html(page)[1]
+    assert section.tables[0].rows == (("Model", "GSM8K"), ("base", "41.0"), ("GRPO", "60.1"))
+    assert section.text == "41.0", "an equation of its own is text"
+
+
+def test_a_footnote_is_read_where_it_is_called_and_not_in_a_heading() -> None:
+    note = (
+        '<span class="ltx_note ltx_role_footnote"><sup class="ltx_note_mark">1</sup><span class="ltx_note_outer">'
+        '<span class="ltx_note_content"><sup class="ltx_note_mark">1</sup><span class="ltx_tag ltx_tag_note">1</span>'
+        "Weight decay is 0.1.</span></span></span>"
+    )
+    (section,) = parse_html(f"<h2>1 Setup{note}</h2><p>We use AdamW{note}, as usual.</p>")[1]
+    assert (section.title, section.text) == ("Setup", "We use AdamW [Weight decay is 0.1.], as usual.")
