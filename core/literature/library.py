@@ -9,7 +9,7 @@ wish, or because nothing answers) cache and recipe library stand in, and `source
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -178,7 +178,7 @@ class Literature:
             text = _card_text(card, error.what)
         else:
             self._read[bare] = text
-        return text if sections is None else msgspec.structs.replace(text, sections=_chosen(text.sections, sections))
+        return text if sections is None else msgspec.structs.replace(text, sections=chosen(text.sections, sections))
 
     def citations(self, paper_id: str, direction: str = "citations", limit: int = 200) -> CitationList:
         """What the paper cites (`references`) or what cites it (`citations`). Raises UsageError for another word."""
@@ -333,15 +333,19 @@ def _card_text(card: Card, why: str) -> PaperText:
     )
 
 
-def _chosen(sections: tuple[Section, ...], wanted: list[str]) -> tuple[Section, ...]:
-    """Sections whose number starts with, or whose title contains, one of the words."""
+def chosen(sections: Sequence[Section], wanted: Iterable[str]) -> tuple[Section, ...]:
+    """Sections whose number is, or whose title contains, one of the words, each with what stands below it."""
     low = [word.lower().removeprefix("section ").removeprefix("appendix ").strip() for word in wanted if word.strip()]
-
-    def matches(section: Section) -> bool:
-        number = section.number.lower()
-        return any(
-            number == word or (number and number.startswith(f"{word}.")) or word in section.title.lower()
-            for word in low
-        )
-
-    return tuple(section for section in sections if matches(section))
+    found: list[Section] = []
+    above: int | None = None  # level of the section whose parts are being taken
+    for section in sections:
+        if above is not None and section.level <= above:
+            above = None
+        number, label = section.number.lower(), section.label.lower()
+        hit = any(number == word or word in section.title.lower() or label == word for word in low)
+        hit = hit or any(number and number.startswith(f"{word}.") for word in low)
+        if hit and above is None:
+            above = section.level
+        if above is not None:
+            found.append(section)
+    return tuple(found)
