@@ -100,7 +100,7 @@ class Literature:
         limiter = Limiter(cache_dir / "limits", clock=clock, intervals_s=intervals_s)
         self._clock = limiter.clock
         self._cache = Cache(cache_dir / "answers", now=limiter.clock.now)
-        web = self.web = Web(limiter, politeness)
+        web = self.web = Web(limiter, politeness, offline=lambda: self.offline)
         self._hub = HubPapers(web, at.hub)
         self._arxiv = ArxivClient(web, at.arxiv_api)
         self._scholar = SemanticScholar(web, at.semantic_scholar, semantic_scholar_key)

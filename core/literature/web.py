@@ -27,7 +27,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
-from core.literature.errors import PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
+from core.literature.errors import OfflineMiss, PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
 from core.literature.limiter import Limiter
 
 USER_AGENT = "ml-intern-tui/0.1 (post-training research agent; respects rate limits)"
@@ -135,8 +135,12 @@ class _Https(urllib.request.HTTPSHandler):
 class Web:
     """Fetches addresses for the literature clients."""
 
-    def __init__(self, limiter: Limiter, politeness: Politeness | None = None) -> None:
+    def __init__(
+        self, limiter: Limiter, politeness: Politeness | None = None, *, offline: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`offline`: while it says so, no host is asked, whoever calls."""
         self.limiter = limiter
+        self._offline = offline
         self.politeness = politeness or Politeness()
         self._silent: dict[str, float] = {}
         self._opener = urllib.request.build_opener(_NoRedirect, _Http, _Https)
@@ -152,10 +156,16 @@ class Web:
         """The answer to a GET. `check` is asked about every address, those of redirects too, and may raise.
 
         Raises:
-            PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
+            OfflineMiss: offline. PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
             SourceBroken: still 5xx or cut off after all tries. Unreachable: still no answer after all tries.
         """
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params, errors='replace')}" if params else url
+        if self._offline():
+            raise OfflineMiss(
+                f"offline: {_host(address)} is not asked",
+                where=address,
+                next="Use what is on this machine: the recipe library, papers read before, local data, read_api.",
+            )
         for hop in range(6):
             address = _sendable(address)
             if check is not None:

@@ -6,21 +6,25 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import duckdb
 import pytest
 
-from core.errors import ToolError
+from core.errors import ToolError, UsageError
 from core.hub import parquet
 from core.hub.datasets import Wanted, fetch, search
 from core.hub.hosts import authorization
 from core.hub.push import Push, push
+from core.literature.errors import OfflineMiss
+from core.literature.library import Literature
 from core.literature.limiter import Limiter
 from core.literature.web import Politeness, Web
+from core.tools.hub import fetch_dataset, search_datasets
 from tests.servers.clock import FakeClock
 from tests.servers.hub import HubDataset, HubServer
-from tests.servers.loopback import Fault
+from tests.servers.loopback import Answer, Fault, Request, as_json
 
 ROWS = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(950)]
 
@@ -261,3 +265,60 @@ def test_an_upload_whose_collection_fails_is_kept_and_says_so(
     made = push(Push(repo="me/model", folder=str(folder), collection="Run seven"))
     assert "README.md" in hub.repos["me/model"]
     assert "Run seven" in made.notes[0]
+
+
+class Listing(HubServer):
+    """Lists its files in a search, as the Hub does where everything is asked for."""
+
+    def respond(self, request: Request) -> Answer:
+        answer = super().respond(request)
+        if request.path != "/api/datasets":
+            return answer
+        found = json.loads(answer.body)
+        return as_json(
+            [{**one, "siblings": [{"rfilename": f} for f in self.datasets[one["id"]].files]} for one in found]
+        )
+
+
+def test_a_search_names_what_is_only_a_script_and_puts_it_last(
+    hub: HubServer, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popular = HubDataset([], ["license:mit"], 9500, 50, files=["sums.py", "README.md"])
+    with Listing({**hub.datasets, "cy/sums-script": popular}) as listing:
+        monkeypatch.setenv("HF_ENDPOINT", listing.url)
+        found = search(web, Wanted(query="sums"))
+    assert found[-1].id == "cy/sums-script", "its downloads would put it first"
+    assert any("only a loading script" in reason for reason in found[-1].reasons)
+    assert not any("script" in reason for one in found[:-1] for reason in one.reasons)
+
+
+def test_a_search_may_ask_for_downloads_and_for_a_paper_in_any_form(hub: HubServer, web: Web) -> None:
+    assert {f.id for f in search(web, Wanted(query="sums", downloads=1000))} == {"ana/sums", "ben/sums-gated"}
+    for paper in ("https://arxiv.org/abs/3101.00001v2", "arXiv:3101.00001"):
+        assert [f.id for f in search(web, Wanted(paper=paper))] == ["ana/sums"]
+
+
+def test_a_filter_that_the_hub_would_answer_with_nothing_is_refused(hub: HubServer, web: Web) -> None:
+    with pytest.raises(ToolError, match=r"10K<n<100K"):
+        search(web, Wanted(size="10k"))
+    with pytest.raises(UsageError):
+        search(web, Wanted(paper="the parrots paper"))
+    assert hub.asked() == 0
+
+
+def test_a_search_that_finds_nothing_says_what_was_asked(hub: HubServer, web: Web) -> None:
+    desk = cast(Any, SimpleNamespace(literature=SimpleNamespace(web=web), emit=lambda *_: None))
+    told = cast(dict[str, Any], search_datasets.run(desk, query="nothing-like-this", licence="mit"))
+    assert told["content"] == []
+    assert "'nothing-like-this' and licence 'mit'" in told["nothing_fits"]
+    assert "nothing_fits" not in cast(dict[str, Any], search_datasets.run(desk, query="sums"))
+
+
+def test_offline_nobody_is_asked_whichever_tool_wants_to(hub: HubServer, tmp_path: Path) -> None:
+    library = Literature(tmp_path / "cache", offline=True)
+    desk = cast(Any, SimpleNamespace(literature=library, emit=lambda *_: None, folder=tmp_path))
+    with pytest.raises(OfflineMiss, match="offline"):
+        search_datasets.run(desk, query="sums")
+    with pytest.raises(OfflineMiss, match="offline"):
+        fetch_dataset.run(desk, dataset="ana/sums")
+    assert hub.requests == []
