@@ -7,6 +7,7 @@ import msgspec
 from core.agent.desk import Desk
 from core.errors import ToolError
 from core.libraries import examples
+from core.libraries.fitting import fitted
 from core.libraries.lookup import LIBRARIES, look_up
 from core.research import docs, github, hub_api, pages
 from core.tools.toolbox import array, integer, text, tool
@@ -15,10 +16,17 @@ MOST = 24_000
 """Characters of a page that are told at once."""
 
 
-@tool({"name": text(f"A dotted name in {', '.join(LIBRARIES)}, such as trl.GRPOConfig or peft.LoraConfig")})
-def read_api(desk: Desk, name: str) -> object:
+@tool(
+    {
+        "name": text(
+            f"A dotted name in {', '.join(LIBRARIES)}, such as trl.GRPOConfig, or a field: trl.GRPOConfig.beta"
+        ),
+        "containing": text("Only fields and members with this word", optional=True),
+    }
+)
+def read_api(desk: Desk, name: str, containing: str | None = None) -> object:
     """Signature, fields with defaults and docstring of a public object of the installed training libraries."""
-    return look_up(name)
+    return fitted(look_up(name), containing or "")
 
 
 @tool({"name": text("Such as trl/scripts/sft.py; empty for the list", optional=True)})
