@@ -19,7 +19,8 @@ from core.literature.card import Card, load_cards
 from core.literature.extract import extract, placed
 from core.literature.ids import arxiv_id
 from core.literature.library import OFFLINE, chosen
-from core.literature.papers import Citation, Direction, Section, as_direction
+from core.literature.papers import Citation, Direction, as_direction
+from core.tools.excerpts import LONGEST, MOST, bodies
 from core.tools.toolbox import array, integer, text, tool
 
 
@@ -170,32 +171,10 @@ def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) ->
         )
     names = [section.title or section.label for section in taken]
     desk.emit_soon(e.PaperRead(paper=read.id, title=read.title, source=read.source, sections=names))
-    body, cut = _bodies(taken, MOST if wanted else LONGEST)
+    body, cut = bodies(taken, MOST if wanted else LONGEST)
     told = {"title": read.title, "url": read.url, "all_sections": labels, "cut_or_left_out": cut, "sections": body}
     notes = {"better_sources_failed": list(read.notes)} if read.notes else {}
     return {**notes, **_untrusted(f"paper {read.id} via {read.source}", told)}
-
-
-def _bodies(sections: Sequence[Section], longest: int) -> tuple[list[dict[str, object]], list[str]]:
-    """What is told of the sections, none beyond `longest` characters and all within MOST; and the labels of those that are
-    not told in full, so that they can be asked for alone."""
-    body: list[dict[str, object]] = []
-    cut: list[str] = []
-    left = MOST
-    for section in sections:
-        tables = ["\n".join([f"{t.label}: {t.caption}", *(" | ".join(row) for row in t.rows)]) for t in section.tables]
-        whole = [section.text, *tables]
-        told: list[str] = []
-        room = min(longest, left)
-        for part in whole:
-            told.append(part[: max(0, room)])
-            room -= len(part)
-        left -= sum(map(len, told))
-        if any(len(a) < len(b) for a, b in zip(told, whole, strict=True)):
-            cut.append(section.label)
-        if any(told) or not any(whole):
-            body.append({"section": section.label, "text": told[0], **({"tables": told[1:]} if tables else {})})
-    return body, cut
 
 
 @tool(
@@ -325,10 +304,6 @@ def extract_recipe(desk: Desk, paper: str) -> object:
 
 
 _LIBRARY = "recipe library"
-MOST = 20_000
-"""Characters of a paper that are told at once: a brain is given no more of a result than about that."""
-LONGEST = 4_000
-"""Of one section, where no section was asked for."""
 ABSTRACT = 400
 
 
