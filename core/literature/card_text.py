@@ -37,7 +37,8 @@ def card_lines(card: Card, width: int = WIDTH) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ")
+    indent = "  "
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _setting(one: Hyperparameter) -> str:
