@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,7 +13,7 @@ from typing import Any, cast
 import duckdb
 import pytest
 
-from core.errors import ToolError, UsageError
+from core.errors import InternError, ToolError, UsageError
 from core.hub import parquet
 from core.hub.datasets import Wanted, fetch, search
 from core.hub.hosts import authorization
@@ -20,11 +21,14 @@ from core.hub.push import Push, push
 from core.literature.errors import OfflineMiss
 from core.literature.library import Literature
 from core.literature.limiter import Limiter
+from core.literature.semantic_scholar import SemanticScholar
 from core.literature.web import Politeness, Web
+from core.research.github import list_files
+from core.research.pages import search_web
 from core.tools.hub import fetch_dataset, search_datasets
 from tests.servers.clock import FakeClock
 from tests.servers.hub import HubDataset, HubServer
-from tests.servers.loopback import Answer, Fault, Request, as_json
+from tests.servers.loopback import Answer, Fault, Loopback, Request, as_json
 
 ROWS = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(950)]
 
@@ -216,6 +220,42 @@ def test_the_token_goes_to_the_hub_alone(hub: HubServer, monkeypatch: pytest.Mon
     assert authorization("https://datasets-server.huggingface.co/rows")
     assert not authorization("https://huggingface.co.evil.example/rows")
     assert not authorization("https://export.arxiv.org/api")
+    assert not authorization("http://huggingface.co/api/datasets"), "not in the clear"
+    assert not authorization("http://127.0.0.1:1/"), "another port is another host"
+    monkeypatch.setenv("INTERN_VIEWER", "http://127.0.0.1:2")
+    assert authorization("http://127.0.0.1:2/rows"), "a viewer put beside one's own Hub belongs to it"
+
+
+@pytest.mark.parametrize("what", ["search", "rows", "repository", "citations", "web"])
+def test_a_redirect_to_another_host_takes_no_token_along(
+    hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    asks = {
+        "search": lambda: search(web, Wanted(query="sums")),
+        "rows": lambda: fetch(web, "ana/sums", tmp_path / "x.jsonl"),
+        "repository": lambda: list_files(web, "ana/code"),
+        "citations": lambda: SemanticScholar(web, hub.url, "s2-secret").edges("3101.00001", "references", 5),
+        "web": lambda: search_web(web, "sums"),
+    }
+    for name in ("HF_TOKEN", "GITHUB_TOKEN", "BRAVE_API_KEY"):
+        monkeypatch.setenv(name, f"{name}-secret")
+    monkeypatch.setenv("INTERN_GITHUB", hub.url)
+    monkeypatch.setattr("core.research.pages.BRAVE", hub.url)
+    with Elsewhere() as other:
+        monkeypatch.setenv("INTERN_WEB", other.url)
+        hub.break_next(Fault(status=302, headers={"Location": f"{other.url}/taken"}))
+        with contextlib.suppress(InternError):
+            asks[what]()
+        assert "secret" in str(hub.requests[0].headers), "the token went where it belongs"
+        assert len(other.requests) == 1
+        assert "secret" not in str(other.requests[0].headers)
+
+
+class Elsewhere(Loopback):
+    """A host to which no token belongs."""
+
+    def respond(self, request: Request) -> Answer:
+        return as_json({})
 
 
 def test_a_model_is_published_privately_and_a_second_time_sends_nothing_again(
