@@ -1,8 +1,8 @@
 """One rate limiter a host, shared by every process of the machine through a lock file.
 
-Each host has a file with the time of its last request. Whoever wants to ask takes the file's lock, waits out the
-interval, writes the time, asks, and lets go: so requests are never closer than the interval and never in parallel,
-however many runs there are. (arXiv asks for one request in three seconds on one connection, Semantic Scholar for one
+Each host has a file with the time from which it may be asked again. Whoever wants to ask takes the file's lock, waits for
+that time, asks, writes the time anew, and lets go: so requests are never closer than the interval and never in parallel,
+however many runs there are, and however long each is under way. (arXiv asks for one request in three seconds on one connection, Semantic Scholar for one
 a second.) A host's Retry-After is written to the same file and holds for everyone. The clock can be replaced.
 """
 
@@ -97,12 +97,17 @@ class Limiter:
                 self.clock.sleep(wait)
                 wait = free - self.clock.now()
             _write(handle, self.clock.now() + self.interval_s(host))
+            asked = True
             try:
                 yield lambda seconds: self._hold_off(handle, seconds)
             except Unreachable as error:
-                if isinstance(error.__cause__, (socket.gaierror, ConnectionRefusedError)):
-                    _write(handle, self.clock.now())  # nobody was asked: the turn is given back
+                asked = not isinstance(error.__cause__, (socket.gaierror, ConnectionRefusedError))
                 raise
+            finally:
+                if asked:  # counted from its end: when a request reached the host, between the two, is not known here
+                    self._hold_off(handle, self.interval_s(host))
+                else:  # the turn is given back
+                    _write(handle, self.clock.now())
 
     def hold_off(self, host: str, seconds: float) -> None:
         """Let no process ask the host for so long (its Retry-After). Never shortens a pause already set."""
