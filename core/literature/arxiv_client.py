@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import arxiv
 
 ENDPOINT = "https://export.arxiv.org/api/query"
+_FIELD = re.compile(r"(?:^|[\s(])(?:ti|au|abs|co|jr|cat|rn|id|all|submittedDate|lastUpdatedDate):\S")
+"""A query in arXiv's own language. A colon alone is none: titles have them ("LoRA: Low-Rank Adaptation")."""
 _WITHDRAWN = re.compile(
     r"^\W*withdrawn\b|\b(this|the) (paper|article|manuscript|submission|preprint|work|version)\W+(has|is|was)?\W*(been )?"
     r"(being )?withdrawn\b|\bwithdrawn by (arxiv|the author)",
@@ -41,7 +43,7 @@ class ArxivClient:
         """Papers whose fields match all words of the query, in order of relevance. Fields (`ti:`, `au:`) are kept."""
         import arxiv
 
-        words = query if ":" in query else " AND ".join(f"all:{word}" for word in _safe_words(query))
+        words = query if _FIELD.search(query) else " AND ".join(f"all:{word}" for word in _safe_words(query))
         return self._papers(arxiv.Search(query=words, max_results=limit), limit)
 
     def by_ids(self, ids: list[str]) -> list[Paper]:

@@ -38,6 +38,7 @@ from core.literature.web import Politeness, Web
 
 T = TypeVar("T")
 OFFLINE = "library (offline)"
+LIBRARY = "recipe library"
 _DAY = 86_400.0
 _REST_S = 300.0
 """How long a source that did not answer is left alone."""
@@ -136,7 +137,9 @@ class Literature:
                 notes.append(f"{name}: {error.what}")
         papers = _merge(lists)[:limit]
         if not papers:
-            papers = [_from_card(match.card) for match in recipes.search(query, limit=limit)]
+            # Where the sources answered and have nothing, the library is not a stand-in for a network.
+            source = OFFLINE if self.offline or notes else LIBRARY
+            papers = [_from_card(match.card, source) for match in recipes.search(query, limit=limit)]
         names = tuple(dict.fromkeys(paper.source for paper in papers))
         return SearchResult(
             papers=tuple(map(_with_card, papers)), source=", ".join(names) or self.source, notes=tuple(notes)
@@ -294,8 +297,8 @@ def _with_card(paper: Paper) -> Paper:
     return msgspec.structs.replace(paper, card=card.id) if card and not paper.card else paper
 
 
-def _from_card(card: Card) -> Paper:
-    """A card as a search result, when no source answers."""
+def _from_card(card: Card, source: str) -> Paper:
+    """A card as a search result, when no source answers or has anything."""
     address = f"https://arxiv.org/abs/{card.arxiv}" if card.arxiv else card.url
     return Paper(
         id=card.arxiv or f"card:{card.id}",
@@ -303,7 +306,7 @@ def _from_card(card: Card) -> Paper:
         abstract=card.summary,
         year=card.year,
         url=address,
-        source=OFFLINE,
+        source=source,
         card=card.id,
     )
 

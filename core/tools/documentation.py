@@ -12,7 +12,7 @@ from core.libraries.lookup import LIBRARIES, look_up
 from core.literature.library import chosen
 from core.research import docs, github, hub_api, pages
 from core.tools.excerpts import MOST, bodies, lines_from
-from core.tools.toolbox import array, integer, text, tool
+from core.tools.toolbox import array, integer, text, tool, within
 
 
 @tool(
@@ -56,9 +56,9 @@ def search_docs(desk: Desk, library: str, query: str, limit: int | None = None) 
     """Search the pages of a Hugging Face library's documentation (hub: the Hub), or the calls of the Hub's API."""
     _online(desk)
     if library == "hub-api":
-        calls = hub_api.search_api(desk.literature.web, query, limit or 8)
+        calls = hub_api.search_api(desk.literature.web, query, within(limit, 8, 30))
         return _untrusted("the Hub's description of its API", msgspec.to_builtins(calls))
-    found = docs.search_docs(desk.literature.web, library, query, limit or 8)
+    found = docs.search_docs(desk.literature.web, library, query, within(limit, 8, 30))
     return _untrusted(f"documentation of {library}", msgspec.to_builtins(found))
 
 
@@ -98,7 +98,7 @@ def read_page(desk: Desk, url: str, sections: list[str] | None = None) -> object
 def search_web(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search the web with the engine a person configured. Never look up the benchmark, its answers or its leaderboard."""
     _online(desk)
-    engine, hits = pages.search_web(desk.literature.web, query, limit or 8)
+    engine, hits = pages.search_web(desk.literature.web, query, within(limit, 8, 30))
     return _untrusted(f"web search by {engine}", msgspec.to_builtins(hits))
 
 
@@ -114,7 +114,7 @@ def search_web(desk: Desk, query: str, limit: int | None = None) -> object:
 def search_repositories(desk: Desk, query: str, owner: str | None = None, limit: int | None = None) -> object:
     """Search public GitHub repositories by words and owner; read_repository shows their examples and files."""
     _online(desk)
-    found = github.search_repositories(desk.literature.web, query, owner or "", limit or 8)
+    found = github.search_repositories(desk.literature.web, query, owner or "", within(limit, 8, 30))
     return _untrusted("repositories on GitHub", msgspec.to_builtins(found))
 
 

@@ -18,10 +18,10 @@ from core.literature import recipes
 from core.literature.card import Card, load_cards
 from core.literature.extract import extract, placed
 from core.literature.ids import arxiv_id
-from core.literature.library import OFFLINE, chosen
+from core.literature.library import LIBRARY, OFFLINE, chosen
 from core.literature.papers import Citation, Direction, as_direction
 from core.tools.excerpts import LONGEST, MOST, bodies
-from core.tools.toolbox import array, integer, text, tool
+from core.tools.toolbox import array, integer, text, tool, within
 
 
 @tool(
@@ -51,7 +51,7 @@ def search_recipes(
             needs=set(needs) if needs is not None else None,
             signs=set(signs) if signs is not None else None,
             params=desk.card.params,
-            limit=limit or 5,
+            limit=within(limit, 5, 30),
         )
     except InternError as error:
         raise ToolError(str(error)) from error
@@ -134,7 +134,7 @@ def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> o
 )
 def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
-    found = desk.literature.search_all(query, limit or 8)
+    found = desk.literature.search_all(query, within(limit, 8, 50))
     for paper in found.papers:
         desk.emit_soon(
             e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source)
@@ -187,7 +187,7 @@ def follow_citations(desk: Desk, paper: str, direction: str, limit: int | None =
     """Follow the citation graph one hop: what the paper cites, or who cites it; intent and influence where they are known."""
     bare, way = arxiv_id(paper), as_direction(direction)
     links = desk.literature.citations(bare, way)
-    shown = links[: max(1, min(limit or 50, 200))]
+    shown = links[: within(limit, 50, 200)]
     for link in shown:
         _followed(desk, bare, way, link)
     told = {
@@ -232,7 +232,7 @@ def walk_citations(
 ) -> object:
     """Follow the citation graph several hops, the most telling edges first: influential, used as method, recent, cited."""
     way = as_direction(direction)
-    walked = desk.literature.follow(paper, way, hops=hops or 2, budget=budget or 8)
+    walked = desk.literature.follow(paper, way, hops=within(hops, 2, 5), budget=within(budget, 8, 40))
     steps = walked[:60]
     for step in steps:
         _followed(desk, step.origin, way, step.citation)
@@ -254,7 +254,8 @@ def walk_citations(
 )
 def discover_papers(desk: Desk, paper: str | None = None, limit: int | None = None) -> object:
     """Papers like a given one (recommended by Semantic Scholar), or what is trending on Hugging Face Papers."""
-    papers = desk.literature.recommended(paper, limit or 8) if paper else desk.literature.trending(limit or 8)
+    many = within(limit, 8, 50)
+    papers = desk.literature.recommended(paper, many) if paper else desk.literature.trending(many)
     why = f"like {paper}" if paper else "trending"
     for found in papers:
         desk.emit_soon(e.PaperFound(paper=found.id, title=found.title, year=found.year, source=found.source, why=why))
@@ -271,7 +272,7 @@ def linked_to_paper(desk: Desk, paper: str) -> object:
 def search_snippets(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search inside the papers read so far: the paragraphs and tables that answer a question, each with its place."""
     desk.literature.recall(p.id for p in desk.state.papers.values() if p.read)
-    found = desk.literature.snippets(query, limit or 6)
+    found = desk.literature.snippets(query, within(limit, 6, 15))
     if not found:
         raise ToolError("Nothing read so far answers that", next="Read a paper first (read_paper)")
     return _untrusted("papers read in this run", msgspec.to_builtins(found))
@@ -303,7 +304,7 @@ def extract_recipe(desk: Desk, paper: str) -> object:
     return _untrusted(f"paper {read.id} via {found.source}", msgspec.to_builtins(found))
 
 
-_LIBRARY = "recipe library"
+_LIBRARY = LIBRARY
 ABSTRACT = 400
 
 

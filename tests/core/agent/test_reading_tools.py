@@ -195,3 +195,13 @@ def test_hostile_titles_come_marked_as_foreign(world: World) -> None:
     told = world.told(tools.search_papers, query="hostile")
     assert told["untrusted_source"]
     assert [p["id"] for p in told["content"]] == [HOSTILE]
+
+
+@pytest.mark.parametrize("limit", [-5, 0, 1_000_000])
+def test_no_number_makes_a_search_endless(world: World, limit: int) -> None:
+    told = world.told(tools.search_papers, query="counting", limit=limit)
+    assert 1 <= len(told["content"]) <= 50
+    assert world.arxiv.asked() == 1
+    steps = world.told(tools.walk_citations, paper=PARROTS, direction="citations", hops=limit, budget=limit)
+    assert steps["content"]["edges"]
+    assert world.scholar.asked() <= 120

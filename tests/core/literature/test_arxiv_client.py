@@ -130,3 +130,10 @@ def test_papers_of_the_old_numbering_keep_their_archive(arxiv: ArxivClient, serv
     services.arxiv.break_next(Fault(body=f"{HEAD}{ENTRY.replace('3101.00001', 'hep-th/9901001')}</feed>".encode()))
     (paper,) = arxiv.by_ids(["https://arxiv.org/abs/hep-th/9901001v3"])
     assert (paper.id, services.arxiv.requests[0].query["id_list"]) == ("hep-th/9901001", "hep-th/9901001")
+
+
+def test_a_title_with_a_colon_is_words_and_a_field_is_a_field(arxiv: ArxivClient, services: Services) -> None:
+    arxiv.search("Eggs: a Benchmark", 5)
+    arxiv.search("ti:eggs AND au:example", 5)
+    asked = [request.query["search_query"] for request in services.arxiv.requests]
+    assert asked == ["all:Eggs AND all:a AND all:Benchmark", "ti:eggs AND au:example"]

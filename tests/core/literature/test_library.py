@@ -189,3 +189,14 @@ def test_a_broken_source_gives_way_to_an_old_answer(library: Literature, service
     clock.time += 3 * 86_400
     services.hub.break_next(Fault(body=b"<html>down</html>"))
     assert library.linked("3101.00001").source == "hf-papers (cache, 3 days old)"
+
+
+def test_where_the_sources_have_nothing_the_library_is_not_called_offline(
+    library: Literature, services: Services
+) -> None:
+    found = library.search_all("low-rank adapters", 3)
+    assert services.asked == 2
+    assert (found.source, found.notes) == ("recipe library", ())
+    services.hub.break_next(Fault(status=403))
+    services.arxiv.break_next(Fault(status=403))
+    assert library.search_all("low-rank adapters of models", 3).source == OFFLINE
