@@ -187,9 +187,15 @@ class Literature:
         """What the paper cites (`references`) or what cites it (`citations`). Raises UsageError for another word."""
         bare, way = arxiv_id(paper_id), as_direction(direction)
         key = f"edges/{way}/{limit}/{bare}"
-        return self._cached(
+        found = self._cached(
             key, CitationList, "citation graph", _edges_fresh_s, lambda: self._graph.edges(bare, way, limit)
         )
+        # Edges are told one by one, on walks and in the log: each says where it came from, the cache too.
+        items = tuple(
+            msgspec.structs.replace(edge, paper=msgspec.structs.replace(edge.paper, source=found.source))
+            for edge in found.items
+        )
+        return msgspec.structs.replace(found, items=items)
 
     def follow(self, paper_id: str, direction: str = "citations", *, hops: int = 2, budget: int = 8) -> list[Step]:
         """Walk the citation graph outwards, asking at most `budget` papers (see `citations.walk`)."""

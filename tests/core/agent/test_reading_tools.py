@@ -205,3 +205,11 @@ def test_no_number_makes_a_search_endless(world: World, limit: int) -> None:
     steps = world.told(tools.walk_citations, paper=PARROTS, direction="citations", hops=limit, budget=limit)
     assert steps["content"]["edges"]
     assert world.scholar.asked() <= 120
+
+
+def test_an_edge_from_the_cache_says_so_in_the_log_too(world: World) -> None:
+    world.told(tools.follow_citations, paper=EGGS, direction="references")
+    world.literature.offline = True
+    told = world.told(tools.walk_citations, paper=EGGS, direction="references", hops=1)
+    assert told["content"]["sources"] == ["semantic-scholar (cache)"]
+    assert [p.source for p in world.events(e.CitationFollowed)] == ["semantic-scholar", "semantic-scholar (cache)"]
