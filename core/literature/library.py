@@ -126,11 +126,12 @@ class Literature:
         """
         notes: list[str] = []
         lists: list[list[Paper]] = []
+        many = _asked_for(limit)
         for name, ask in (("hf-papers", self._hub.search), ("arxiv", self._arxiv.search)):
             try:
                 lists.append(
                     self._cached(
-                        f"search/{name}/{limit}/{query}", list[Paper], name, _DAY, lambda ask=ask: ask(query, limit)
+                        f"search/{name}/{many}/{query}", list[Paper], name, _DAY, lambda ask=ask: ask(query, many)
                     )
                 )
             except LiteratureError as error:
@@ -147,15 +148,18 @@ class Literature:
 
     def trending(self, limit: int = 10) -> list[Paper]:
         """What the Hub's readers look at these days. Raises OfflineMiss offline without a cached list."""
-        return self._cached(f"trending/{limit}", list[Paper], "hf-papers", _DAY / 4, lambda: self._hub.trending(limit))
+        many = _asked_for(limit)
+        found = self._cached(f"trending/{many}", list[Paper], "hf-papers", _DAY / 4, lambda: self._hub.trending(many))
+        return found[:limit]
 
     def recommended(self, paper_id: str, limit: int = 10) -> list[Paper]:
         """Papers like this one (Semantic Scholar)."""
-        bare = arxiv_id(paper_id)
-        key = f"recommended/{limit}/{bare}"
-        return self._cached(
-            key, list[Paper], "semantic-scholar", 7 * _DAY, lambda: self._scholar.recommended(bare, limit)
+        bare, many = arxiv_id(paper_id), _asked_for(limit)
+        key = f"recommended/{many}/{bare}"
+        found = self._cached(
+            key, list[Paper], "semantic-scholar", 7 * _DAY, lambda: self._scholar.recommended(bare, many)
         )
+        return found[:limit]
 
     def linked(self, paper_id: str) -> Linked:
         """Models, data sets, Spaces, collections and code that the Hub links to the paper."""
@@ -256,6 +260,11 @@ class Literature:
             raise Unreachable(
                 f"{name} did not answer a moment ago", where=name, next="It is tried again in some minutes."
             )
+
+
+def _asked_for(limit: int) -> int:
+    """How many a source is asked for: round numbers, so that the cache answers whoever wants a few more or less."""
+    return next((many for many in (10, 25, 50, 100) if limit <= many), limit)
 
 
 def _text_fresh_s(text: PaperText) -> float:

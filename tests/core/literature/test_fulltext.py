@@ -163,3 +163,10 @@ def test_a_footnote_is_read_where_it_is_called_and_not_in_a_heading() -> None:
     )
     (section,) = parse_html(f"<h2>1 Setup{note}</h2><p>We use AdamW{note}, as usual.</p>")[1]
     assert (section.title, section.text) == ("Setup", "We use AdamW [Weight decay is 0.1.], as usual.")
+
+
+@pytest.mark.parametrize("rule", ["|-|-|", "| - | :-: |", "---|---", "|:--|--:|"])
+def test_a_table_is_known_by_its_rule_however_short(rule: str) -> None:
+    (section,) = parse_markdown(f"## 1 Results\n\n|Model|GSM8K|\n{rule}\n|base|41|\n")[1]
+    assert section.tables[0].rows == (("Model", "GSM8K"), ("base", "41"))
+    assert parse_markdown("## 1 Text\n\na | b\n-\n")[1][0].tables == ()
