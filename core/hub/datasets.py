@@ -21,6 +21,7 @@ from core.hub import parquet
 from core.hub.hosts import authorization, endpoint, viewer
 from core.hub.licences import is_open, stated_by_hub, warning
 from core.literature.errors import LiteratureError, PaperMissing, SourceBroken, SourceRefused
+from core.literature.ids import arxiv_id
 from core.literature.rank import Index, words
 from core.literature.web import Web
 
@@ -34,6 +35,13 @@ _HELD_BACK = re.compile(r"test|valid|dev|eval", re.IGNORECASE)
 _DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst")
 
 
+SIZES = (
+    "n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B",
+    "100B<n<1T", "n>1T",
+)  # fmt: skip
+"""The Hub's size categories, in rows. It answers any other with an empty list."""
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a search is for. Empty fields do not filter."""
 
@@ -45,7 +53,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """arXiv id: data sets whose card names it."""
     licence: str = ""
     size: str = ""
-    """A size category of the Hub (`10K<n<100K`)."""
+    """A size category of the Hub (`10K<n<100K`), one of SIZES."""
+    downloads: int = 0
+    """At least so many, of the last 30 days."""
     limit: int = 10
 
 
@@ -62,6 +72,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
 
 
+class _File(msgspec.Struct):
+    rfilename: str
+
+
 class _Item(msgspec.Struct):
     id: str
     downloads: int | None = 0
@@ -70,10 +84,7 @@ class _Item(msgspec.Struct):
     disabled: bool | None = False
     tags: list[str] = []
     description: str | None = ""
-
-
-class _File(msgspec.Struct):
-    rfilename: str
+    siblings: list[_File] | None = None
 
 
 class _Info(msgspec.Struct):
@@ -133,15 +144,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def search(web: Web, wanted: Wanted) -> list[Found]:
-    """Data sets that fit, best first. Raises LiteratureError when the Hub cannot be asked."""
+    """Data sets that fit, best first. Raises LiteratureError when the Hub cannot be asked, ToolError for a size that it does
+    not know, UsageError for a paper that is no arXiv id: it would answer both with nothing, as if there were none."""
+    if wanted.size and wanted.size not in SIZES:
+        raise ToolError(f"{wanted.size[:40]!r} is no size category of the Hub", next=f"Known: {', '.join(SIZES)}")
+    paper = arxiv_id(wanted.paper) if wanted.paper else ""
     filters = [*wanted.tags]
-    for prefix, value in (("task_categories", wanted.task), ("arxiv", wanted.paper), ("license", wanted.licence), ("size_categories", wanted.size)):  # fmt: skip
+    for prefix, value in (("task_categories", wanted.task), ("arxiv", paper), ("license", wanted.licence), ("size_categories", wanted.size)):  # fmt: skip
         filters += [f"{prefix}:{value}"] if value else []
     limit = max(1, min(wanted.limit, 100))
     asked = [("full", "true"), ("sort", "downloads"), ("limit", str(max(30, 3 * limit)))]
     asked += [("search", wanted.query)] if wanted.query else []
     address = f"{endpoint()}/api/datasets?{urlencode([*asked, *(('filter', f) for f in filters)])}"
-    items = [i for i in _get(web, address, list[_Item]) if not i.disabled]
+    items = [i for i in _get(web, address, list[_Item]) if not i.disabled and (i.downloads or 0) >= wanted.downloads]
     texts = Index([words(f"{i.id} {i.id} {i.description or ''} {' '.join(i.tags)}") for i in items]).scores(
         wanted.query
     )
@@ -166,6 +181,9 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
     if gated:
         score -= 2
         reasons.append("gated: its terms must be accepted first")
+    if _only_script([f.rfilename for f in item.siblings or ()]):
+        score -= 10  # below whatever can be had
+        reasons.append("only a loading script: its rows cannot be fetched, no code from the Hub is run")
     return Found(
         id=item.id, downloads=downloads, likes=likes, licence=licence, gated=gated, score=round(score, 3),
         reasons=tuple(reasons), description=" ".join((item.description or "").split())[:300],
@@ -185,9 +203,13 @@ def check_usable(web: Web, dataset: str) -> str:
     except SourceRefused as error:
         raise _refused(dataset, error) from error
     names = [f.rfilename for f in info.siblings]
-    if any(n.endswith(".py") for n in names) and not any(n.lower().endswith(_DATA) for n in names):
+    if _only_script(names):
         raise ToolError(f"{dataset} is only a loading script; code from the Hub is not run", next="Look for a copy in Parquet and name it yourself; none is put in its place")  # fmt: skip
     return info.licence
+
+
+def _only_script(names: Sequence[str]) -> bool:
+    return any(n.endswith(".py") for n in names) and not any(n.lower().endswith(_DATA) for n in names)
 
 
 def model_licence(web: Web, model: str) -> str:

@@ -17,8 +17,13 @@ def viewer() -> str:
 
 
 def authorization(address: str) -> dict[str, str]:
-    """The token's header for the Hub's own hosts, nothing for any other."""
+    """The token's header for the Hub's own hosts, nothing for any other: another port of the same machine is another host,
+    and the public Hub is never told it in the clear."""
     token = os.environ.get("HF_TOKEN", "")
-    host = urlsplit(address).hostname or ""
-    own = host == "huggingface.co" or host.endswith(".huggingface.co") or host == urlsplit(endpoint()).hostname
+    parts, hub = urlsplit(address), urlsplit(endpoint())
+    host = parts.hostname or ""
+    public = parts.scheme == "https" and (host == "huggingface.co" or host.endswith(".huggingface.co"))
+    # A viewer that a person put beside their own Hub belongs to it.
+    beside = host == hub.hostname and parts.netloc == urlsplit(viewer()).netloc
+    own = public or (parts.scheme, parts.netloc) == (hub.scheme, hub.netloc) or beside
     return {"Authorization": f"Bearer {token}"} if token and own else {}

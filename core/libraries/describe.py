@@ -35,7 +35,10 @@ def resolve(name: str) -> Any:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Kind, signature, fields with defaults, members, docstring and file of the object."""
+    """Kind, signature, fields with defaults, members, docstring and file of the object; of a field of a dataclass its type,
+    default and help."""
+    if (field := _field_named(name)) is not None:
+        return field
     found = resolve(name)
     told: dict[str, Any] = {"name": name, "kind": _kind(found), "doc": (inspect.getdoc(found) or "")[:DOC_LIMIT]}
     try:
@@ -55,13 +58,35 @@ def describe(name: str) -> dict[str, Any]:
     return told
 
 
+def _field_named(name: str) -> dict[str, Any] | None:
+    """A dataclass's field: as an attribute it would be its default, of which a docstring tells nothing."""
+    owner, _, last = name.rpartition(".")
+    if "." not in owner:
+        return None
+    try:
+        found = resolve(owner)
+    except (ImportError, LookupError):
+        return None
+    if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):
+        return None
+    field = next((one for one in dataclasses.fields(found) if one.name == last), None)
+    if field is None:
+        return None
+    told = _field(field, 4_000)
+    version = getattr(sys.modules[name.split(".")[0]], "__version__", "")
+    return {
+        "name": name, "kind": f"field of {owner}", "type": told["type"], "default": told["default"], "doc": told["help"],
+        "version": version,
+    }  # fmt: skip
+
+
 def _kind(found: Any) -> str:
     if inspect.ismodule(found):
         return "module"
     return "class" if inspect.isclass(found) else "function" if callable(found) else type(found).__name__
 
 
-def _field(field: dataclasses.Field[Any]) -> dict[str, str]:
+def _field(field: dataclasses.Field[Any], help_limit: int = 400) -> dict[str, str]:
     default = field.default
     if default is dataclasses.MISSING:
         default = "required" if field.default_factory is dataclasses.MISSING else "made by a factory"
@@ -70,7 +95,7 @@ def _field(field: dataclasses.Field[Any]) -> dict[str, str]:
         "name": field.name,
         "type": kind,
         "default": repr(default)[:120],
-        "help": str(field.metadata.get("help", ""))[:400],
+        "help": str(field.metadata.get("help", ""))[:help_limit],
     }
 
 

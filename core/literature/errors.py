@@ -7,7 +7,7 @@ ToolError
     ├── SourceBroken     an answer that is not what the source promises (5xx, cut off, not its format)
     ├── SourceRefused    the source understood and said no (4xx)
     ├── PaperMissing     the source does not have this paper
-    └── OfflineMiss      offline, and neither cache nor library has it
+    └── OfflineMiss      offline: no host is asked, and neither cache nor library has it
 """
 
 from __future__ import annotations

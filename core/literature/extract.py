@@ -40,6 +40,14 @@ class DatasetMention(msgspec.Struct, frozen=True, kw_only=True):
     quote: str
 
 
+class MethodMention(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a method is named first."""
+
+    name: str
+    place: str
+    quote: str
+
+
 class Extract(msgspec.Struct, frozen=True, kw_only=True):
     """What one paper says about how it was done."""
 
@@ -52,6 +60,8 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True):
     """Training methods the text names, most often named first."""
     sizes: tuple[Finding, ...] = ()
     """Model sizes, in parameters."""
+    named: tuple[MethodMention, ...] = ()
+    """Where each of `methods` is named, for those that a paragraph names and not only a heading."""
 
 
 def extract(text: PaperText) -> Extract:
@@ -61,13 +71,15 @@ def extract(text: PaperText) -> Extract:
     results = [
         found for section in text.sections for table in section.tables for found in results_of(table, section.label)
     ]
+    methods = _methods(text)
     return Extract(
         paper=text.id,
         source=text.source,
         findings=tuple(_unique(findings, lambda f: (f.name, f.value, f.place))),
         datasets=tuple(_unique(datasets, lambda d: (d.name,))),
         results=tuple(results),
-        methods=_methods(text),
+        methods=methods,
+        named=tuple(one for name in methods if (one := _named(text, name))),
         sizes=tuple(_unique(_sizes(text), lambda f: (f.value,))),
     )
 
@@ -75,7 +87,7 @@ def extract(text: PaperText) -> Extract:
 def placed(found: Extract, text: PaperText) -> tuple[dict[str, object], dict[str, str]]:
     """Values and the place of each, after looking there again: what does not stand where it is said to stand is left out.
 
-    Settings by their names; `data`, `model_size`, and of the tables `result` and `baseline` (of the first column that
+    Settings by their names; `method` (those that a paragraph names), `data`, `model_size`, and of the tables `result` and `baseline` (of the first column that
     has a row naming a base or baseline: that row, and the best of the others).
     """
     values: dict[str, object] = {}
@@ -87,6 +99,10 @@ def placed(found: Extract, text: PaperText) -> tuple[dict[str, object], dict[str
 
     for one in (*found.findings, *found.sizes):
         keep(one.name, one.value, one.place, one.quote)
+    standing = [one for one in found.named if stands_in(text, one.place, one.quote)]
+    if standing:
+        values["method"] = ", ".join(one.name for one in standing)
+        places["method"] = "; ".join(dict.fromkeys(one.place for one in standing))
     for mention in found.datasets:
         keep("data", mention.name, mention.place, mention.quote)
     for name, cell in compared(found.results).items():
@@ -113,6 +129,15 @@ def _methods(text: PaperText) -> tuple[str, ...]:
     counts = {name: len(pattern.findall(whole)) for name, pattern in METHODS.items()}
     named = sorted((n for n in counts if counts[n]), key=lambda n: (-counts[n], n))
     return tuple([n for n in named if counts[n] > 1] or named)[:4]
+
+
+def _named(text: PaperText, method: str) -> MethodMention | None:
+    for section in text.sections:
+        for place, raw in paragraphs(section):
+            paragraph = " ".join(raw.split())
+            if match := METHODS[method].search(paragraph):
+                return MethodMention(name=method, place=place, quote=_sentence(paragraph, match.start(), match.end()))
+    return None
 
 
 def _sizes(text: PaperText) -> list[Finding]:

@@ -24,6 +24,10 @@ _ANSWERS = r"(?:responses|samples|completions|outputs|rollouts|generations|answe
 _ASKED = r"(?:per|for each|for every|from each|to each)\s+(?:prompt|question|query|problem|input)"
 
 
+_NOT_COUNTED = r"(?!\s*-?(?:[KMB]|million|thousand|billion)\b)(?!\s*tokens?\s+(?:per|in|a)\b)"
+"""A batch of 4M tokens is not one of 4, and none of sequences."""
+
+
 class Rule(msgspec.Struct, frozen=True):
     """A pattern with one named group that is not None, and the range in which its number makes sense."""
 
@@ -35,7 +39,8 @@ class Rule(msgspec.Struct, frozen=True):
 
 def _after(name: str, words: str, low: float, high: float) -> Rule:
     """`<words> (is|of|=|...) <number>`."""
-    return Rule(name, re.compile(rf"{words}{_IS}(?P<v>{NUMBER})(?![\d.,]{0, 4}\d)", re.IGNORECASE), low, high)
+    pattern = rf"{words}{_IS}(?P<v>(?>{NUMBER})){_NOT_COUNTED}"  # atomic: half a number is none
+    return Rule(name, re.compile(pattern, re.IGNORECASE), low, high)
 
 
 def _rule(name: str, pattern: str, low: float, high: float) -> Rule:
@@ -52,12 +57,19 @@ RULES = (
     ),
     _after("batch", r"\b(?:(?:global|total|effective|training|train|mini-?)\s*){0,3}batch[- ]sizes?", 1, 1e7),
     _rule("epochs", rf"{_COUNT}\s+epochs?\b", 1, 1000),
+    _rule("epochs", r"\bepochs?\s*(?::|=|is|was|to)\s*(?P<v>\d{1,4})(?![\d.,]*\d)", 1, 1000),
     _after("beta", r"\bKL(?:[- ]\w+){0,2}\s+(?:coefficient|coeff\.?|weight|penalty|constant)", 0, 100),
     _after("beta", r"(?:β|\\beta\b|\bbeta\b)(?!\s*_?\{?[12])", 0, 100),
     _rule("generations", rf"{_COUNT}\s+(?:\w+\s+)?{_ANSWERS}\s+{_ASKED}", 2, 4096),
     _after("generations", r"\bgroup size", 2, 4096),
     _after("temperature", r"\b(?:sampling |softmax |rollout ){0,2}temperature", 0, 5),
     _after("rank", r"\bLoRA\s+rank", 1, 4096),
+    _rule(
+        "lora_alpha",
+        r"\bLoRA\b[^.\n]{0,80}?(?:\balpha|\\alpha|α)\s*(?:=|of|is|:)\s*(?P<v>\d{1,4})(?![\d.,]*\d)",
+        1,
+        4096,
+    ),
     _after("lora_alpha", r"\bLoRA\s+(?:alpha|\\alpha|α)", 1, 4096),
     _after("warmup_ratio", r"\bwarm-?up\s+(?:ratio|fraction)", 0, 1),
     _rule("warmup_steps", rf"{_COUNT}\s+(?:\w+\s+){{0,2}}warm-?up\s+steps", 1, 1e6),

@@ -42,22 +42,37 @@ def results_of(table: Table, section: str) -> list[Reported]:
 
 
 _BASE = re.compile(r"\b(base|baseline|pre-?trained|untuned|zero-?shot)\b", re.IGNORECASE)
+_MORE = re.compile(r"\+|\bours?\b|\bw/", re.IGNORECASE)
+"""In a row's name: "Qwen-Base + GRPO" is no base."""
+_NO_SCORE = re.compile(
+    r"#|\b(params?|parameters|size|tokens?|steps?|epochs?|samples|length|len|cost|time|hours?|latency|memory|flops|lr|"
+    r"learning rate|rank|year|kl)\b",
+    re.IGNORECASE,
+)
+"""Columns that say what was done, not how well it went."""
+_LOWER = re.compile(r"\b(loss|perplexity|ppl|error|errors|wer|cer|mae|rmse|mse|nll|bpb)\b|↓", re.IGNORECASE)
 
 
 def compared(results: Sequence[Reported]) -> dict[str, Reported]:
-    """`baseline` and `result`: in the first column with a row that names a base, that row and the best of the others.
+    """`baseline` and `result`: in the first column of scores with a row that names a base, that row and the best of the others.
 
-    Best is the largest: losses and perplexities are read wrongly, so the row and column always go along.
+    Best is the largest, of losses and errors the smallest, as far as the column's name tells: it always goes along.
     """
     columns: dict[tuple[str, str], list[Reported]] = {}
     for one in results:
-        columns.setdefault((one.place.split(",")[0], one.column), []).append(one)
-    for column in columns.values():
-        base = next((r for r in column if _BASE.search(r.row)), None)
-        others = [r for r in column if not _BASE.search(r.row)]
+        if not _NO_SCORE.search(one.column):
+            columns.setdefault((one.place.split(",")[0], one.column), []).append(one)
+    for (_, name), column in columns.items():
+        base = next((r for r in column if _is_base(r)), None)
+        others = [r for r in column if not _is_base(r)]
         if base is not None and others:
-            return {"baseline": base, "result": max(others, key=lambda r: r.value)}
+            best = min if _LOWER.search(name) else max
+            return {"baseline": base, "result": best(others, key=lambda r: r.value)}
     return {}
+
+
+def _is_base(one: Reported) -> bool:
+    return bool(_BASE.search(one.row)) and not _MORE.search(one.row)
 
 
 def _columns(table: Table) -> list[str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.literature.arxiv_client import ArxivClient
+import msgspec
+
+from core.literature.arxiv_client import ArxivClient, is_withdrawn
 from core.literature.errors import LiteratureError, PaperMissing, SourceBroken
 from core.literature.hf_papers import HubPapers
 from core.literature.html_sections import parse_html
-from core.literature.ids import arxiv_id
+from core.literature.ids import arxiv_id, version_in
 from core.literature.latex_sections import parse_source
 from core.literature.markdown_sections import parse_markdown
 from core.literature.papers import Paper, PaperText, Section
@@ -38,8 +40,12 @@ class FullText:
         self._sites = {"arxiv-html": arxiv_site.rstrip("/"), "ar5iv": ar5iv_site.rstrip("/")}
 
     def read(self, paper_id: str) -> PaperText:
-        """The paper's text from the best source that has it. Raises the last source's error if none does."""
-        bare = arxiv_id(paper_id)
+        """The paper's text from the best source that has it. Raises the last source's error if none does.
+
+        Who names a version (`2402.03300v1`) gets that one, since places move between versions. arXiv alone keeps them;
+        where it has no text of it, the newest is read, and a note says so.
+        """
+        bare, version = arxiv_id(paper_id), version_in(paper_id)
         sources: list[tuple[str, Callable[[str], PaperText]]] = [
             ("hub", self._from_hub),
             ("arxiv-html", lambda one: self._from_page(one, "arxiv-html")),
@@ -49,6 +55,15 @@ class FullText:
             ("abstract", self._from_abstract),
         ]
         notes: list[str] = []
+        if version:
+            for name, source in sources:
+                if name in ("arxiv-html", "latex", "pdf"):
+                    try:
+                        found = source(bare + version)
+                        return msgspec.structs.replace(found, id=bare, notes=tuple(notes))
+                    except LiteratureError as error:
+                        notes.append(f"{version}, {name}: {error.what}")
+            notes.append(f"this is the newest version: {version} itself could not be had")
         for name, source in sources:
             try:
                 found = source(bare)
@@ -60,8 +75,9 @@ class FullText:
                     ) from error
                 continue
             return PaperText(
-                id=bare, title=found.title, source=name, url=found.url, sections=found.sections, notes=tuple(notes)
-            )
+                id=bare, title=found.title, source=name, url=found.url, sections=found.sections,
+                notes=(*notes, *found.notes),
+            )  # fmt: skip
         raise AssertionError("unreachable: the last source returns or raises")
 
     def _from_hub(self, bare: str) -> PaperText:
@@ -93,7 +109,9 @@ class FullText:
         if not paper.abstract:
             raise PaperMissing("no abstract", where=paper.url, next="Check the id.")
         section = Section(number="", title="Abstract", level=2, text=paper.abstract)
-        return PaperText(id=bare, title=paper.title, source="abstract", url=paper.url, sections=(section,))
+        gone = paper.withdrawn or is_withdrawn(paper.abstract)
+        notes = ("this paper was withdrawn: nothing in it should be built on",) if gone else ()
+        return PaperText(id=bare, title=paper.title, source="abstract", url=paper.url, sections=(section,), notes=notes)
 
     def _abstract(self, bare: str) -> Paper:
         try:

@@ -76,6 +76,8 @@ class _Reader(HTMLParser):
         self._tag_text: list[str] | None = None
         self._number = ""
         self._grids: list[_Grid] = []
+        self._tables: list[bool] = []  # of every open table whether it is a grid: an equation is laid out as one, too
+        self._notes: list[int] = []  # how many tags were open where a footnote began
         self._caption: list[str] | None = None
         self._waiting: list[_Grid] = []  # grids of the current figure, until its caption is known
         self._figures = 0
@@ -87,8 +89,11 @@ class _Reader(HTMLParser):
             self._put("\n" if tag == "br" else "")
             return
         skip = tag in _SKIPPED or bool(
-            kind & {"ltx_bibliography", "ltx_page_navbar", "ltx_TOC", "ltx_note_outer", "ltx_ERROR"}
+            kind & {"ltx_bibliography", "ltx_page_navbar", "ltx_TOC", "ltx_note_mark", "ltx_tag_note", "ltx_ERROR"}
         )
+        # A footnote stands where it is called, in brackets; one of a heading or caption (thanks, affiliations) is left out.
+        note = "ltx_note_outer" in kind
+        skip = skip or (note and (self._heading is not None or self._caption is not None))
         if tag == "math":
             self._put(f" {names.get('alttext') or ''} ")
             skip = True
@@ -96,6 +101,9 @@ class _Reader(HTMLParser):
         self._names[tag] += 1
         self._skipping += skip
         if not self._skipping:
+            if note:
+                self._notes.append(len(self._open))
+                self._put(" [")
             self._start(tag, kind, names)
 
     def _start(self, tag: str, kind: set[str], names: dict[str, str | None]) -> None:
@@ -107,8 +115,12 @@ class _Reader(HTMLParser):
             self._figures += 1
         elif tag in ("figcaption", "caption"):
             self._caption = []
-        elif tag == "table" and "ltx_equation" not in kind and "ltx_eqn_table" not in kind:
-            self._grids.append(_Grid())
+        elif tag == "table":
+            self._tables.append(not kind & {"ltx_equation", "ltx_equationgroup", "ltx_eqn_table"})
+            if self._tables[-1]:
+                self._grids.append(_Grid())
+        elif tag in ("tr", "td", "th") and not self._in_grid:
+            self._put("\n" if tag == "tr" else " ")
         elif tag == "tr" and self._grids:
             self._grids[-1].rows.append([])
             self._grids[-1].heads.append(True)
@@ -121,6 +133,9 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         while self._names[tag]:
+            if self._notes and self._notes[-1] == len(self._open):
+                self._notes.pop()
+                self._put("]")
             name, skip = self._open.pop()
             self._names[name] -= 1
             if not self._skipping:
@@ -135,9 +150,9 @@ class _Reader(HTMLParser):
         elif tag == "span" and self._tag_text is not None:
             self._number = tidy("".join(self._tag_text))
             self._tag_text = None
-        elif tag in ("td", "th") and self._grids and self._grids[-1].cell is not None:
+        elif tag in ("td", "th") and self._in_grid and self._grids[-1].cell is not None:
             self._close_cell(self._grids[-1], head=tag == "th")
-        elif tag == "table" and self._grids:
+        elif tag == "table" and self._tables and self._tables.pop() and self._grids:
             grid = self._grids.pop()
             if self._grids:  # a table laid inside a cell: its text stays in that cell
                 self._put(" ".join(cell for row in grid.rows for cell in row))
@@ -154,6 +169,11 @@ class _Reader(HTMLParser):
             self._caption = None
         elif tag in _BREAKS:
             self._put("\n")
+
+    @property
+    def _in_grid(self) -> bool:
+        """Whether the innermost open table is one of cells."""
+        return bool(self._grids and self._tables and self._tables[-1])
 
     def _close_heading(self, depth: int) -> None:
         text = tidy("".join(self._heading or []))

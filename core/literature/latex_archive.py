@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import posixpath
 import re
 import tarfile
 import zlib
@@ -16,7 +17,10 @@ from core.literature.errors import PaperMissing, SourceBroken
 LARGEST = 5_000_000
 """Bytes of TeX that are unpacked at most; a paper has some 0.1-2 MB."""
 MOST_INPUTS = 200
-_INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{\s*([^{}\n]{1,200}?)\s*\}|\\input\s+([\w./-]{1,200})")
+_INPUT = re.compile(
+    r"\\(?:input|include|subfile)\s*\{\s*([^{}\n]{1,200}?)\s*\}|\\input\s+([\w./-]{1,200})"
+    r"|\\(?:sub)?(?:import|inputfrom|includefrom)\*?\s*\{([^{}\n]{0,200})\}\s*\{\s*([^{}\n]{1,200}?)\s*\}"
+)
 _COMMENT = re.compile(r"(?<!\\)(?:\\\\)*%.*")
 
 
@@ -62,7 +66,7 @@ def _members(archive: tarfile.TarFile) -> dict[str, str]:
         content = archive.extractfile(member)
         if size > LARGEST or content is None:
             break
-        files[member.name.removeprefix("./")] = _text(content.read())
+        files[posixpath.normpath(member.name)] = _text(content.read())
     return files
 
 
@@ -86,8 +90,10 @@ def _flat(files: dict[str, str], name: str, used: list[int], above: frozenset[st
     memory: hence `LARGEST` too), and never a file within itself. `used`: inputs and characters so far."""
 
     def include(match: re.Match[str]) -> str:
-        wanted = (match.group(1) or match.group(2)).removeprefix("./")
-        found = next((n for n in (wanted, f"{wanted}.tex") if n in files), None)
+        wanted = match.group(1) or match.group(2) or posixpath.join(match.group(3).strip(), match.group(4))
+        beside = posixpath.join(posixpath.dirname(name), wanted)  # as the import package reads it
+        paths = [posixpath.normpath(one) for one in (wanted, f"{wanted}.tex", beside, f"{beside}.tex")]
+        found = next((n for n in paths if n in files), None)
         used[0] += 1
         if found is None or found in above or found == name or used[0] > MOST_INPUTS or used[1] > LARGEST:
             return ""

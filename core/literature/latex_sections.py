@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from core.literature.errors import SourceBroken
 from core.literature.html_sections import tidy
 from core.literature.latex_archive import read_source
+from core.literature.latex_macros import expanded, without_switched_off
 from core.literature.papers import Section, Table
 
 _HEADING = re.compile(r"\\(section|subsection|subsubsection)(\*?)\s*(?:\[[^\]]{0,300}\])?\s*\{|\\(appendix)\b|\\begin\{(appendices|abstract)\}")  # fmt: skip
@@ -45,6 +46,9 @@ def parse_latex(source: str, url: str) -> tuple[str, tuple[Section, ...]]:
     """Title and sections of a flattened document."""
     if _depth(source) > _DEEPEST:
         raise SourceBroken("braces too deep for a paper", where=url, next="Use another source.")
+    source = expanded(without_switched_off(source))
+    if _depth(source) > _DEEPEST:
+        raise SourceBroken("macros nested too deep for a paper", where=url, next="Use another source.")
     title = next(
         (_argument(source, m.end() - 1)[0] for m in re.finditer(r"\\title\s*(?:\[[^\]]{0,300}\])?\s*\{", source)), ""
     )

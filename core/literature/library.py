@@ -9,7 +9,7 @@ wish, or because nothing answers) cache and recipe library stand in, and `source
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from core.literature.extract import Extract, extract
 from core.literature.fulltext import AR5IV, ARXIV, FullText
 from core.literature.hf_papers import ENDPOINT as HUB
 from core.literature.hf_papers import HubPapers
-from core.literature.ids import arxiv_id, find_arxiv_id
+from core.literature.ids import arxiv_id, find_arxiv_id, version_in
 from core.literature.limiter import Clock, Limiter
 from core.literature.openalex import ENDPOINT as OPENALEX
 from core.literature.openalex import OpenAlex
@@ -38,6 +38,7 @@ from core.literature.web import Politeness, Web
 
 T = TypeVar("T")
 OFFLINE = "library (offline)"
+LIBRARY = "recipe library"
 _DAY = 86_400.0
 _REST_S = 300.0
 """How long a source that did not answer is left alone."""
@@ -100,7 +101,7 @@ class Literature:
         limiter = Limiter(cache_dir / "limits", clock=clock, intervals_s=intervals_s)
         self._clock = limiter.clock
         self._cache = Cache(cache_dir / "answers", now=limiter.clock.now)
-        web = self.web = Web(limiter, politeness)
+        web = self.web = Web(limiter, politeness, offline=lambda: self.offline)
         self._hub = HubPapers(web, at.hub)
         self._arxiv = ArxivClient(web, at.arxiv_api)
         self._scholar = SemanticScholar(web, at.semantic_scholar, semantic_scholar_key)
@@ -125,18 +126,21 @@ class Literature:
         """
         notes: list[str] = []
         lists: list[list[Paper]] = []
+        many = _asked_for(limit)
         for name, ask in (("hf-papers", self._hub.search), ("arxiv", self._arxiv.search)):
             try:
                 lists.append(
                     self._cached(
-                        f"search/{name}/{limit}/{query}", list[Paper], name, _DAY, lambda ask=ask: ask(query, limit)
+                        f"search/{name}/{many}/{query}", list[Paper], name, _DAY, lambda ask=ask: ask(query, many)
                     )
                 )
             except LiteratureError as error:
                 notes.append(f"{name}: {error.what}")
         papers = _merge(lists)[:limit]
         if not papers:
-            papers = [_from_card(match.card) for match in recipes.search(query, limit=limit)]
+            # Where the sources answered and have nothing, the library is not a stand-in for a network.
+            source = OFFLINE if self.offline or notes else LIBRARY
+            papers = [_from_card(match.card, source) for match in recipes.search(query, limit=limit)]
         names = tuple(dict.fromkeys(paper.source for paper in papers))
         return SearchResult(
             papers=tuple(map(_with_card, papers)), source=", ".join(names) or self.source, notes=tuple(notes)
@@ -144,15 +148,18 @@ class Literature:
 
     def trending(self, limit: int = 10) -> list[Paper]:
         """What the Hub's readers look at these days. Raises OfflineMiss offline without a cached list."""
-        return self._cached(f"trending/{limit}", list[Paper], "hf-papers", _DAY / 4, lambda: self._hub.trending(limit))
+        many = _asked_for(limit)
+        found = self._cached(f"trending/{many}", list[Paper], "hf-papers", _DAY / 4, lambda: self._hub.trending(many))
+        return found[:limit]
 
     def recommended(self, paper_id: str, limit: int = 10) -> list[Paper]:
         """Papers like this one (Semantic Scholar)."""
-        bare = arxiv_id(paper_id)
-        key = f"recommended/{limit}/{bare}"
-        return self._cached(
-            key, list[Paper], "semantic-scholar", 7 * _DAY, lambda: self._scholar.recommended(bare, limit)
+        bare, many = arxiv_id(paper_id), _asked_for(limit)
+        key = f"recommended/{many}/{bare}"
+        found = self._cached(
+            key, list[Paper], "semantic-scholar", 7 * _DAY, lambda: self._scholar.recommended(bare, many)
         )
+        return found[:limit]
 
     def linked(self, paper_id: str) -> Linked:
         """Models, data sets, Spaces, collections and code that the Hub links to the paper."""
@@ -165,11 +172,12 @@ class Literature:
         Offline and uncached, a paper with a recipe card gives the card's words, marked as such. Raises OfflineMiss when
         there is nothing, and the last source's error when online.
         """
-        bare = arxiv_id(paper_id)
+        bare, version = arxiv_id(paper_id), version_in(paper_id)
         try:
             text = self._cached(
-                f"text/{bare}", PaperText, "full text", _text_fresh_s, lambda: self._fulltext.read(bare)
-            )
+                f"text/{bare}{version}", PaperText, "full text", _text_fresh_s,
+                lambda: self._fulltext.read(bare + version),
+            )  # fmt: skip
         except (OfflineMiss, Unreachable, RateLimited, SourceBroken) as error:
             card = next((card for card in load_cards() if card.arxiv == bare), None)
             if card is None:
@@ -177,15 +185,21 @@ class Literature:
             text = _card_text(card, error.what)
         else:
             self._read[bare] = text
-        return text if sections is None else msgspec.structs.replace(text, sections=_chosen(text.sections, sections))
+        return text if sections is None else msgspec.structs.replace(text, sections=chosen(text.sections, sections))
 
     def citations(self, paper_id: str, direction: str = "citations", limit: int = 200) -> CitationList:
         """What the paper cites (`references`) or what cites it (`citations`). Raises UsageError for another word."""
         bare, way = arxiv_id(paper_id), as_direction(direction)
         key = f"edges/{way}/{limit}/{bare}"
-        return self._cached(
+        found = self._cached(
             key, CitationList, "citation graph", _edges_fresh_s, lambda: self._graph.edges(bare, way, limit)
         )
+        # Edges are told one by one, on walks and in the log: each says where it came from, the cache too.
+        items = tuple(
+            msgspec.structs.replace(edge, paper=msgspec.structs.replace(edge.paper, source=found.source))
+            for edge in found.items
+        )
+        return msgspec.structs.replace(found, items=items)
 
     def follow(self, paper_id: str, direction: str = "citations", *, hops: int = 2, budget: int = 8) -> list[Step]:
         """Walk the citation graph outwards, asking at most `budget` papers (see `citations.walk`)."""
@@ -248,6 +262,11 @@ class Literature:
             )
 
 
+def _asked_for(limit: int) -> int:
+    """How many a source is asked for: round numbers, so that the cache answers whoever wants a few more or less."""
+    return next((many for many in (10, 25, 50, 100) if limit <= many), limit)
+
+
 def _text_fresh_s(text: PaperText) -> float:
     """A full text stays; an abstract may only mean that the better sources were down."""
     return _DAY if text.source == "abstract" else 30 * _DAY
@@ -293,8 +312,8 @@ def _with_card(paper: Paper) -> Paper:
     return msgspec.structs.replace(paper, card=card.id) if card and not paper.card else paper
 
 
-def _from_card(card: Card) -> Paper:
-    """A card as a search result, when no source answers."""
+def _from_card(card: Card, source: str) -> Paper:
+    """A card as a search result, when no source answers or has anything."""
     address = f"https://arxiv.org/abs/{card.arxiv}" if card.arxiv else card.url
     return Paper(
         id=card.arxiv or f"card:{card.id}",
@@ -302,7 +321,7 @@ def _from_card(card: Card) -> Paper:
         abstract=card.summary,
         year=card.year,
         url=address,
-        source=OFFLINE,
+        source=source,
         card=card.id,
     )
 
@@ -332,15 +351,19 @@ def _card_text(card: Card, why: str) -> PaperText:
     )
 
 
-def _chosen(sections: tuple[Section, ...], wanted: list[str]) -> tuple[Section, ...]:
-    """Sections whose number starts with, or whose title contains, one of the words."""
+def chosen(sections: Sequence[Section], wanted: Iterable[str]) -> tuple[Section, ...]:
+    """Sections whose number is, or whose title contains, one of the words, each with what stands below it."""
     low = [word.lower().removeprefix("section ").removeprefix("appendix ").strip() for word in wanted if word.strip()]
-
-    def matches(section: Section) -> bool:
-        number = section.number.lower()
-        return any(
-            number == word or (number and number.startswith(f"{word}.")) or word in section.title.lower()
-            for word in low
-        )
-
-    return tuple(section for section in sections if matches(section))
+    found: list[Section] = []
+    above: int | None = None  # level of the section whose parts are being taken
+    for section in sections:
+        if above is not None and section.level <= above:
+            above = None
+        number, label = section.number.lower(), section.label.lower()
+        hit = any(number == word or word in section.title.lower() or label == word for word in low)
+        hit = hit or any(number and number.startswith(f"{word}.") for word in low)
+        if hit and above is None:
+            above = section.level
+        if above is not None:
+            found.append(section)
+    return tuple(found)

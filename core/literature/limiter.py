@@ -1,8 +1,8 @@
 """One rate limiter a host, shared by every process of the machine through a lock file.
 
-Each host has a file with the time of its last request. Whoever wants to ask takes the file's lock, waits out the
-interval, writes the time, asks, and lets go: so requests are never closer than the interval and never in parallel,
-however many runs there are. (arXiv asks for one request in three seconds on one connection, Semantic Scholar for one
+Each host has a file with the time from which it may be asked again. Whoever wants to ask takes the file's lock, waits for
+that time, asks, writes the time anew, and lets go: so requests are never closer than the interval and never in parallel,
+however many runs there are, and however long each is under way. (arXiv asks for one request in three seconds on one connection, Semantic Scholar for one
 a second.) A host's Retry-After is written to the same file and holds for everyone. The clock can be replaced.
 """
 
@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -77,10 +77,11 @@ class Limiter:
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def turn(self, host: str) -> Generator[None, None, None]:
+    def turn(self, host: str) -> Generator[Callable[[float], None], None, None]:
         """Wait for the host's next free moment and hold the host while the request runs.
 
-        Raises RateLimited if the host has asked for a pause longer than `max_wait_s`.
+        Yields what lets nobody ask the host for so many seconds more (its Retry-After): it is written before the turn
+        goes on to the next run, which may be waiting at the door. Raises RateLimited if the host has asked for a pause longer than `max_wait_s`.
         """
         with self._locked(host) as handle:
             free = self._next_free(handle, host)
@@ -96,17 +97,25 @@ class Limiter:
                 self.clock.sleep(wait)
                 wait = free - self.clock.now()
             _write(handle, self.clock.now() + self.interval_s(host))
+            asked = True
             try:
-                yield
+                yield lambda seconds: self._hold_off(handle, seconds)
             except Unreachable as error:
-                if isinstance(error.__cause__, (socket.gaierror, ConnectionRefusedError)):
-                    _write(handle, self.clock.now())  # nobody was asked: the turn is given back
+                asked = not isinstance(error.__cause__, (socket.gaierror, ConnectionRefusedError))
                 raise
+            finally:
+                if asked:  # counted from its end: when a request reached the host, between the two, is not known here
+                    self._hold_off(handle, self.interval_s(host))
+                else:  # the turn is given back
+                    _write(handle, self.clock.now())
 
     def hold_off(self, host: str, seconds: float) -> None:
         """Let no process ask the host for so long (its Retry-After). Never shortens a pause already set."""
         with self._locked(host) as handle:
-            _write(handle, max(_read(handle), self.clock.now() + min(seconds, LONGEST_PAUSE_S)))
+            self._hold_off(handle, seconds)
+
+    def _hold_off(self, handle: int, seconds: float) -> None:
+        _write(handle, max(_read(handle), self.clock.now() + min(seconds, LONGEST_PAUSE_S)))
 
     def _lock(self, handle: int, host: str) -> None:
         """The host's lock, with an end to the wait: whoever holds it may have been stopped with it in hand."""

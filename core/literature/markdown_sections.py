@@ -9,7 +9,7 @@ from core.literature.papers import Section, Table
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 _NUMBERED = re.compile(r"^(?:(?:Appendix|Section)\s+)?((?:\d+|[A-Z])(?:\.\d+)*)[.:)]?\s+(?=\S)")
-_RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
+_RULE = re.compile(r"^(?=.*(?:\||--))\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
 _CAPTION = re.compile(r"^\W*(Table\s+[A-Z]?\d+(?:\.\d+)?)\W{0,4}\s*(.*)$", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(```|~~~)")
 

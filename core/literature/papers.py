@@ -38,6 +38,8 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     """Which source it comes from, and whether through the cache: `arxiv`, `hf-papers (cache)`, `library (offline)`."""
     card: str = ""
     """Id of the recipe card on this paper, if the library has one."""
+    withdrawn: bool = False
+    """Its comment or abstract says that it was withdrawn: nothing in it should be built on."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 Every request waits for its host's turn (`limiter.py`), says who asks, and ends after a deadline even when the server
 drips. 429 and 503 obey Retry-After for all runs of the machine; 5xx, time-outs and bodies cut off are tried again
-with growing pauses; redirects are followed hop by hop so that each host's limit holds, and no key travels to another
+with growing pauses as long as that is not tiresome (`patience_s`), and a host that was silent is left alone for a
+while, so that a reader with six sources does not wait for each in full; redirects are followed hop by hop so that each host's limit holds, and no key travels to another
 host. Only GET: reading papers changes nothing.
 """
 
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import IO, NoReturn
@@ -23,13 +27,21 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
-from core.literature.errors import PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
+from core.literature.errors import OfflineMiss, PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
 from core.literature.limiter import Limiter
 
 USER_AGENT = "ml-intern-tui/0.1 (post-training research agent; respects rate limits)"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _KEPT = "%/:@!$&'()*+,;=~-._?[]|"
 _AGAIN = {429, 500, 502, 503, 504}
+_REST_S = 60.0
+"""How long a host that was silent to the end is left alone by this process."""
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
+_TEXT = re.compile(
+    r"(iso-?8859-?\d+|latin-?1|us-ascii|(windows-|cp)\d{3,4}|koi8-[ru]|gbk|gb2312|gb18030|big5|shift_jis|euc-(jp|kr))",
+    re.IGNORECASE,
+)
+"""Encodings of pages besides UTF-8. Python knows others by which a page could make us work for nothing."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -40,8 +52,15 @@ class Reply(msgspec.Struct, frozen=True):
     content_type: str
 
     def text(self) -> str:
-        """The body as text; bytes that are not UTF-8 become replacement characters."""
-        return self.body.decode("utf-8", errors="replace")
+        """The body as text, in the encoding the server or the page names, else UTF-8; what does not fit becomes U+FFFD."""
+        named = _CHARSET.search(self.content_type)
+        if named is None and "html" in self.content_type:
+            named = _CHARSET.search(self.body[:1024].decode("ascii", "replace"))
+        encoding = named.group(1) if named and _TEXT.fullmatch(named.group(1)) else "utf-8"
+        try:
+            return self.body.decode(encoding, errors="replace")
+        except LookupError:  # a number no such encoding has
+            return self.body.decode("utf-8", errors="replace")
 
 
 class Politeness(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +69,8 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
     """For the whole of one try."""
     tries: int = 4
+    patience_s: float = 30.0
+    """Of tries that fail, in all: after it none begins. A slow silence is met once, a quick failure `tries` times."""
     backoff_s: float = 1.0
     max_retry_after_s: float = 60.0
     """A longer Retry-After ends the request as RateLimited; the pause is kept for all processes."""
@@ -114,9 +135,14 @@ class _Https(urllib.request.HTTPSHandler):
 class Web:
     """Fetches addresses for the literature clients."""
 
-    def __init__(self, limiter: Limiter, politeness: Politeness | None = None) -> None:
+    def __init__(
+        self, limiter: Limiter, politeness: Politeness | None = None, *, offline: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`offline`: while it says so, no host is asked, whoever calls."""
         self.limiter = limiter
+        self._offline = offline
         self.politeness = politeness or Politeness()
+        self._silent: dict[str, float] = {}
         self._opener = urllib.request.build_opener(_NoRedirect, _Http, _Https)
 
     def get(
@@ -130,10 +156,16 @@ class Web:
         """The answer to a GET. `check` is asked about every address, those of redirects too, and may raise.
 
         Raises:
-            PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
+            OfflineMiss: offline. PaperMissing: 404 or 410. SourceRefused: any other 4xx. RateLimited: told to wait too long.
             SourceBroken: still 5xx or cut off after all tries. Unreachable: still no answer after all tries.
         """
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params, errors='replace')}" if params else url
+        if self._offline():
+            raise OfflineMiss(
+                f"offline: {_host(address)} is not asked",
+                where=address,
+                next="Use what is on this machine: the recipe library, papers read before, local data, read_api.",
+            )
         for hop in range(6):
             address = _sendable(address)
             if check is not None:
@@ -155,13 +187,25 @@ class Web:
             **(headers if same_host else {}),
         }
         host = _host(address)
+        if self.limiter.clock.now() < self._silent.get(host, 0.0):
+            raise Unreachable(f"{host} did not answer a moment ago", where=address, next="Try again in a minute.")
+        spent = 0.0
         for attempt in range(self.politeness.tries):
             last = attempt == self.politeness.tries - 1
             try:
-                with self.limiter.turn(host):
-                    status, reply, fields = self._once(address, sent)
+                with self.limiter.turn(host) as hold_off:
+                    began = self.limiter.clock.now()
+                    try:
+                        status, reply, fields = self._once(address, sent)
+                    finally:
+                        spent += self.limiter.clock.now() - began
+                    pause = self._pause_s(status, fields.get("Retry-After"), attempt)
+                    hold_off(pause)  # while the turn is ours: the next run may be waiting for it
             except (Unreachable, SourceBroken) as error:
-                if last or isinstance(error.__cause__, socket.gaierror):  # a name that does not resolve stays so
+                tired = last or spent >= self.politeness.patience_s
+                if tired and isinstance(error.__cause__, TimeoutError):
+                    self._silent[host] = self.limiter.clock.now() + _REST_S
+                if tired or isinstance(error.__cause__, socket.gaierror):  # a name that does not resolve stays so
                     raise
                 self.limiter.clock.sleep(self.politeness.backoff_s * 2**attempt)
                 continue
@@ -169,24 +213,21 @@ class Web:
                 return status, reply, fields.get("Location", "")
             if status not in _AGAIN or (last and status != 429):
                 self._refuse(status, address)
-            self._wait_as_told(host, address, status, fields.get("Retry-After"), attempt, last=last)
+            if last or pause > self.politeness.max_retry_after_s:
+                raise RateLimited(
+                    f"HTTP {status}: asked to wait {pause:.0f} s",
+                    where=address,
+                    next="Use another source or come back later.",
+                    wait_s=pause,
+                )
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _wait_as_told(
-        self, host: str, address: str, status: int, told: str | None, attempt: int, *, last: bool
-    ) -> None:
-        """Obey Retry-After, or else back off; remember it for the other runs."""
+    def _pause_s(self, status: int, told: str | None, attempt: int) -> float:
+        """Seconds to leave the host alone after such an answer: its Retry-After, or else a growing pause."""
+        if status not in _AGAIN:
+            return 0.0
         pause = retry_after_s(told, self.limiter.clock.now())
-        if pause is None:
-            pause = self.politeness.backoff_s * 2**attempt
-        self.limiter.hold_off(host, pause)
-        if last or pause > self.politeness.max_retry_after_s:
-            raise RateLimited(
-                f"HTTP {status}: asked to wait {pause:.0f} s",
-                where=address,
-                next="Use another source or come back later.",
-                wait_s=pause,
-            )
+        return self.politeness.backoff_s * 2**attempt if pause is None else pause
 
     def _once(self, address: str, headers: Mapping[str, str]) -> tuple[int, Reply, Message]:
         """One exchange. Raises Unreachable or SourceBroken with the cause chained."""
@@ -195,7 +236,7 @@ class Web:
         request = urllib.request.Request(address, headers=dict(headers))
         try:
             with self._opener.open(request, timeout=self.politeness.timeout_s) as answer:
-                body = self._read(answer, address)
+                body = self._unpacked(self._read(answer, address), answer.headers, address)
                 return int(answer.status), Reply(address, body, answer.headers.get("Content-Type", "")), answer.headers
         except urllib.error.HTTPError as error:
             with error:
@@ -231,6 +272,24 @@ class Web:
             raise http.client.IncompleteRead(b"", missing)
         return b"".join(parts)
 
+    def _unpacked(self, body: bytes, fields: Message, address: str) -> bytes:
+        """The body without the packing that some hosts send unasked; archives stay as they are."""
+        packed = fields.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+        if not packed or re.search(r"eprint|gzip|tar", fields.get("Content-Type", ""), re.IGNORECASE):
+            return body
+        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, by its first bytes
+        try:
+            plain = inflate.decompress(body, self.politeness.max_bytes + 1)
+        except zlib.error as error:
+            raise SourceBroken("a body that cannot be unpacked", where=address, next="Use another source.") from error
+        if len(plain) > self.politeness.max_bytes:
+            raise SourceRefused(
+                f"larger than {self.politeness.max_bytes:,} bytes unpacked", where=address, next="Use another source."
+            )
+        if not inflate.eof:
+            raise SourceBroken("a packed body that broke off", where=address, next="Try again.")
+        return plain
+
     def _refuse(self, status: int, address: str) -> NoReturn:
         if status in (404, 410):
             raise PaperMissing("not there (HTTP 404)", where=address, next="Check the id or use another source.")
@@ -250,7 +309,9 @@ def retry_after_s(told: str | None, now: float) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - now)
+        until = parsedate_to_datetime(told)
+        # A date without a zone means GMT here, not the zone of this machine.
+        return max(0.0, (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError, TypeError):
         return None
 

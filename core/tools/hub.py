@@ -21,6 +21,7 @@ from core.tools.toolbox import array, integer, text, tool
         "paper": text("arXiv id the data set's card must name", optional=True),
         "licence": text("Such as apache-2.0", optional=True),
         "size": text("Such as 10K<n<100K", optional=True),
+        "downloads": integer("At least so many in the last 30 days"),
         "limit": integer("How many (default 10)"),
     },
     effect="idempotent",
@@ -28,17 +29,25 @@ from core.tools.toolbox import array, integer, text, tool
 )
 def search_datasets(
     desk: Desk, query: str | None = None, task: str | None = None, tags: Sequence[str] | None = None,
-    paper: str | None = None, licence: str | None = None, size: str | None = None, limit: int | None = None,
+    paper: str | None = None, licence: str | None = None, size: str | None = None,
+    downloads: int | None = None, limit: int | None = None,
 ) -> object:  # fmt: skip
-    """Search data sets on the Hub by words, task, tag, paper, licence and size; ranked, with the reasons."""
+    """Search data sets on the Hub by words, task, tag, paper, licence, size and downloads; ranked, with the reasons."""
     wanted = datasets.Wanted(
         query=query or "", task=task or "", tags=tuple(tags or ()), paper=paper or "", licence=licence or "",
-        size=size or "", limit=limit or 10,
+        size=size or "", downloads=downloads or 0, limit=limit or 10,
     )  # fmt: skip
     found = datasets.search(desk.literature.web, wanted)
     for one in found:
         desk.emit(e.DatasetFound(dataset=one.id, source="hub", why="; ".join(one.reasons), licence=one.licence))
-    return {"untrusted_source": "data sets on the Hub", "content": msgspec.to_builtins(found)}
+    told = {"untrusted_source": "data sets on the Hub", "content": msgspec.to_builtins(found)}
+    return told if found else {**told, "nothing_fits": _filters(wanted)}
+
+
+def _filters(wanted: datasets.Wanted) -> str:
+    """What was asked, and which of it to give up first."""
+    asked = [f"{name} {value!r}" for name, value in msgspec.structs.asdict(wanted).items() if value and name != "limit"]
+    return f"The Hub has no data set with {' and '.join(asked) or 'anything'}. Fewer words or one filter less may find some."
 
 
 @tool(

@@ -15,9 +15,13 @@ from core import events as e
 from core.agent.desk import Desk
 from core.errors import InternError, ToolError
 from core.literature import recipes
-from core.literature.card import Card
+from core.literature.card import Card, load_cards
 from core.literature.extract import extract, placed
-from core.tools.toolbox import array, integer, text, tool
+from core.literature.ids import arxiv_id
+from core.literature.library import LIBRARY, OFFLINE, chosen
+from core.literature.papers import Citation, Direction, as_direction
+from core.tools.excerpts import LONGEST, MOST, bodies
+from core.tools.toolbox import array, integer, text, tool, within
 
 
 @tool(
@@ -47,7 +51,7 @@ def search_recipes(
             needs=set(needs) if needs is not None else None,
             signs=set(signs) if signs is not None else None,
             params=desk.card.params,
-            limit=limit or 5,
+            limit=within(limit, 5, 30),
         )
     except InternError as error:
         raise ToolError(str(error)) from error
@@ -80,8 +84,9 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
     places = {h.name: h.place for h in card.hyper if h.covers(size, lora=lora)}
     taken = [f"{name}: {_said(value)} ({places[name]})" for name, value in settings.items()] or [card.summary]
     desk.emit_soon(e.PaperRead(paper=_paper(card), title=card.title, source=_LIBRARY, sections=["card"], taken=taken))
-    if settings:
-        desk.emit_soon(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=settings, places=places, source=_LIBRARY))  # fmt: skip
+    values, places = {**settings, **_results(card)}, {**places, **{n: card.results[0].place for n in _results(card)}}
+    if values:
+        desk.emit_soon(e.RecipeExtracted(recipe=card.id, paper=_paper(card), title=card.title, method=card.method, settings=values, places=places, source=_LIBRARY))  # fmt: skip
     known = {c.id: c for c in recipes.load_cards()}
     for cited in card.cites:
         if cited in known:
@@ -92,8 +97,8 @@ def read_recipe(desk: Desk, recipe: str, weights: str | None = None) -> object:
             )
     return {
         "id": card.id, "title": card.title, "source": card.source, "summary": card.summary, "when": card.when,
-        "settings_for_our_size": settings, "places": places, "failures": list(card.failures), "cites": list(card.cites),
-        "trl": card.trl,
+        "data": card.data, "settings_for_our_size": settings, "places": places, "failures": list(card.failures),
+        "results": [msgspec.to_builtins(one) for one in card.results], "cites": list(card.cites), "trl": card.trl,
     }  # fmt: skip
 
 
@@ -129,54 +134,87 @@ def recommend_settings(desk: Desk, method: str, weights: str | None = None) -> o
 )
 def search_papers(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search arXiv and Hugging Face Papers; offline the cache and the recipe library answer, and say so."""
-    found = desk.literature.search_all(query, limit or 8)
+    found = desk.literature.search_all(query, within(limit, 8, 50))
     for paper in found.papers:
         desk.emit_soon(
             e.PaperFound(paper=paper.id, title=paper.title, year=paper.year, query=query, source=paper.source)
         )
     told = [
-        {"id": p.id, "title": p.title, "year": p.year, "source": p.source, **({"recipe": p.card} if p.card else {})}
+        {
+            "id": p.id, "title": p.title, "year": p.year, "source": p.source, "about": p.abstract[:ABSTRACT],
+            **({"recipe": p.card} if p.card else {}), **({"withdrawn": True} if p.withdrawn else {}),
+        }
         for p in found.papers
-    ]
+    ]  # fmt: skip
     return {**_untrusted(f"paper search: {found.source}", told), "did_not_answer": list(found.notes)}
 
 
 @tool(
-    {"paper": text("arXiv id"), "sections": array("Only these sections, by words of their titles", optional=True)},
+    {
+        "paper": text("arXiv id; with a version (2402.03300v1) for that one"),
+        "sections": array("Only these sections, by words of their titles or by numbers such as 4.1", optional=True),
+    },
     effect="idempotent",
     tier="network",
     timeout_s=180.0,
 )
 def read_paper(desk: Desk, paper: str, sections: Sequence[str] | None = None) -> object:
-    """Read a paper by section: full text where it can be had, else the abstract; says which was used."""
-    read = desk.literature.read(paper, list(sections) if sections else None)
-    names = [section.title for section in read.sections]
-    desk.emit_soon(e.PaperRead(paper=paper, title=read.title, source=read.source, sections=names))
-    body = [{"section": s.label, "text": s.text[:6000], "tables": [t.label for t in s.tables]} for s in read.sections]
-    told = _untrusted(f"paper {paper} via {read.source}", {"title": read.title, "sections": body})
-    return {**told, "better_sources_failed": list(read.notes)}
+    """Read a paper by section, with its tables: full text where it can be had, else the abstract; says which was used."""
+    read = desk.literature.read(paper)
+    wanted = [word for word in sections or () if word.strip()]
+    taken = chosen(read.sections, wanted) if wanted else read.sections
+    labels = [section.label for section in read.sections]
+    if not taken:
+        raise ToolError(
+            f"{read.id} ({read.source}) has no section of that name: {', '.join(wanted)[:80]}",
+            next=f"It has: {'; '.join(labels)[:1500]}",
+        )
+    names = [section.title or section.label for section in taken]
+    desk.emit_soon(e.PaperRead(paper=read.id, title=read.title, source=read.source, sections=names))
+    body, cut = bodies(taken, MOST if wanted else LONGEST)
+    told = {"title": read.title, "url": read.url, "all_sections": labels, "cut_or_left_out": cut, "sections": body}
+    notes = {"better_sources_failed": list(read.notes)} if read.notes else {}
+    return {**notes, **_untrusted(f"paper {read.id} via {read.source}", told)}
 
 
 @tool(
-    {"paper": text("arXiv id"), "direction": text("references or citations")},
+    {"paper": text("arXiv id"), "direction": text("references or citations"), "limit": integer("Default 50")},
     effect="idempotent",
     tier="network",
     timeout_s=180.0,
 )
-def follow_citations(desk: Desk, paper: str, direction: str) -> object:
-    """Follow the citation graph one hop: what the paper cites, or who cites it."""
-    links = desk.literature.citations(paper, direction)
-    for link in links[:50]:
-        desk.emit_soon(
-            e.CitationFollowed(paper=paper, cites=link.paper.id, title=link.paper.title, source=link.paper.source)
-        )
-    return _untrusted(
-        f"citations of {paper} via {links.source}",
-        [
-            {"id": x.paper.id, "title": x.paper.title, "year": x.paper.year, "intents": list(x.intents), "influential": x.influential}
-            for x in links[:50]
+def follow_citations(desk: Desk, paper: str, direction: str, limit: int | None = None) -> object:
+    """Follow the citation graph one hop: what the paper cites, or who cites it; intent and influence where they are known."""
+    bare, way = arxiv_id(paper), as_direction(direction)
+    links = desk.literature.citations(bare, way)
+    shown = links[: within(limit, 50, 200)]
+    for link in shown:
+        _followed(desk, bare, way, link)
+    told = {
+        "known": len(links), "complete": links.complete, "notes": list(links.notes),
+        "edges": [
+            {
+                "id": x.paper.id, "title": x.paper.title, "year": x.paper.year, "intents": list(x.intents),
+                "influential": x.influential, **({"where": x.contexts[0][:200]} if x.contexts else {}),
+            }
+            for x in shown
         ],
-    )  # fmt: skip
+    }  # fmt: skip
+    return _untrusted(f"{way} of {bare} via {links.source}", told)
+
+
+def _followed(desk: Desk, paper: str, way: Direction, link: Citation) -> None:
+    """The edge as an event, in the direction in which it stands: the later paper cites the earlier one."""
+    other = link.paper
+    if way == "references":
+        desk.emit_soon(e.CitationFollowed(paper=paper, cites=other.id, title=other.title, source=other.source))
+        return
+    why = f"cites {paper}"
+    desk.emit_soon(e.PaperFound(paper=other.id, title=other.title, year=other.year, source=other.source, why=why))
+    known = desk.state.papers.get(paper)
+    desk.emit_soon(
+        e.CitationFollowed(paper=other.id, cites=paper, title=known.title if known else "", source=other.source)
+    )
 
 
 @tool(
@@ -193,18 +231,20 @@ def walk_citations(
     desk: Desk, paper: str, direction: str, hops: int | None = None, budget: int | None = None
 ) -> object:
     """Follow the citation graph several hops, the most telling edges first: influential, used as method, recent, cited."""
-    steps = desk.literature.follow(paper, direction, hops=hops or 2, budget=budget or 8)[:60]
+    way = as_direction(direction)
+    walked = desk.literature.follow(paper, way, hops=within(hops, 2, 5), budget=within(budget, 8, 40))
+    steps = walked[:60]
     for step in steps:
-        cited = step.citation.paper
-        desk.emit_soon(e.CitationFollowed(paper=step.origin, cites=cited.id, title=cited.title, source=cited.source))
-    return _untrusted(
-        f"citations of {paper}",
-        [
+        _followed(desk, step.origin, way, step.citation)
+    told = {
+        "known": len(walked), "sources": sorted({s.citation.paper.source for s in steps}),
+        "edges": [
             {"hop": s.hop, "from": s.origin, "id": s.citation.paper.id, "title": s.citation.paper.title,
              "year": s.citation.paper.year, "intents": list(s.citation.intents), "influential": s.citation.influential}
             for s in steps
         ],
-    )  # fmt: skip
+    }  # fmt: skip
+    return _untrusted(f"{way} of {arxiv_id(paper)}", told)
 
 
 @tool(
@@ -214,7 +254,8 @@ def walk_citations(
 )
 def discover_papers(desk: Desk, paper: str | None = None, limit: int | None = None) -> object:
     """Papers like a given one (recommended by Semantic Scholar), or what is trending on Hugging Face Papers."""
-    papers = desk.literature.recommended(paper, limit or 8) if paper else desk.literature.trending(limit or 8)
+    many = within(limit, 8, 50)
+    papers = desk.literature.recommended(paper, many) if paper else desk.literature.trending(many)
     why = f"like {paper}" if paper else "trending"
     for found in papers:
         desk.emit_soon(e.PaperFound(paper=found.id, title=found.title, year=found.year, source=found.source, why=why))
@@ -231,7 +272,7 @@ def linked_to_paper(desk: Desk, paper: str) -> object:
 def search_snippets(desk: Desk, query: str, limit: int | None = None) -> object:
     """Search inside the papers read so far: the paragraphs and tables that answer a question, each with its place."""
     desk.literature.recall(p.id for p in desk.state.papers.values() if p.read)
-    found = desk.literature.snippets(query, limit or 6)
+    found = desk.literature.snippets(query, within(limit, 6, 15))
     if not found:
         raise ToolError("Nothing read so far answers that", next="Read a paper first (read_paper)")
     return _untrusted("papers read in this run", msgspec.to_builtins(found))
@@ -241,23 +282,41 @@ def search_snippets(desk: Desk, query: str, limit: int | None = None) -> object:
 def extract_recipe(desk: Desk, paper: str) -> object:
     """Hyperparameters, data sets and results a paper states, each with the exact place and sentence; nothing without one."""
     read = desk.literature.read(paper)
+    if read.source == OFFLINE:  # our own words: a place in them is no place in the paper
+        card = next(card.id for card in load_cards() if card.arxiv == read.id)
+        raise ToolError(
+            f"{read.id} itself cannot be read now ({'; '.join(read.notes)[:200]})",
+            next=f"read_recipe {card} gives our card on it, with places in the paper",
+        )
     found = extract(read)
     if not (found.findings or found.datasets or found.results):
         raise ToolError(
-            f"{paper} states no setting in a form that can be read ({read.source})", next="read_paper shows it"
+            f"{read.id} states no setting in a form that can be read ({read.source})", next="read_paper shows it"
         )
     settings, places = placed(found, read)
     if settings:
         desk.emit_soon(
             e.RecipeExtracted(
-                recipe=paper, paper=paper, title=read.title, method=", ".join(found.methods) or "not named",
+                recipe=read.id, paper=read.id, title=read.title, method=str(settings.get("method", "not named")),
                 settings=settings, places=places, source=found.source,
             )
         )  # fmt: skip
-    return _untrusted(f"paper {paper} via {found.source}", msgspec.to_builtins(found))
+    return _untrusted(f"paper {read.id} via {found.source}", msgspec.to_builtins(found))
 
 
-_LIBRARY = "recipe library"
+_LIBRARY = LIBRARY
+ABSTRACT = 400
+
+
+def _results(card: Card) -> dict[str, object]:
+    """The card's first result, with its baseline where the source gives one."""
+    if not card.results:
+        return {}
+    first = card.results[0]
+    found: dict[str, object] = {"result": {"metric": first.metric, "value": first.value}}
+    if first.baseline is not None:
+        found["baseline"] = {"metric": first.metric, "value": first.baseline}
+    return found
 
 
 def _said(value: Any) -> str:

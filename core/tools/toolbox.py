@@ -84,6 +84,11 @@ def _field(kind: str, description: str, optional: bool) -> dict[str, Any]:
     return {**field, "nullable": True} if optional else field
 
 
+def within(asked: int | None, usual: int, most: int) -> int:
+    """How many a tool gives: the usual number where none or nonsense was asked for, never more than `most`."""
+    return min(asked, most) if asked and asked > 0 else usual
+
+
 def observation(value: object) -> str:
     """What the brain reads: text as it is, everything else as compact JSON with four significant digits."""
     return value if isinstance(value, str) else msgspec.json.encode(_rounded(msgspec.to_builtins(value))).decode()

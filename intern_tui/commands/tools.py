@@ -33,19 +33,35 @@ def diagnose(a: argparse.Namespace) -> int:
 
 
 def recipes(a: argparse.Namespace) -> int:
-    """Search the recipe library."""
+    """Search the recipe library; a card's id shows the card."""
+    from core.errors import NotFound
     from core.literature import recipes as library
     from core.literature.card import load_cards
+    from core.literature.card_text import card_lines
 
     query = " ".join(a.query)
-    cards = [m.card for m in library.search(query, limit=20)] if query else sorted(load_cards(), key=lambda c: c.id)
+    named = [card for card in load_cards() if card.id == query]
+    cards = (
+        named or [m.card for m in library.search(query, limit=20)]
+        if query
+        else sorted(load_cards(), key=lambda c: c.id)
+    )
     if a.json:
         print(msgspec.json.encode([msgspec.to_builtins(c) for c in cards]).decode())
         return 0
+    if named:
+        print("\n".join(card_lines(named[0])))
+        return 0
+    if not cards:
+        raise NotFound(
+            f"no recipe card on {query!r}", where="recipe library", next="`intern recipes` lists all of them."
+        )
     for card in cards:
         print(f"{card.id:<26} {card.year}  {card.method:<8} {card.title}")
         if query:
             print(f"{'':<26} {card.when}")
+    if query:
+        print(f"\nA whole card: intern recipes {cards[0].id}")
     return 0
 
 

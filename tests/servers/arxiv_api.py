@@ -19,7 +19,7 @@ class ArxivApi(Loopback):
         if request.query.get("search_query", "").count("(") != request.query.get("search_query", "").count(")"):
             return _feed([_error("incorrect query")], total=1, start=0)
         found = _found(request)
-        return _feed([_entry(paper) for paper in found[start : start + size]], total=len(found), start=start)
+        return _feed([feed_entry(paper) for paper in found[start : start + size]], total=len(found), start=start)
 
 
 def _found(request: Request) -> list[Invented]:
@@ -42,7 +42,8 @@ def _feed(entries: list[str], *, total: int, start: int) -> Answer:
     return Answer(body.encode(), content_type="application/atom+xml")
 
 
-def _entry(paper: Invented) -> str:
+def feed_entry(paper: Invented) -> str:
+    """A paper as an entry of the feed."""
     authors = "".join(f"<author><name>{escape(name)}</name></author>" for name in paper.authors)
     return f"""<entry>
     <id>http://arxiv.org/abs/{paper.id}v2</id>

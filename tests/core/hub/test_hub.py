@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import duckdb
 import pytest
 
-from core.errors import ToolError
+from core.errors import InternError, ToolError, UsageError
 from core.hub import parquet
 from core.hub.datasets import Wanted, fetch, search
 from core.hub.hosts import authorization
 from core.hub.push import Push, push
+from core.literature.errors import OfflineMiss
+from core.literature.library import Literature
 from core.literature.limiter import Limiter
+from core.literature.semantic_scholar import SemanticScholar
 from core.literature.web import Politeness, Web
+from core.research.github import list_files
+from core.research.pages import search_web
+from core.tools.hub import fetch_dataset, search_datasets
 from tests.servers.clock import FakeClock
 from tests.servers.hub import HubDataset, HubServer
-from tests.servers.loopback import Fault
+from tests.servers.loopback import Answer, Fault, Loopback, Request, as_json
 
 ROWS = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(950)]
 
@@ -212,6 +220,42 @@ def test_the_token_goes_to_the_hub_alone(hub: HubServer, monkeypatch: pytest.Mon
     assert authorization("https://datasets-server.huggingface.co/rows")
     assert not authorization("https://huggingface.co.evil.example/rows")
     assert not authorization("https://export.arxiv.org/api")
+    assert not authorization("http://huggingface.co/api/datasets"), "not in the clear"
+    assert not authorization("http://127.0.0.1:1/"), "another port is another host"
+    monkeypatch.setenv("INTERN_VIEWER", "http://127.0.0.1:2")
+    assert authorization("http://127.0.0.1:2/rows"), "a viewer put beside one's own Hub belongs to it"
+
+
+@pytest.mark.parametrize("what", ["search", "rows", "repository", "citations", "web"])
+def test_a_redirect_to_another_host_takes_no_token_along(
+    hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    asks = {
+        "search": lambda: search(web, Wanted(query="sums")),
+        "rows": lambda: fetch(web, "ana/sums", tmp_path / "x.jsonl"),
+        "repository": lambda: list_files(web, "ana/code"),
+        "citations": lambda: SemanticScholar(web, hub.url, "s2-secret").edges("3101.00001", "references", 5),
+        "web": lambda: search_web(web, "sums"),
+    }
+    for name in ("HF_TOKEN", "GITHUB_TOKEN", "BRAVE_API_KEY"):
+        monkeypatch.setenv(name, f"{name}-secret")
+    monkeypatch.setenv("INTERN_GITHUB", hub.url)
+    monkeypatch.setattr("core.research.pages.BRAVE", hub.url)
+    with Elsewhere() as other:
+        monkeypatch.setenv("INTERN_WEB", other.url)
+        hub.break_next(Fault(status=302, headers={"Location": f"{other.url}/taken"}))
+        with contextlib.suppress(InternError):
+            asks[what]()
+        assert "secret" in str(hub.requests[0].headers), "the token went where it belongs"
+        assert len(other.requests) == 1
+        assert "secret" not in str(other.requests[0].headers)
+
+
+class Elsewhere(Loopback):
+    """A host to which no token belongs."""
+
+    def respond(self, request: Request) -> Answer:
+        return as_json({})
 
 
 def test_a_model_is_published_privately_and_a_second_time_sends_nothing_again(
@@ -261,3 +305,60 @@ def test_an_upload_whose_collection_fails_is_kept_and_says_so(
     made = push(Push(repo="me/model", folder=str(folder), collection="Run seven"))
     assert "README.md" in hub.repos["me/model"]
     assert "Run seven" in made.notes[0]
+
+
+class Listing(HubServer):
+    """Lists its files in a search, as the Hub does where everything is asked for."""
+
+    def respond(self, request: Request) -> Answer:
+        answer = super().respond(request)
+        if request.path != "/api/datasets":
+            return answer
+        found = json.loads(answer.body)
+        return as_json(
+            [{**one, "siblings": [{"rfilename": f} for f in self.datasets[one["id"]].files]} for one in found]
+        )
+
+
+def test_a_search_names_what_is_only_a_script_and_puts_it_last(
+    hub: HubServer, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popular = HubDataset([], ["license:mit"], 9500, 50, files=["sums.py", "README.md"])
+    with Listing({**hub.datasets, "cy/sums-script": popular}) as listing:
+        monkeypatch.setenv("HF_ENDPOINT", listing.url)
+        found = search(web, Wanted(query="sums"))
+    assert found[-1].id == "cy/sums-script", "its downloads would put it first"
+    assert any("only a loading script" in reason for reason in found[-1].reasons)
+    assert not any("script" in reason for one in found[:-1] for reason in one.reasons)
+
+
+def test_a_search_may_ask_for_downloads_and_for_a_paper_in_any_form(hub: HubServer, web: Web) -> None:
+    assert {f.id for f in search(web, Wanted(query="sums", downloads=1000))} == {"ana/sums", "ben/sums-gated"}
+    for paper in ("https://arxiv.org/abs/3101.00001v2", "arXiv:3101.00001"):
+        assert [f.id for f in search(web, Wanted(paper=paper))] == ["ana/sums"]
+
+
+def test_a_filter_that_the_hub_would_answer_with_nothing_is_refused(hub: HubServer, web: Web) -> None:
+    with pytest.raises(ToolError, match=r"10K<n<100K"):
+        search(web, Wanted(size="10k"))
+    with pytest.raises(UsageError):
+        search(web, Wanted(paper="the parrots paper"))
+    assert hub.asked() == 0
+
+
+def test_a_search_that_finds_nothing_says_what_was_asked(hub: HubServer, web: Web) -> None:
+    desk = cast(Any, SimpleNamespace(literature=SimpleNamespace(web=web), emit=lambda *_: None))
+    told = cast(dict[str, Any], search_datasets.run(desk, query="nothing-like-this", licence="mit"))
+    assert told["content"] == []
+    assert "'nothing-like-this' and licence 'mit'" in told["nothing_fits"]
+    assert "nothing_fits" not in cast(dict[str, Any], search_datasets.run(desk, query="sums"))
+
+
+def test_offline_nobody_is_asked_whichever_tool_wants_to(hub: HubServer, tmp_path: Path) -> None:
+    library = Literature(tmp_path / "cache", offline=True)
+    desk = cast(Any, SimpleNamespace(literature=library, emit=lambda *_: None, folder=tmp_path))
+    with pytest.raises(OfflineMiss, match="offline"):
+        search_datasets.run(desk, query="sums")
+    with pytest.raises(OfflineMiss, match="offline"):
+        fetch_dataset.run(desk, dataset="ana/sums")
+    assert hub.requests == []

@@ -6,7 +6,7 @@ import pytest
 
 from core.literature.extract import extract, extract_section
 from core.literature.extract_rules import parse_number
-from core.literature.extract_tables import results_of
+from core.literature.extract_tables import compared, results_of
 from core.literature.markdown_sections import parse_markdown
 from core.literature.papers import PaperText, Section, Table
 from tests.servers.papers import BODY
@@ -130,3 +130,34 @@ def test_headings_over_two_rows_are_joined() -> None:
         ("Held out / Eggs", 61.7),
         ("Held out / Seeds", 19.4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "expected"),
+    [
+        ("We use a batch size of 4M tokens.", "batch", []),
+        ("We use a batch size of 40 million tokens.", "batch", []),
+        ("A batch size of 128K is used.", "batch", []),
+        ("A batch size of 128 is used.", "batch", [128]),
+        ("A learning rate of 1e-6,3e-6 in turn.", "lr", [1e-6]),
+        ("Epochs: 3. LoRA rank r = 16, alpha = 32.", "epochs", [3]),
+        ("Epochs: 3. LoRA rank r = 16, alpha = 32.", "lora_alpha", [32]),
+        ("The number of epochs is 2.", "epochs", [2]),
+    ],
+)
+def test_a_number_is_taken_whole_and_in_its_unit_or_not_at_all(sentence: str, name: str, expected: list[float]) -> None:
+    assert [found.value for found in extract_section(section(sentence)) if found.name == name] == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "baseline", "result"),
+    [
+        ((("Model", "Params (B)", "GSM8K"), ("Base", "7", "41"), ("GRPO", "70", "60"), ("SFT", "7", "55")), 41, 60),
+        ((("Model", "Val loss"), ("Base", "1.9"), ("DPO", "1.2"), ("GRPO", "2.5")), 1.9, 1.2),
+        ((("Model", "GSM8K"), ("Qwen-Base", "41"), ("Qwen-Base + GRPO", "60"), ("SFT", "55")), 41, 60),
+    ],
+    ids=["sizes are no scores", "of losses the smallest", "a base with more is no base"],
+)
+def test_baseline_and_result_are_scores(rows: tuple[tuple[str, ...], ...], baseline: float, result: float) -> None:
+    found = compared(results_of(Table(label="Table 1", caption="", rows=rows), "Section 3"))
+    assert (found["baseline"].value, found["result"].value) == (baseline, result)

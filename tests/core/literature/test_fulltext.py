@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from core.literature.arxiv_client import ArxivClient
@@ -114,3 +116,57 @@ def test_markdown_keeps_code_fences_as_text_and_lifts_tables_out() -> None:
     assert "|" not in results.text
     setup = next(section for section in sections if section.number == "2.2")
     assert "# not a heading" in setup.text
+
+
+def test_a_named_version_is_read_from_arxiv_which_alone_keeps_them(fulltext: FullText, services: Services) -> None:
+    """Places move between versions: who asks for v1 must not get the sections of v3 under its name."""
+    services.html.converted = ("3101.00001v1",)
+    text = fulltext.read("https://arxiv.org/abs/3101.00001v1")
+    assert (text.id, text.source) == ("3101.00001", "arxiv-html")
+    assert text.url.endswith("/html/3101.00001v1")
+    assert services.hub.asked() == services.ar5iv.asked() == 0
+    text = fulltext.read("3101.00001v2")
+    assert text.source == "hub"
+    assert "this is the newest version: v2 itself could not be had" in text.notes
+
+
+def test_a_withdrawn_paper_is_read_with_that_word(fulltext: FullText, services: Services) -> None:
+    gone = {
+        "id": "3101.00003",
+        "title": "Eggs",
+        "summary": "This paper has been withdrawn by the authors due to an error.",
+    }
+    services.hub.break_next(Fault(body=json.dumps(gone).encode()), path="/api/papers/")
+    text = fulltext.read("3101.00003")
+    assert text.source == "abstract"
+    assert any("withdrawn" in note for note in text.notes)
+
+
+def test_an_equation_inside_a_cell_does_not_break_the_table() -> None:
+    formula = (
+        '<table class="ltx_equation ltx_eqn_table"><tr><td><math alttext="41.0"><mn>41</mn></math></td></tr></table>'
+    )
+    page = (
+        "<h2>1 Results</h2><figure><figcaption>Table 1: Scores</figcaption><table><tr><th>Model</th><th>GSM8K</th></tr>"
+        f"<tr><td>base</td><td>{formula}</td></tr><tr><td>GRPO</td><td>60.1</td></tr></table></figure>{formula}"
+    )
+    (section,) = parse_html(page)[1]
+    assert section.tables[0].rows == (("Model", "GSM8K"), ("base", "41.0"), ("GRPO", "60.1"))
+    assert section.text == "41.0", "an equation of its own is text"
+
+
+def test_a_footnote_is_read_where_it_is_called_and_not_in_a_heading() -> None:
+    note = (
+        '<span class="ltx_note ltx_role_footnote"><sup class="ltx_note_mark">1</sup><span class="ltx_note_outer">'
+        '<span class="ltx_note_content"><sup class="ltx_note_mark">1</sup><span class="ltx_tag ltx_tag_note">1</span>'
+        "Weight decay is 0.1.</span></span></span>"
+    )
+    (section,) = parse_html(f"<h2>1 Setup{note}</h2><p>We use AdamW{note}, as usual.</p>")[1]
+    assert (section.title, section.text) == ("Setup", "We use AdamW [Weight decay is 0.1.], as usual.")
+
+
+@pytest.mark.parametrize("rule", ["|-|-|", "| - | :-: |", "---|---", "|:--|--:|"])
+def test_a_table_is_known_by_its_rule_however_short(rule: str) -> None:
+    (section,) = parse_markdown(f"## 1 Results\n\n|Model|GSM8K|\n{rule}\n|base|41|\n")[1]
+    assert section.tables[0].rows == (("Model", "GSM8K"), ("base", "41"))
+    assert parse_markdown("## 1 Text\n\na | b\n-\n")[1][0].tables == ()

@@ -189,3 +189,24 @@ def test_a_broken_source_gives_way_to_an_old_answer(library: Literature, service
     clock.time += 3 * 86_400
     services.hub.break_next(Fault(body=b"<html>down</html>"))
     assert library.linked("3101.00001").source == "hf-papers (cache, 3 days old)"
+
+
+def test_where_the_sources_have_nothing_the_library_is_not_called_offline(
+    library: Literature, services: Services
+) -> None:
+    found = library.search_all("low-rank adapters", 3)
+    assert services.asked == 2
+    assert (found.source, found.notes) == ("recipe library", ())
+    services.hub.break_next(Fault(status=403))
+    services.arxiv.break_next(Fault(status=403))
+    assert library.search_all("low-rank adapters of models", 3).source == OFFLINE
+
+
+def test_the_cache_answers_who_wants_a_few_more_or_less(library: Literature, services: Services) -> None:
+    library.search_all("counting", 8)
+    library.trending(8)
+    library.recommended("3101.00001", 8)
+    library.offline = True
+    assert len(library.search_all("counting", 10).papers) == 10
+    assert "(cache)" in library.search_all("counting", 3).source
+    assert (len(library.trending(3)), len(library.recommended("3101.00001", 10))) == (3, 10)

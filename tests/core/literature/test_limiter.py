@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from core.literature.errors import RateLimited
+from core.literature.errors import RateLimited, SourceBroken
 from core.literature.limiter import INTERVALS_S, Limiter
+from core.literature.web import Politeness, Web
 from tests.servers.clock import FakeClock
+from tests.servers.loopback import Answer, Loopback, Request
 
 RACER = '''
 import fcntl, os, sys
 from pathlib import Path
 from core.literature.limiter import Limiter
 
-folder, turns = Path(sys.argv[1]), int(sys.argv[2])
+folder, turns, host = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
 class SharedClock:
     """One time for both processes, kept in a file, that passes only by sleeping."""
@@ -33,10 +39,10 @@ class SharedClock:
     def sleep(self, seconds): self._change(seconds)
 
 clock = SharedClock()
-limiter = Limiter(folder / "limits", clock=clock, intervals_s={"export.arxiv.org": 3.0})
+limiter = Limiter(folder / "limits", clock=clock)
 inside = folder / "inside"
 for _ in range(turns):
-    with limiter.turn("export.arxiv.org"):
+    with limiter.turn(host):
         with open(inside, "x"):  # fails if the other process is inside too
             pass
         with open(folder / "log", "a") as log:
@@ -45,15 +51,17 @@ for _ in range(turns):
 '''
 
 
-def test_two_processes_never_exceed_one_request_in_three_seconds(tmp_path: Path) -> None:
-    runs = [subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path), "40"], cwd=Path.cwd()) for _ in range(2)]
+@pytest.mark.parametrize(("host", "seconds"), [("export.arxiv.org", 3.0), ("api.semanticscholar.org", 1.0)])
+def test_two_processes_never_exceed_the_limit_of_a_host(tmp_path: Path, host: str, seconds: float) -> None:
+    command = [sys.executable, "-c", RACER, str(tmp_path), "40", host]
+    runs = [subprocess.Popen(command, cwd=Path.cwd()) for _ in range(2)]
     assert [run.wait(60) for run in runs] == [0, 0]
     lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
     times = sorted(float(time) for time, _ in lines)
     assert len(times) == 80
     assert len({pid for _, pid in lines}) == 2
-    # The clock's own tick (1 ms a look) may fall between the grant and the log line, so gaps are 3 s less a few ticks.
-    assert min(after - before for before, after in itertools.pairwise(times)) > 2.9
+    # The clock's own tick (1 ms a look) may fall between the grant and the log line, so gaps are the limit less a few ticks.
+    assert min(after - before for before, after in itertools.pairwise(times)) > seconds - 0.1
 
 
 def test_the_first_request_does_not_wait_and_the_next_does(tmp_path: Path, clock: FakeClock) -> None:
@@ -108,3 +116,41 @@ def test_a_host_name_cannot_leave_the_folder(tmp_path: Path, clock: FakeClock) -
     with limiter.turn("../../evil/host:80"):
         pass
     assert [path.parent for path in tmp_path.rglob("*.next")] == [tmp_path / "limits"]
+
+
+def test_a_pause_that_a_host_asks_for_is_written_before_the_next_run_gets_the_turn(tmp_path: Path) -> None:
+    """The other run waits at the door with its interval over: a pause written after the turn would come too late."""
+    clock = FakeClock()
+
+    class Watched(Limiter):
+        left: float = 0.0
+
+        @contextmanager
+        def _locked(self, host: str) -> Generator[int, None, None]:
+            with super()._locked(host) as handle:
+                yield handle
+                if not self.left:
+                    self.left = float(os.pread(handle, 64, 0)) - clock.now()
+
+    class Busy(Loopback):
+        def respond(self, request: Request) -> Answer:
+            return Answer(b"", 429, headers={"Retry-After": "500"})
+
+    watched = Watched(tmp_path, clock=clock)
+    with Busy() as server, pytest.raises(RateLimited):
+        Web(watched, Politeness(timeout_s=2)).get(server.url)
+    assert watched.left == pytest.approx(500)
+
+
+@pytest.mark.parametrize("error", [None, SourceBroken("cut off", where="", next=""), KeyboardInterrupt()])
+def test_the_interval_is_counted_from_the_end_of_a_request(
+    tmp_path: Path, clock: FakeClock, error: BaseException | None
+) -> None:
+    """A request may reach its host at its very end: counted from the beginning, the next would come too close behind it."""
+    limiter = Limiter(tmp_path, clock=clock)
+    with contextlib.suppress(SourceBroken, KeyboardInterrupt), limiter.turn("export.arxiv.org"):
+        clock.time += 10
+        if error is not None:
+            raise error
+    with limiter.turn("export.arxiv.org"):
+        assert sum(clock.slept) == pytest.approx(3.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib.util
 import re
@@ -17,7 +18,9 @@ import pytest
 from core.errors import NotFound
 from core.literature import recipes
 from core.literature.card import CARDS, NEEDS, SIGNS, Card, load_cards, parse_size, read_cards
+from core.literature.card_text import card_lines
 from core.literature.ids import find_arxiv_id
+from intern_tui.commands.tools import recipes as command
 
 ALL = load_cards()
 SIZES = (
@@ -309,3 +312,33 @@ def test_the_library_is_light() -> None:
     code += f"; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_card_as_text_has_everything_it_holds(card: Card) -> None:
+    text = "\n".join(card_lines(card))
+    flat = " ".join(text.split())
+    for part in (card.title, card.source, card.summary, card.when, card.data, *card.failures, *card.cites):
+        assert " ".join(part.split()) in flat
+    assert all(one.name in text and one.place in text for one in card.hyper)
+    assert all(one.place in text and f"{one.value:g}" in text for one in card.results)
+    assert card.trl is None or all(f"{name} = " in text for name in (*card.trl.args, *card.trl.peft))
+
+
+def test_the_card_that_a_question_names_comes_first() -> None:
+    for query, first in (("dpo", "dpo"), ("lora rank", "lora"), ("dr grpo", "dr-grpo"), ("ppo clip", "ppo")):
+        assert recipes.search(query)[0].card.id == first
+    methods = [match.card.method for match in recipes.search("newest grpo variants", limit=12)]
+    assert methods.count("grpo") >= 10
+
+
+def test_the_command_shows_a_card_a_list_or_says_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(argparse.Namespace(query=["dapo"], json=False)) == 0
+    shown = capsys.readouterr().out
+    assert "epsilon_high = 0.28  [Section 4.1]" in shown
+    assert "trl.GRPOTrainer" in shown
+    assert command(argparse.Namespace(query=["preference", "pairs"], json=False)) == 0
+    assert "intern recipes " in capsys.readouterr().out
+    with pytest.raises(NotFound, match="intern recipes"):
+        command(argparse.Namespace(query=["zzzqq"], json=False))
+    assert command(argparse.Namespace(query=["zzzqq"], json=True)) == 0
+    assert capsys.readouterr().out.strip() == "[]"

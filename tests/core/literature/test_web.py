@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -9,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from core.literature.errors import PaperMissing, RateLimited, SourceBroken, SourceRefused, Unreachable
-from core.literature.limiter import Limiter
+from core.literature.limiter import Limiter, SystemClock
 from core.literature.web import USER_AGENT, Politeness, Web, retry_after_s
 from tests.servers.clock import FakeClock
 from tests.servers.loopback import Answer, Fault, Loopback, Request
@@ -149,3 +151,77 @@ def test_a_host_that_was_never_reached_costs_no_turn(web: Web, clock: FakeClock)
     slept = sum(clock.slept)
     with web.limiter.turn(host):
         assert sum(clock.slept) == slept
+
+
+def test_a_retry_after_without_a_zone_means_gmt_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        now = datetime(2031, 11, 29, 12, 0, tzinfo=UTC).timestamp()
+        assert retry_after_s("Sat, 29 Nov 2031 12:00:30", now) == pytest.approx(30)
+        assert retry_after_s("Sat, 29 Nov 2031 12:00:30 -0000", now) == pytest.approx(30)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_silent_host_is_met_once_and_then_left_alone(server: Hello, tmp_path) -> None:
+    """Six sources of a text, each of them tried four times to the end of its time-out, would take a quarter of an hour."""
+
+    class Patient(SystemClock):
+        def sleep(self, seconds: float) -> None:
+            raise AssertionError("no pause: nothing is tried again")
+
+    clock = Patient()
+    slow = Web(
+        Limiter(tmp_path, clock=clock, intervals_s={server.host: 0.0}), Politeness(timeout_s=0.3, patience_s=0.2)
+    )
+    server.break_next(Fault(silent=True), times=10)
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            slow.get(server.url)
+    assert server.asked() == 1
+
+
+def test_a_host_at_rest_is_asked_again_after_a_minute(web: Web, server: Hello, clock: FakeClock) -> None:
+    server.break_next(Fault(silent=True), times=4)
+    with pytest.raises(Unreachable):
+        web.get(server.url)
+    with pytest.raises(Unreachable, match="a moment ago"):
+        web.get(server.url)
+    clock.time += 61
+    assert web.get(server.url).body
+
+
+def test_a_body_that_comes_packed_unasked_is_unpacked(web: Web, server: Hello) -> None:
+    packed = gzip.compress(b"<h1>Title</h1>" * 100)
+    told = {"Content-Encoding": "gzip"}
+    server.break_next(Fault(body=packed, headers=told, content_type="text/html"))
+    assert web.get(server.url).text() == "<h1>Title</h1>" * 100
+    server.break_next(Fault(body=packed[:-20], headers=told, content_type="text/html"), times=4)
+    with pytest.raises(SourceBroken):
+        web.get(server.url)
+    server.break_next(Fault(body=packed, headers=told, content_type="application/x-eprint-tar"))
+    assert web.get(server.url).body == packed, "an archive is unpacked by who knows its bounds"
+
+
+def test_a_packed_body_without_end_is_refused(server: Hello, tmp_path, clock: FakeClock) -> None:
+    small = Web(Limiter(tmp_path, clock=clock), Politeness(max_bytes=100_000))
+    server.break_next(Fault(body=gzip.compress(b"x" * 5_000_000), headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(SourceRefused, match="unpacked"):
+        small.get(server.url)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "read"),
+    [
+        ("text/html; charset=ISO-8859-1", "Größe".encode("latin-1"), "Größe"),
+        ("text/html", "<meta charset='windows-1252'>naïve".encode("cp1252"), "<meta charset='windows-1252'>naïve"),
+        ("text/html; charset=utf-8", "Größe".encode(), "Größe"),
+        ("text/plain; charset=punycode", b"abc-def", "abc-def"),
+        ("text/plain; charset=cp9999", "é".encode(), "é"),
+    ],
+)
+def test_a_text_is_read_in_the_encoding_it_names(web: Web, server: Hello, kind: str, body: bytes, read: str) -> None:
+    server.break_next(Fault(body=body, content_type=kind))
+    assert web.get(server.url).text() == read

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 
 from core.errors import ToolError
@@ -18,6 +21,10 @@ from core.research.github import list_files, read_file, search_repositories
 from core.research.hub_api import search_api
 from core.research.pages import read_page, search_web
 from core.research.reach import check_address
+from core.tools.documentation import read_page as read_page_tool
+from core.tools.documentation import read_repository
+from core.tools.excerpts import lines_from
+from core.tools.toolbox import observation
 from tests.servers.clock import FakeClock
 from tests.servers.loopback import Answer, Fault, Loopback, Request, as_json
 
@@ -142,3 +149,38 @@ def test_installed_examples_are_listed_and_read() -> None:
     assert "Trainer" in examples.read_example("trl/scripts/sft.py")
     with pytest.raises(ToolError, match="No installed example"):
         examples.read_example("trl/../../../etc/passwd")
+
+
+def desk_with(web: Web) -> Any:
+    return SimpleNamespace(literature=SimpleNamespace(web=web, offline=False))
+
+
+def test_a_long_page_names_what_is_not_told_and_it_can_be_asked_for(pages: Pages, web: Web) -> None:
+    page = "# Long\n\n" + "\n\n".join(f"## Part {n}\n\n{f'word{n} ' * 1500}" for n in range(1, 6))
+    pages.break_next(Fault(body=page.encode()), 3, "/docs/trl/grpo_trainer.md")
+    told = msgspec.json.decode(observation(read_page_tool.run(desk_with(web), url="trl/grpo_trainer")))["content"]
+    assert len(observation(told)) < 24_000
+    assert told["cut_or_left_out"] == ["Part 3", "Part 4", "Part 5"]
+    alone = msgspec.json.decode(observation(read_page_tool.run(desk_with(web), url="trl/grpo_trainer", sections=["Part 5"])))["content"]  # fmt: skip
+    assert alone["sections"][0]["text"].count("word5") == 1500
+    assert alone["cut_or_left_out"] == []
+    with pytest.raises(ToolError, match=r"no section of that name[\s\S]*Part 1"):
+        read_page_tool.run(desk_with(web), url="trl/grpo_trainer", sections=["Part 9"])
+
+
+def test_a_long_file_is_read_on_from_where_it_was_left(pages: Pages, web: Web) -> None:
+    whole = "".join(f"line {n}\n" for n in range(1, 6001))
+    pages.break_next(Fault(body=whole.encode(), content_type="text/plain"), 9, "/ana/code/HEAD")
+    read, at = "", 1
+    while at:
+        part: Any = read_repository.run(desk_with(web), repo="ana/code", path="examples/grpo.py", from_line=at)
+        assert len(observation(part)) < 24_000
+        read, at = read + part["content"]["text"], part["content"].get("next_line", 0)
+    assert read == whole
+
+
+@pytest.mark.parametrize(("text", "first"), [("", 1), ("one", 5), ("x" * 90_000, 1), ("a\nb", -3)])
+def test_odd_files_and_places_give_some_lines(text: str, first: int) -> None:
+    told = lines_from(text, first)
+    assert len(str(told["text"])) <= 20_000
+    assert "next_line" not in told

@@ -112,7 +112,8 @@ def test_a_run_reads_follows_extracts_and_fetches_over_stumbling_services(world:
     assert recipe.settings["lr"] == 3e-6
     assert "2.2" in recipe.places["lr"]
     assert recipe.settings.keys() == recipe.places.keys(), "nothing without a place"
-    followed = [p for p in payloads(run, e.CitationFollowed) if p.paper == PARROTS]
+    followed = [p for p in payloads(run, e.CitationFollowed) if p.cites == PARROTS]
+    assert not [p for p in payloads(run, e.CitationFollowed) if p.paper == PARROTS], "nobody asked what it cites"
     assert {p.source.partition(" ")[0] for p in followed} == {"openalex"}
     assert (run / "data" / "fetched").is_dir()
     assert "\\x1b" not in told, "control characters never reach the brain raw"
