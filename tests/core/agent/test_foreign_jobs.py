@@ -81,7 +81,8 @@ def test_a_script_of_the_brain_runs_held_and_the_log_says_at_which_level(desk: D
         watcher.poll()
         time.sleep(0.05)
     job = desk.state.jobs[answer["job"]]
-    assert (job.status, job.sandbox, job.metric_rows) == ("finished", probe().level, 3)
+    assert (job.status, job.sandbox.partition(",")[0], job.metric_rows) == ("finished", probe().level, 3)
+    assert ", network " in job.sandbox
     if probe().level != "limits":
         assert "stopped:" in desk.compute.logs(job.id).text
 
@@ -105,7 +106,7 @@ def test_a_script_that_could_read_samples_of_the_evaluation_is_refused(tmp_path:
     assert not desk.state.jobs
     rows.write_text('{"prompt": "How many legs has a spider?", "answer": "8"}\n')
     desk.call = "call-2"
-    assert run_script.run(desk, file="mine.py", title="t") == {"job": "job-1", "time_limit_s": ANY, "network": False}
+    assert run_script.run(desk, file="mine.py", title="t") == {"job": "job-1", "time_limit_s": ANY, "network": "off"}
 
 
 def test_a_script_may_be_asked_for_a_checkpoint(desk: Desk) -> None:
