@@ -67,19 +67,21 @@ def serve(listener: socket.socket, way: str) -> None:
     for number in (0, 1, 2):
         os.dup2(null, number)
 
+    joined: set[asyncio.Task[None] | None] = set()  # or one whose client has closed its half would be collected
+
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        joined.add(me := asyncio.current_task())
+        ends = [writer]
         try:
-            out = await asyncio.open_unix_connection(way, limit=4 * CHUNK)
+            from_outside, to_outside = await asyncio.open_unix_connection(way, limit=4 * CHUNK)
+            ends.append(to_outside)
+            await asyncio.gather(pump(reader, to_outside), pump(from_outside, writer))
         except OSError:
-            writer.close()
-            return
-        try:
-            await asyncio.gather(pump(reader, out[1]), pump(out[0], writer))
-        except OSError:
-            pass  # one end is gone
+            pass  # one end is gone: so is the other
         finally:
-            writer.close()
-            out[1].close()
+            joined.discard(me)
+            for end in ends:
+                end.close()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):

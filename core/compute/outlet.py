@@ -71,6 +71,9 @@ class Outlet:
         self._said: set[str] = set()
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._loop = asyncio.new_event_loop()
+        self._clients: set[asyncio.Task[None] | None] = set()
+        """A stream knows its reader weakly: one whose client has closed its half is held by nothing else, and was collected
+        with its answer under way."""
 
     def __enter__(self) -> Self:
         listener = _listen(self.path)
@@ -115,6 +118,7 @@ class Outlet:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner = _Wire(reader, writer, h11.SERVER)
+        self._clients.add(me := asyncio.current_task())
         try:
             async with self._places:
                 while await self._one(inner):
@@ -126,6 +130,7 @@ class Outlet:
         except (OSError, TimeoutError):
             pass  # one of the two ends is gone: so is this connection, and nobody is left to be told
         finally:
+            self._clients.discard(me)
             writer.close()
 
     async def _one(self, inner: _Wire) -> bool:

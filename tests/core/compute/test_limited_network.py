@@ -81,7 +81,9 @@ class Bench:
         self.workspace.mkdir()
         self.folder = root / "jobs" / "j"
 
-    def run(self, code: str, *, network: Wish = "limited", wait: bool = True, gpus: int = 0, **spec: object) -> JobStatus:
+    def run(
+        self, code: str, *, network: Wish = "limited", wait: bool = True, gpus: int = 0, **spec: object
+    ) -> JobStatus:
         self.folder.mkdir(parents=True)
         script = self.folder / "script.py"
         prelude = "import json, os, subprocess, socket, sys, time\nspec = json.load(open(sys.argv[1]))\n"
@@ -152,7 +154,9 @@ def test_pip_downloads_from_the_index_that_this_machine_is_set_to(
     bench: Bench, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with Index() as index:
-        (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {index.url.replace('://', '://me:secret@')}/simple\n")
+        (tmp_path / "pip.conf").write_text(
+            f"[global]\nindex-url = {index.url.replace('://', '://me:secret@')}/simple\n"
+        )
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
         code = """
         pip = [sys.executable, '-m', 'pip']
@@ -211,6 +215,19 @@ def test_nothing_leaves_but_by_the_proxy(bench: Bench, hub: Hub) -> None:
     assert bench.log().count("stopped") == 5, bench.log()
     assert "sent" not in bench.log()
     assert not hub.requests
+
+
+def test_many_clients_at_once_that_close_their_half_get_their_answers(bench: Bench, hub: Hub) -> None:
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    def ask(_):
+        c = socket.create_connection(('127.0.0.1', 3128), 20)
+        c.sendall(f"GET {spec['page']} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode()); c.shutdown(socket.SHUT_WR)
+        return b''.join(iter(lambda: c.recv(65536), b''))
+    print('answered', sum(a.endswith(b'no such page') for a in ThreadPoolExecutor(32).map(ask, range(300))))
+    """
+    assert bench.run(code, page=f"{hub.url}/page").state == "done", bench.log()
+    assert "answered 300" in bench.log()
 
 
 @pytest.mark.parametrize("network", ["limited", "asked"])
@@ -290,7 +307,12 @@ def test_whoever_is_killed_nothing_is_left_and_a_job_that_goes_on_keeps_its_netw
     ways = [p for p in tree if is_way_in(p)]
     assert len(ways) == 1
     guard = next(p for p in tree if any("guard.py" in part for part in p.cmdline()))
-    victim = {"supervisor": psutil.Process(running["supervisor_pid"]), "keeper": keeper, "guard": guard, "way in": ways[0]}
+    victim = {
+        "supervisor": psutil.Process(running["supervisor_pid"]),
+        "keeper": keeper,
+        "guard": guard,
+        "way in": ways[0],
+    }
     victim[who].send_signal(signal.SIGKILL)
     if who == "supervisor":
         before = int((inside / "beats").read_text())
