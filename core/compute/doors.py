@@ -12,7 +12,7 @@ import configparser
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -72,6 +72,13 @@ def told(doors: Iterable[Door]) -> str:
     """For people: `huggingface.co, *.hf.co, 127.0.0.1:8080`."""
     usual = {"https": 443, "http": 80}
     return ", ".join(d.host if d.port == usual[d.scheme] else f"{d.host}:{d.port}" for d in doors)
+
+
+def in_short(doors: Sequence[Door]) -> str:
+    """The same where each of the Hub's hosts need not be named: `huggingface.co, its content hosts, the package index`."""
+    known = {*HUB_SIDE, *HUB_CONTENT, *PACKAGES}
+    more = [d for d in doors[1:] if d.host not in known]
+    return ", ".join([told(doors[:1]), "its content hosts, the package index", *([told(more)] if more else [])])
 
 
 def open_doors(environ: Mapping[str, str] | None = None) -> tuple[Door, ...]:

@@ -26,7 +26,7 @@ if __package__ in (None, ""):  # run by path, where the package need not be inst
 import msgspec
 
 from core.compute.confinement import Confinement, Level, Limits, Network, Sandbox, command, environment, probe
-from core.compute.doors import Door, told
+from core.compute.doors import Door, in_short, told
 from core.compute.outlet import Outlet
 
 Wish = Literal["off", "limited", "asked"]
@@ -144,7 +144,7 @@ def keep(folder: Path, inside: Path, child: subprocess.Popen[bytes]) -> int:
 def in_words(level: Level, network: Network, doors: tuple[Door, ...]) -> str:
     """What the network is, and what is not held: for the log, the feed and the report."""
     if network == "hosts":
-        return f"limited to {told(doors)}"
+        return f"limited to {in_short(doors)}"
     if level == "limits":
         return "open" if network != "off" else "told to stay off it, not held (level limits)"
     if network == "ports":
@@ -162,7 +162,8 @@ def say(folder: Path, sandbox: Sandbox, network: Network, doors: tuple[Door, ...
     found = InForce(level=sandbox.level, reason=sandbox.reason, reach=words)
     (folder / "sandbox.json").write_bytes(msgspec.json.encode(found))
     why = f" ({sandbox.reason})" if sandbox.reason else ""
-    print(f"held by {sandbox.level}{why}, network {words}", flush=True)
+    names = f"; open are {told(doors)}" if network == "hosts" else ""
+    print(f"held by {sandbox.level}{why}, network {words}{names}", flush=True)
 
 
 def smoke_test(folder: Path, held: Held, sandbox: Sandbox) -> int:
@@ -188,11 +189,18 @@ def smoke_test(folder: Path, held: Held, sandbox: Sandbox) -> int:
         shutil.rmtree(inside, ignore_errors=True)
 
 
+def straight_on(doors: tuple[Door, ...]) -> dict[str, str]:
+    """Servers of the job's own, on the sandbox's loopback, are no matter of the proxy; a Hub on this machine's loopback is."""
+    own = ",".join(name for name in ("localhost", "127.0.0.1", "::1") if name not in {d.host for d in doors})
+    return {"NO_PROXY": own, "no_proxy": own}
+
+
 def start(held: Held, sandbox: Sandbox, inside: Path, way: Way) -> subprocess.Popen[bytes]:
     offline = {"HF_HUB_OFFLINE": "1"} if way.offline else {}
+    straight = straight_on(held.doors) if way.network == "hosts" else {}
     confinement = Confinement(
         workspace=str(inside), readable=held.readable, network=way.network, outlet=way.outlet, ports=ports_of(held.doors),
-        hub_cache=held.hub_cache, limits=held.limits, environment=held.environment | offline,
+        hub_cache=held.hub_cache, limits=held.limits, environment=held.environment | offline | straight,
     )  # fmt: skip
     return subprocess.Popen(
         command(held.argv, confinement, sandbox.level),

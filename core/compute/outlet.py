@@ -129,6 +129,8 @@ class Outlet:
             await self._answer(inner, closed)
         except (OSError, TimeoutError):
             pass  # one of the two ends is gone: so is this connection, and nobody is left to be told
+        except asyncio.CancelledError:
+            pass  # the outlet ends; Python 3.11 would print this into the job's log
         finally:
             self._clients.discard(me)
             writer.close()

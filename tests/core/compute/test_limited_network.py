@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import textwrap
 import time
 import zipfile
@@ -20,8 +21,9 @@ import psutil
 import pytest
 
 from core.agent.foreign import held_job
-from core.compute.confinement import probe
-from core.compute.held import InForce, Wish
+from core.compute.confinement import Limits, Sandbox, landlock_abi, probe
+from core.compute.doors import environment_inside, open_doors
+from core.compute.held import Held, InForce, Way, Wish, network_at, start
 from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec, JobStatus
 from tests.servers.loopback import Answer, Loopback, Request, as_json
@@ -217,6 +219,18 @@ def test_nothing_leaves_but_by_the_proxy(bench: Bench, hub: Hub) -> None:
     assert not hub.requests
 
 
+def test_a_server_of_the_jobs_own_is_reached_straight_on(bench: Bench, hub: Hub) -> None:
+    code = """
+    import httpx, threading
+    from http.server import HTTPServer, SimpleHTTPRequestHandler
+    server = HTTPServer(('127.0.0.1', 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print('own', httpx.get(f'http://localhost:{server.server_address[1]}/spec.json').status_code)
+    """
+    assert bench.run(code).state == "done", bench.log()
+    assert "own 200" in bench.log()
+
+
 def test_many_clients_at_once_that_close_their_half_get_their_answers(bench: Bench, hub: Hub) -> None:
     code = """
     from concurrent.futures import ThreadPoolExecutor
@@ -281,6 +295,33 @@ def test_processes_of_one_job_find_each_other_without_a_network(bench: Bench, hu
     assert bench.run(code, network="off", gpus=2).state == "done", bench.log()
     assert bench.log().count("sum [2.0, 2.0, 2.0]") == 2
     assert "network off" in bench.log()
+
+
+@pytest.mark.skipif(landlock_abi() < 4, reason="no Landlock with network rules")
+def test_at_landlock_a_script_that_asked_reaches_the_hubs_port_and_no_other(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERN_HOME", str(tmp_path))
+    inside, cache = tmp_path / "held", tmp_path / "cache"
+    inside.mkdir()
+    (cache / "models--org--seen" / "refs").mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code = "import os, socket" + FETCH + (
+            "print(os.listdir(os.environ['HF_HUB_CACHE']))\n"
+            f"try: socket.create_connection(('127.0.0.1', {other.getsockname()[1]}), 2); print('reached')\n"
+            "except OSError as error: print('stopped', error)"
+        )  # fmt: skip
+        held = Held(
+            argv=(sys.executable, "-c", f"import sys; sys.stdout = open('out', 'w')\n{code}"), readable=(str(cache),),
+            doors=open_doors(), wish="asked", hub_cache=str(cache), limits=Limits(seconds=60),
+            environment=environment_inside() | {"HF_HOME": str(inside / ".cache")},
+        )  # fmt: skip
+        network = network_at("landlock", held)
+        assert start(held, Sandbox(level="landlock"), inside, Way(network=network)).wait(90) == 0
+    said = (inside / "out").read_text()
+    assert f"bytes {len(WEIGHTS)}" in said
+    assert "models--org--seen" in said
+    assert "stopped" in said
 
 
 LIVES = """

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from core.compute.doors import (
-    HUB_CONTENT, HUB_SIDE, Door, added, configured, door_for, environment_inside, is_name, open_doors, pip_indexes,
+    HUB_CONTENT,
+    HUB_SIDE,
+    Door,
+    added,
+    configured,
+    door_for,
+    environment_inside,
+    is_name,
+    open_doors,
+    pip_indexes,
 )  # fmt: skip
 from core.compute.held import Held, in_words, network_at
 from core.compute.outlet import MOST_LINES, Outlet
@@ -103,12 +112,31 @@ def test_a_tunnel_carries_bytes_both_ways_until_both_ends_are_done(outlet: Outle
 
 def test_requests_are_written_anew_one_after_the_other(outlet: Outlet, echo: Echo) -> None:
     one = f"GET {echo.url}/one HTTP/1.1\r\nHost: other.example\r\nProxy-Authorization: x\r\nConnection: x-mine\r\nX-Mine: 1\r\n\r\n"
-    two = f"POST {echo.url}?q=two HTTP/1.1\r\nHost: {echo.host}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    two = f"POST {echo.url}?q=two HTTP/1.1\r\nHost: {echo.host}\r\nContent-Length: 3\r\n\r\nabc"
     answer = Client(outlet).ask(one.encode(), two.encode())
-    assert answer.count(b"HTTP/1.1 200") == 1 + answer.count(b"\r\n\r\nabc")
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.endswith(b"\r\n\r\nabc")
     first = echo.requests[0]
     assert (first.path, first.headers["host"]) == ("/one", echo.host)
     assert not {"proxy-authorization", "x-mine"} & set(first.headers)
+
+
+def test_a_body_in_chunks_is_passed_on_in_chunks_under_one_length(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        address = f"http://127.0.0.1:{host.getsockname()[1]}"
+        with Outlet(tmp_path, (configured(address),), print) as made, ThreadPoolExecutor(1) as pool:
+            head = f"POST {address}/up HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            asked = pool.submit(Client(made).ask, head.encode(), b"3\r\nabc\r\n0\r\n\r\n")
+            one = host.accept()[0]
+            seen = b""
+            while not seen.endswith(b"0\r\n\r\n"):
+                seen += one.recv(4096)
+            one.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+            one.close()
+            assert asked.result().endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    assert seen.startswith(b"POST /up HTTP/1.1\r\n")
+    assert b"content-length" not in seen.lower()
+    assert seen.endswith(b"3\r\nabc\r\n0\r\n\r\n")
 
 
 def test_a_large_body_goes_up_and_comes_down_whole(outlet: Outlet, echo: Echo) -> None:
@@ -264,7 +292,10 @@ def test_what_a_level_makes_of_a_wish_and_says_of_it() -> None:
     }  # fmt: skip
     assert network_at("bubblewrap", Held(argv=(), several=True)) == "off"
     assert network_at("landlock", Held(argv=(), several=True)) == "open"
-    assert in_words("bubblewrap", "hosts", open_) == "limited to hub.test, h.test:8080"
+    assert (
+        in_words("bubblewrap", "hosts", open_)
+        == "limited to hub.test, its content hosts, the package index, h.test:8080"
+    )
     assert "cannot limit it to hosts" in in_words("landlock", "ports", open_)
     assert "UDP is not held" in in_words("landlock", "off", ())
     assert "not held" in in_words("limits", "off", ())
