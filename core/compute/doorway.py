@@ -18,6 +18,7 @@ import socket
 import sys
 
 CHUNK = 1 << 16
+BACKLOG = 1024
 
 
 def main(argv: list[str]) -> None:
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
     if told.get("cache") and not os.path.lexists(told["to"]):
         link_cache(told["cache"], told["to"])
     if told.get("socket"):
-        listener = socket.create_server(("127.0.0.1", told["port"]), backlog=256)
+        listener = socket.create_server(("127.0.0.1", told["port"]), backlog=BACKLOG)
         # Twice, so that it is a child of the sandbox's first process, not one that the command would have to wait for.
         child = os.fork()
         if child == 0:
@@ -91,7 +92,7 @@ def serve(listener: socket.socket, way: str) -> None:
             writer.write_eof()
 
     async def run() -> None:
-        server = await asyncio.start_server(join, sock=listener, limit=4 * CHUNK)
+        server = await asyncio.start_server(join, sock=listener, backlog=BACKLOG, limit=4 * CHUNK)
         await server.serve_forever()
 
     asyncio.run(run())

@@ -15,8 +15,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -119,7 +120,12 @@ def way_out(folder: Path, held: Held, network: Network) -> Generator[Way]:
     if network != "hosts":
         yield Way(network=network, offline=network == "open" and held.wish == "off")
         return
-    with Outlet(folder, held.doors, lambda line: print(line, flush=True)) as outlet:
+    with ExitStack() as stack:
+        try:
+            outlet = stack.enter_context(Outlet(folder, held.doors, lambda line: print(line, flush=True)))
+        except OSError:  # a shared file system that has no sockets
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intern-outlet-")))
+            outlet = stack.enter_context(Outlet(own, held.doors, lambda line: print(line, flush=True)))
         missing = outlet.answers(held.doors[0]) if held.doors else "no Hub is configured"
         if missing:
             print(f"the Hub cannot be reached: {missing}. Its cache is what there is (HF_HUB_OFFLINE=1)", flush=True)

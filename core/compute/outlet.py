@@ -39,7 +39,11 @@ ADDRESSES = 4
 """Of one name that are tried."""
 JOIN_S = 5.0
 CONNECTIONS = 200
-"""At once; a sandbox that asks for more waits. Each holds two descriptors."""
+"""At once, each with two descriptors; a sandbox that asks for more waits."""
+WAITING = 300
+"""Beyond those a connection is closed at once: a process has 1,024 descriptors, and this one carries the job's metrics too."""
+BACKLOG = 1024
+"""A Unix socket whose queue is full refuses at once, and asyncio on the other side takes that for a connection."""
 CHUNK = 1 << 16
 MOST_LINES = 40
 """Refusals that are said in the log; a scan of ports does not fill it."""
@@ -108,7 +112,7 @@ class Outlet:
 
     def _run(self, listener: socket.socket) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_unix_server(self._client, sock=listener))
+        self._loop.run_until_complete(asyncio.start_unix_server(self._client, sock=listener, backlog=BACKLOG))
         self._loop.run_forever()
         open_still = asyncio.all_tasks(self._loop)
         for task in open_still:
@@ -117,6 +121,9 @@ class Outlet:
         self._loop.close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= CONNECTIONS + WAITING:
+            writer.close()
+            return
         inner = _Wire(reader, writer, h11.SERVER)
         self._clients.add(me := asyncio.current_task())
         try:
@@ -320,7 +327,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")
         path.chmod(0o600)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,8 +24,8 @@ from core.compute.doors import (
     open_doors,
     pip_indexes,
 )  # fmt: skip
-from core.compute.held import Held, in_words, network_at
-from core.compute.outlet import MOST_LINES, Outlet
+from core.compute.held import Held, in_words, network_at, way_out
+from core.compute.outlet import CONNECTIONS, MOST_LINES, WAITING, Outlet
 from core.errors import UsageError
 from core.research.reach import is_public
 from tests.servers.loopback import Answer, Loopback, Request
@@ -151,6 +153,29 @@ def test_many_at_once(outlet: Outlet, echo: Echo) -> None:
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: Client(outlet).ask(raw), range(300)))
     assert all(a.endswith(b"/page") for a in answers)
+
+
+def test_more_connections_than_it_has_room_for_are_closed_and_the_others_served(outlet: Outlet, echo: Echo) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # both ends of each are in this process
+    try:
+        idle = [Client(outlet) for _ in range(CONNECTIONS + WAITING)]
+        assert Client(outlet).ask() == b""
+        for one in idle:
+            one.socket.close()
+        raw = f"GET {echo.url}/page HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        until = time.monotonic() + 20
+        while not Client(outlet).ask(raw).endswith(b"/page"):
+            assert time.monotonic() < until, "it has no room again"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_folder_that_can_have_no_socket_is_no_end_of_the_job() -> None:
+    with way_out(Path("/proc"), Held(argv=(), wish="limited", doors=(Door(host="nothing.hub.test"),)), "hosts") as way:
+        assert Path(way.outlet).is_socket()
+        assert way.offline
+    assert not Path(way.outlet).parent.exists()
 
 
 @pytest.mark.parametrize(
