@@ -69,7 +69,9 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[int, ...] = ()
     """ports: those that TCP may go to."""
     hub_cache: str = ""
-    """With a network: the read-only cache of which the sandbox gets one of its own (core/compute/doorway.py)."""
+    """With a network: the read-only cache whose files are seen in `own_cache` (core/compute/doorway.py)."""
+    own_cache: str = ""
+    """A folder beside the workspace, writable too: what is fetched from the Hub goes there."""
     limits: Limits = Limits()
     environment: dict[str, str] = {}
 
@@ -102,6 +104,7 @@ def command(argv: Sequence[str], confinement: Confinement, level: Level) -> list
     rules = {
         "level": level,
         "workspace": confinement.workspace,
+        "writable": writable(confinement),
         "readable": [*system_paths(), *confinement.readable],
         "devices": [d for d in DEVICES if os.path.exists(d)],
         "network": confinement.network,
@@ -117,7 +120,7 @@ def without_keeper(argv: Sequence[str], confinement: Confinement, level: Level) 
     if level == "bubblewrap":
         return _bubblewrap(argv, confinement), {}
     readable = [*system_paths(), *confinement.readable]
-    rules = {"workspace": confinement.workspace, "readable": readable, "devices": [], "network": "off", "ports": []}
+    rules = {"writable": [confinement.workspace], "readable": readable, "devices": [], "network": "off", "ports": []}
     return list(argv), rules if level == "landlock" else {}
 
 
@@ -132,16 +135,11 @@ def environment(confinement: Confinement) -> dict[str, str]:
     return kept | inside | confinement.environment | _network_environment(confinement)
 
 
-def own_cache(confinement: Confinement) -> str:
-    """The sandbox's own Hub cache: what is fetched inside stays inside."""
-    return str(Path(confinement.workspace) / ".cache" / "hub")
-
-
 def _network_environment(c: Confinement) -> dict[str, str]:
     """What clients of the Hub, of the index and of HTTP must know of the network there is."""
     found = {"HF_HUB_OFFLINE": "1"} if c.network == "off" else {}
-    if c.network != "off" and c.hub_cache:
-        found["HF_HUB_CACHE"] = own_cache(c)
+    if c.own_cache:
+        found["HF_HUB_CACHE"] = c.own_cache
     if c.network == "hosts":
         proxy = f"http://127.0.0.1:{PROXY_PORT}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -153,9 +151,14 @@ def _by_the_doorway(argv: Sequence[str], c: Confinement) -> list[str]:
     if c.network == "off":
         return list(argv)
     way = {"socket": OUTLET_INSIDE, "port": PROXY_PORT} if c.network == "hosts" else {}
-    cache = {"cache": c.hub_cache, "to": own_cache(c)} if c.hub_cache else {}
+    cache = {"cache": c.hub_cache, "to": c.own_cache} if c.own_cache else {}
     told = msgspec.json.encode({**way, **cache}).decode()
     return [sys.executable, "-I", "-S", str(DOORWAY), told, *argv]
+
+
+def writable(confinement: Confinement) -> list[str]:
+    """The workspace and the Hub's cache of the sandbox's own: their growth together is limited."""
+    return [p for p in (confinement.workspace, confinement.own_cache) if p]
 
 
 def system_paths() -> list[str]:
@@ -177,6 +180,7 @@ def _bubblewrap(argv: Sequence[str], c: Confinement) -> list[str]:
     seen = [p for p in (*system_paths(), *c.readable) if not (p in SYSTEM and os.path.islink(p))]
     binds = [part for p in _mounts(seen) for part in ("--ro-bind", p, p)]
     devices = [part for d in DEVICES if os.path.exists(d) for part in ("--dev-bind", d, d)]
+    room = [part for p in writable(c) for part in ("--bind", p, p)]
     way = ["--bind", c.outlet, OUTLET_INSIDE] if c.network == "hosts" else []
     sysfs = ["--ro-bind", "/sys", "/sys"] if devices else []  # CUDA reads the topology there
     return [
@@ -184,7 +188,7 @@ def _bubblewrap(argv: Sequence[str], c: Confinement) -> list[str]:
         *(() if c.network == "open" else ("--unshare-net",)), "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--die-with-parent",
         "--new-session", *_no_nesting(), "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", *devices, *sysfs,
         "--size", str(c.limits.disk_bytes), "--tmpfs", "/tmp", "--size", str(c.limits.memory_bytes // 4), "--tmpfs", "/dev/shm",
-        *links, *binds, "--bind", c.workspace, c.workspace, *way, "--chdir", c.workspace, "--", *argv,
+        *links, *binds, *room, *way, "--chdir", c.workspace, "--", *argv,
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
     python -I -S doorway.py '<JSON>' COMMAND...
 
 `socket` and `port`: whoever connects to that port of the sandbox's own loopback is joined to the Unix socket behind which
-core/compute/outlet.py decides. `cache` and `to`: the Hub's cache, which is read-only here, is seen again in a folder of the
+core/compute/outlet.py decides. `cache` and `to`: the Hub's cache, which is read-only here, is seen again in a cache of the
 sandbox's own by links, so that what is there need not be fetched and what is not can be. Standard library only. All of it
 runs confined: whatever the code does to it, it does to itself.
 """
@@ -23,7 +23,7 @@ BACKLOG = 1024
 
 def main(argv: list[str]) -> None:
     told, command = json.loads(argv[1]), argv[2:]
-    if told.get("cache") and not os.path.lexists(told["to"]):
+    if told.get("cache") and not os.listdir(told["to"]):  # not again where the job goes on
         link_cache(told["cache"], told["to"])
     if told.get("socket"):
         listener = socket.create_server(("127.0.0.1", told["port"]), backlog=BACKLOG)
@@ -57,7 +57,6 @@ def link_cache(cache: str, to: str) -> None:
                     shutil.copyfile(there, here)
                 else:
                     os.symlink(there, here)
-    os.makedirs(to, exist_ok=True)
 
 
 def serve(listener: socket.socket, way: str) -> None:

@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     os.makedirs(os.path.join(rules["workspace"], ".tmp"), exist_ok=True)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody in the sandbox reads or traces the guard
-    before = size(rules["workspace"])
+    before = sum(map(size, rules["writable"]))
     guard = os.getpid()
     child = os.fork()
     if child == 0:
@@ -125,7 +125,8 @@ def landlock(rules: dict[str, Any]) -> None:
     _allow(ruleset, "/sys/devices/system/cpu", READ & handled, handled)
     for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", *rules["devices"]):
         _allow(ruleset, path, WRITE_ONE & handled, handled)
-    _allow(ruleset, rules["workspace"], handled, handled)
+    for path in rules["writable"]:
+        _allow(ruleset, path, handled, handled)
     for port in rules["ports"] if net and rules["network"] == "ports" else ():
         rule = _NetPort(CONNECT_TCP, port)
         _check(_libc.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(rule), 0))
@@ -192,7 +193,7 @@ def watch(child: int, rules: dict[str, Any], before: int) -> int:
             over = (MEMORY, f"more than {rules['memory_bytes'] >> 20} MB of memory")
         elif now >= disk_next:
             disk_next = now + DISK_EVERY_S
-            if size(rules["workspace"]) - before > rules["disk_bytes"]:
+            if sum(map(size, rules["writable"])) - before > rules["disk_bytes"]:
                 over = (DISK, f"more than {rules['disk_bytes'] >> 20} MB of disk")
         if over:
             print(f"killed: {over[1]}", file=sys.stderr, flush=True)

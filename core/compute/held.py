@@ -38,6 +38,9 @@ SCRIPT = Path(__file__)
 INSIDE = "held"
 """The code's own folder, below the job's."""
 
+OWN_CACHE = "hub"
+"""Beside it: what the code fetches from the Hub, and links to what is here already. Not in it: a model is all of its folder."""
+
 POLL_S = 0.1
 SMOKE_S = 20.0
 """A script that runs so long without an error has passed its smoke test."""
@@ -203,10 +206,13 @@ def straight_on(doors: tuple[Door, ...]) -> dict[str, str]:
 
 def start(held: Held, sandbox: Sandbox, inside: Path, way: Way) -> subprocess.Popen[bytes]:
     offline = {"HF_HUB_OFFLINE": "1"} if way.offline else {}
+    own = inside.with_name(OWN_CACHE) if way.network != "off" and held.hub_cache else None
+    if own is not None:
+        own.mkdir(exist_ok=True)
     straight = straight_on(held.doors) if way.network == "hosts" else {}
     confinement = Confinement(
         workspace=str(inside), readable=held.readable, network=way.network, outlet=way.outlet, ports=ports_of(held.doors),
-        hub_cache=held.hub_cache, limits=held.limits, environment=held.environment | offline | straight,
+        hub_cache=held.hub_cache, own_cache=str(own or ""), limits=held.limits, environment=held.environment | offline | straight,
     )  # fmt: skip
     return subprocess.Popen(
         command(held.argv, confinement, sandbox.level),
