@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -163,17 +164,29 @@ class _Scene:
         self.victim = self._victim(code)
         self.starter = self._victim("print('up', flush=True); import time; time.sleep(120)")
         self.heard = threading.Event()
-        self.hub = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+        self.hub, beside = self._hub()
         threading.Thread(target=self.hub.serve_forever, args=(0.05,), daemon=True).start()
         self.outlet: Outlet | None = None
         self.sockets = [self._listen(*kind) for kind in (
             (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)), (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
             (socket.AF_UNIX, socket.SOCK_STREAM, str(root / "host.sock")), (socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.mark),
-            (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.2", self.hub.server_address[1])),
             (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
         )]  # fmt: skip
+        self.sockets.insert(-1, beside)  # the last is the name's, the first two are told by their place
+        threading.Thread(target=self._hear, args=(beside, socket.SOCK_STREAM), daemon=True).start()
         self._planted = [Path(p, self.planted) for p in (sysconfig.get_path("purelib"), str(ROOT / "core"))]
         self._planted += [Path(p, self.mark) for p in ("/dev/shm", "/tmp")]
+
+    def _hub(self) -> tuple[ThreadingHTTPServer, socket.socket]:
+        """The scene's Hub, and a listener at the same port of another address: a port that is free at both."""
+        while True:
+            hub = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+            try:
+                return hub, socket.create_server(("127.0.0.2", hub.server_address[1]))
+            except OSError as error:
+                hub.server_close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def told(self, seconds: float) -> dict[str, object]:
         return {
