@@ -109,7 +109,7 @@ def _metric(p: e.MetricLogged) -> Line:
 
 _TEXTS: dict[str, Callable[[Any], Line]] = {
     "run_created": lambda p: (f"created: {shorten(p.goal)} [task {p.task}, brain {p.brain}]", "info"),
-    "sandbox_probed": lambda p: (f"code of a brain runs under {p.level}" + (f" in {p.job}" if p.job else "") + (f" ({p.reason})" if p.reason else ""), "info"),
+    "sandbox_probed": lambda p: (f"code of a brain runs under {p.level}" + (f" in {p.job}" if p.job else "") + (f" ({p.reason})" if p.reason else "") + (f"; network {p.network}" if p.network else ""), "info"),
     "run_started": lambda p: (f"host {p.pid} started", "info"),
     "run_paused": lambda p: (f"paused: {p.reason}", "waiting"),
     "run_resumed": lambda p: (f"resumed {p.reason}".strip(), "info"),

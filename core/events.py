@@ -843,6 +843,8 @@ class SandboxProbed(Payload, frozen=True, kw_only=True):
     """Why not a higher level."""
     job: str = ""
     """The job that is held so, on the machine it runs on; empty: the host's own machine."""
+    network: str = ""
+    """What that job can reach, in words."""
 
 
 # --------------------------------------------------------------------------------------------------- to and from the log

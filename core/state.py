@@ -78,7 +78,7 @@ class Job(msgspec.Struct):
     alerts: list[str] = []
     """Alerts raised by its own script, as `level title: text`; the last twenty."""
     sandbox: str = ""
-    """Level at which code of a brain in it is held; empty: it runs only our own code."""
+    """Level at which code of a brain in it is held and what of the network it has; empty: it runs only our own code."""
     gpus: int = 0
     usd: float = 0.0
 

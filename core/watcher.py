@@ -174,7 +174,7 @@ class JobWatcher:
             return
         watched.sandbox = found.level
         name = f"{self.run_folder.name}:{watched.id}:sandbox:{found.level}".encode()
-        held = e.SandboxProbed(level=found.level, reason=found.reason, job=watched.id)
+        held = e.SandboxProbed(level=found.level, reason=found.reason, job=watched.id, network=found.reach)
         self.journal.emit(held, id=stable_id(watched.started_ts, name))
 
     def _listen(self, watched: Watched) -> None:

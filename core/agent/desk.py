@@ -468,7 +468,7 @@ class Desk:
             gpus=self.gpus_for(str(body["kind"]), order.config),
         )
         if is_foreign(body) and not isinstance(self.compute, Priced):  # a rented machine is a sandbox of its own
-            job_spec = held_job(job_spec, body, self.folder / "workspace", network=bool(body.get("network")))
+            job_spec = held_job(job_spec, body, self.folder / "workspace", network=body.get("network") or "off")
         if isinstance(self.compute, Priced):
             priced = self.compute
             admit_spending(self, job_spec, self.reached(lambda: priced.quote(job_spec)))

@@ -15,7 +15,8 @@ import msgspec
 import psutil
 
 from core.compute.confinement import Limits
-from core.compute.held import INSIDE, Held, held_argv
+from core.compute.doors import environment_inside, open_doors
+from core.compute.held import INSIDE, Held, Wish, held_argv
 from core.compute.launcher import job_argv
 from core.compute.spec import JobSpec
 from core.hub.cache import hub_cache
@@ -32,7 +33,7 @@ def is_foreign(spec: dict[str, Any]) -> bool:
     return spec.get("kind") == "script" or any(r.get("kind") == "python" for r in rewards)
 
 
-def held_job(job: JobSpec, spec: dict[str, Any], workspace: Path, *, network: bool = False) -> JobSpec:
+def held_job(job: JobSpec, spec: dict[str, Any], workspace: Path, *, network: Wish = "off") -> JobSpec:
     """`job` with a command that holds it; writes held.json. `spec` is what stands in its spec.json."""
     folder = Path(job.folder)
     inside = msgspec.structs.replace(job, folder=str(folder / INSIDE))
@@ -40,13 +41,13 @@ def held_job(job: JobSpec, spec: dict[str, Any], workspace: Path, *, network: bo
     held = Held(
         argv=job_argv(sys.executable, inside),
         readable=_readable(spec, folder, workspace),
-        network=network or job.gpus > 1,  # several processes of one job speak over TCP with each other
+        wish=network, doors=open_doors() if network != "off" else (), several=job.gpus > 1, hub_cache=str(cache),
         limits=Limits(
             seconds=job.time_limit_s + SPARE_S if job.time_limit_s else LONGEST_S,
             memory_bytes=psutil.virtual_memory().total, disk_bytes=DISK_BYTES, processes=1024,
         ),
         environment={"HF_HUB_CACHE": str(cache), "HF_HOME": str(folder / INSIDE / ".cache"),
-                     **({} if network else {"HF_HUB_OFFLINE": "1"}), **_threads(job)},
+                     **(environment_inside() if network != "off" else {}), **_threads(job)},
         smoke_test=spec.get("kind") == "script",
     )  # fmt: skip
     (folder / "held.json").write_bytes(msgspec.json.encode(held))

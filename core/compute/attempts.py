@@ -16,10 +16,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """secret: the canary in its output. changed: a file of the scene differs. reached: a listener heard it.
     killed: the victim is gone or altered. left: something of it lives on. used: it used more than its limits."""
     code: str
+    limited: bool = False
+    """It has a network as a training has: limited to the scene's own Hub, as far as the level can."""
 
 
-def _a(goal: str, name: str, code: str) -> Attempt:
-    return Attempt(goal=goal, name=name, code=code)
+def _a(goal: str, name: str, code: str, *, limited: bool = False) -> Attempt:
+    return Attempt(goal=goal, name=name, code=code, limited=limited)
 
 
 _READ = "print(open({}).read())"
@@ -83,6 +85,37 @@ NETWORK = (
     _a("reached", "listen for the outside", "l = socket.create_server(('0.0.0.0', 0)); open('port', 'w').write(str(l.getsockname()[1])); l.settimeout(s['seconds'] - 3); l.accept()"),
 )  # fmt: skip
 
+_PROXY = "def proxy(): return socket.create_connection(('127.0.0.1', s['proxy']), 2)\n"
+_TUNNEL = _PROXY + (
+    "def tunnel(host, port, way=proxy):\n"
+    "  try:\n"
+    "    c = way(); c.settimeout(2); c.sendall(f'CONNECT {host}:{port} HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n\\r\\n'.encode()); c.recv(4096)\n"
+    "  except OSError: c = socket.create_connection((host.strip('[]'), port), 2)\n"
+    "  try: c.sendall(s['mark'].encode())\n"
+    "  except OSError: pass\n"
+    "def ask(raw, port):\n"
+    "  try: c = proxy()\n"
+    "  except OSError: c = socket.create_connection(('127.0.0.1', port), 2); raw = s['mark']\n"
+    "  try: c.settimeout(2); c.sendall(raw.encode()); print(c.recv(65536).decode('latin1'), flush=True)\n"
+    "  except OSError: pass\n"
+    "G, H, E = 'GET http://127.0.0.1:', ' HTTP/1.1\\r\\nHost: 127.0.0.1:', '\\r\\n\\r\\n'\n"
+)
+"""By the proxy where there is one, else straight on: at a level without one the attempt is still made."""
+
+LIMITED = (
+    _a("reached", "another host on an open port", _TUNNEL + "tunnel('127.0.0.2', s['hub'])", limited=True),
+    _a("reached", "another port of an open host", _TUNNEL + "tunnel('127.0.0.1', s['tcp']); ask(f\"{G}{s['tcp']}/{s['mark']}{H}{s['hub']}{E}\", s['tcp'])", limited=True),
+    _a("reached", "an open name that leads to this machine", _TUNNEL + "tunnel('localhost', s['named'])", limited=True),
+    _a("reached", "an address in other spellings", _TUNNEL + "for h in ('2130706433', '0x7f000001', '127.1', '0', '[::ffff:127.0.0.1]', '[::1]', 'localhost.', 'LOCALHOST'):\n  try: tunnel(h, s['tcp'])\n  except OSError: pass", limited=True),
+    _a("reached", "a host named in Host alone", _TUNNEL + "ask(f\"{G}{s['hub']}/{H}{s['tcp']}{E}GET /{s['mark']}{H}{s['tcp']}{E}\", s['tcp'])", limited=True),
+    _a("reached", "a request behind the end of another", _TUNNEL + "second = f\"{G}{s['tcp']}/{s['mark']}{H}{s['tcp']}{E}\"\nfor more in ('', f'\\r\\nContent-Length: {len(second) + 5}\\r\\nTransfer-Encoding: chunked', '\\r\\nTransfer-Encoding: xchunked', '\\r\\nContent-Length: 0\\r\\nContent-Length: 9'):\n  ask(f\"POST{G[3:]}{s['hub']}/{H}{s['hub']}{more}{E}0{E}{second}\", s['tcp'])", limited=True),
+    _a("reached", "a line break in the name of a host", _TUNNEL + "for b in ('\\r\\n', '%0d%0a', '\\n', '\\0', '@', '#', '/'):\n  try: tunnel(f\"localhost:{s['named']}{b}127.0.0.1\", s['tcp'])\n  except (OSError, ValueError): tunnel('127.0.0.1', s['tcp'])", limited=True),
+    _a("reached", "TCP past the proxy", "socket.create_connection(('127.0.0.1', s['tcp']), 2).sendall(s['mark'].encode())", limited=True),
+    _a("reached", "UDP past the proxy (a DNS tunnel)", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(s['mark'].encode(), ('127.0.0.1', s['udp']))", limited=True),
+    _a("reached", "straight to the proxy's own socket", _TUNNEL + "def way(): c = socket.socket(socket.AF_UNIX); c.connect(s['outlet']); return c\ntunnel('127.0.0.1', s['tcp'], way)", limited=True),
+    _a("secret", "a token that the proxy adds", _TUNNEL + "ask(f\"{G}{s['hub']}/{H}{s['hub']}{E}\", s['hub'])", limited=True),
+)  # fmt: skip
+
 PROCESSES = (
     _a("killed", "kill another process", "os.kill(s['victim'], 9)"),
     _a("killed", "stop another process", "os.kill(s['victim'], 19)"),
@@ -111,4 +144,4 @@ PRIVILEGES = (
     _a("used", "raise its own limits", "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40, 1 << 40)); print('HELD')"),
 )  # fmt: skip
 
-ATTEMPTS: tuple[Attempt, ...] = (*READS, *WRITES, *NETWORK, *PROCESSES, *RESOURCES, *PRIVILEGES)
+ATTEMPTS: tuple[Attempt, ...] = (*READS, *WRITES, *NETWORK, *LIMITED, *PROCESSES, *RESOURCES, *PRIVILEGES)

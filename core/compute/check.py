@@ -17,10 +17,12 @@ from core import install
 from core.compute.choice import Choice
 from core.compute.clustered import ClusterCompute, Engine
 from core.compute.confinement import probe
+from core.compute.doors import open_doors
 from core.compute.escapes import not_stopped
+from core.compute.held import Held, in_words, network_at
 from core.compute.spec import OPEN, JobSpec
 from core.compute.telemetry import Telemetry
-from core.errors import InternError
+from core.errors import InternError, UsageError
 from core.home import home
 
 PROBE_S = 120.0
@@ -36,8 +38,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_machine() -> list[Check]:
-    """GPU and driver, torch's CUDA against it, memory, sandbox."""
-    return [_gpu(), _cuda(), _memory(), check_sandbox()]
+    """GPU and driver, torch's CUDA against it, memory, sandbox, and what its network is."""
+    return [_gpu(), _cuda(), _memory(), check_sandbox(), check_reach()]
 
 
 def _gpu() -> Check:
@@ -114,6 +116,18 @@ def check_sandbox() -> Check:
     if "refused" in sandbox.reason:
         fix = "allow user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap"
     return Check(name="sandbox", ok=sandbox.level == "bubblewrap", found=found, fix=fix, needed=False)
+
+
+def check_reach() -> Check:
+    """What a brain's script can reach in training, and whether hosts.txt and the configured addresses can be read."""
+    try:
+        doors = open_doors()
+    except UsageError as error:
+        return Check(name="reach", ok=False, found=str(error.what), fix=f"{error.where}: {error.next}", needed=False)
+    held = Held(argv=(), wish="limited", doors=doors)
+    level = probe().level
+    words = in_words(level, network_at(level, held), doors)
+    return Check(name="reach", ok=True, found=f"network of a brain's script in training: {words}", needed=False)
 
 
 def check_compute(choice: Choice) -> list[Check]:

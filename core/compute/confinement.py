@@ -26,7 +26,15 @@ import msgspec
 Level = Literal["bubblewrap", "landlock", "limits"]
 LEVELS: tuple[Level, ...] = ("bubblewrap", "landlock", "limits")
 
+Network = Literal["off", "hosts", "ports", "open"]
+"""off: none. hosts (bubblewrap): the proxy's doors alone. ports (Landlock): TCP to these ports of any host, and UDP, which
+Landlock does not hold. open: all. At level limits nothing is held, whatever is said here."""
+
 GUARD = Path(__file__).with_name("guard.py")
+DOORWAY = Path(__file__).with_name("doorway.py")
+PROXY_PORT = 3128
+"""On the loopback of the sandbox's own network namespace, where nobody else listens."""
+OUTLET_INSIDE = "/run/intern/outlet.sock"
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH")  # fmt: skip
 """What of the environment goes in. Tokens do not."""
@@ -55,8 +63,15 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     """Its folder: readable, writable, current."""
     readable: tuple[str, ...] = ()
     """Caches, models, data."""
-    network: bool = False
-    """All or nothing: no level here can limit it to certain hosts."""
+    network: Network = "off"
+    outlet: str = ""
+    """hosts: the Unix socket of the proxy outside (core/compute/outlet.py)."""
+    ports: tuple[int, ...] = ()
+    """ports: those that TCP may go to."""
+    hub_cache: str = ""
+    """With a network: the read-only cache whose files are seen in `own_cache` (core/compute/doorway.py)."""
+    own_cache: str = ""
+    """A folder beside the workspace, writable too: what is fetched from the Hub goes there."""
     limits: Limits = Limits()
     environment: dict[str, str] = {}
 
@@ -84,13 +99,16 @@ def probe() -> Sandbox:
 
 def command(argv: Sequence[str], confinement: Confinement, level: Level) -> list[str]:
     """The command line that runs `argv` confined. Start it with `environment(confinement)`."""
+    argv = _by_the_doorway(argv, confinement)
     inner = list(argv) if level != "bubblewrap" else _bubblewrap(argv, confinement)
     rules = {
         "level": level,
         "workspace": confinement.workspace,
+        "writable": writable(confinement),
         "readable": [*system_paths(), *confinement.readable],
         "devices": [d for d in DEVICES if os.path.exists(d)],
         "network": confinement.network,
+        "ports": confinement.ports,
         **msgspec.to_builtins(confinement.limits),
     }
     return [sys.executable, "-I", "-S", str(GUARD), msgspec.json.encode(rules).decode(), *inner]
@@ -102,7 +120,7 @@ def without_keeper(argv: Sequence[str], confinement: Confinement, level: Level) 
     if level == "bubblewrap":
         return _bubblewrap(argv, confinement), {}
     readable = [*system_paths(), *confinement.readable]
-    rules = {"workspace": confinement.workspace, "readable": readable, "devices": [], "network": confinement.network}
+    rules = {"writable": [confinement.workspace], "readable": readable, "devices": [], "network": "off", "ports": []}
     return list(argv), rules if level == "landlock" else {}
 
 
@@ -114,7 +132,33 @@ def environment(confinement: Confinement) -> dict[str, str]:
         "TMPDIR": str(Path(confinement.workspace) / ".tmp"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return kept | inside | confinement.environment
+    return kept | inside | confinement.environment | _network_environment(confinement)
+
+
+def _network_environment(c: Confinement) -> dict[str, str]:
+    """What clients of the Hub, of the index and of HTTP must know of the network there is."""
+    found = {"HF_HUB_OFFLINE": "1"} if c.network == "off" else {}
+    if c.own_cache:
+        found["HF_HUB_CACHE"] = c.own_cache
+    if c.network == "hosts":
+        proxy = f"http://127.0.0.1:{PROXY_PORT}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        found |= {spelt: proxy for name in names for spelt in (name, name.lower())}
+    return found
+
+
+def _by_the_doorway(argv: Sequence[str], c: Confinement) -> list[str]:
+    if c.network == "off":
+        return list(argv)
+    way = {"socket": OUTLET_INSIDE, "port": PROXY_PORT} if c.network == "hosts" else {}
+    cache = {"cache": c.hub_cache, "to": c.own_cache} if c.own_cache else {}
+    told = msgspec.json.encode({**way, **cache}).decode()
+    return [sys.executable, "-I", "-S", str(DOORWAY), told, *argv]
+
+
+def writable(confinement: Confinement) -> list[str]:
+    """The workspace and the Hub's cache of the sandbox's own: their growth together is limited."""
+    return [p for p in (confinement.workspace, confinement.own_cache) if p]
 
 
 def system_paths() -> list[str]:
@@ -136,13 +180,15 @@ def _bubblewrap(argv: Sequence[str], c: Confinement) -> list[str]:
     seen = [p for p in (*system_paths(), *c.readable) if not (p in SYSTEM and os.path.islink(p))]
     binds = [part for p in _mounts(seen) for part in ("--ro-bind", p, p)]
     devices = [part for d in DEVICES if os.path.exists(d) for part in ("--dev-bind", d, d)]
+    room = [part for p in writable(c) for part in ("--bind", p, p)]
+    way = ["--bind", c.outlet, OUTLET_INSIDE] if c.network == "hosts" else []
     sysfs = ["--ro-bind", "/sys", "/sys"] if devices else []  # CUDA reads the topology there
     return [
         shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
-        *(() if c.network else ("--unshare-net",)), "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--die-with-parent",
+        *(() if c.network == "open" else ("--unshare-net",)), "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--die-with-parent",
         "--new-session", *_no_nesting(), "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", *devices, *sysfs,
         "--size", str(c.limits.disk_bytes), "--tmpfs", "/tmp", "--size", str(c.limits.memory_bytes // 4), "--tmpfs", "/dev/shm",
-        *links, *binds, "--bind", c.workspace, c.workspace, "--chdir", c.workspace, "--", *argv,
+        *links, *binds, *room, *way, "--chdir", c.workspace, "--", *argv,
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -21,13 +22,17 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
 import psutil
 
 from core.compute.attempts import ATTEMPTS, Attempt
-from core.compute.confinement import ROOT, Confinement, Level, Limits, command, environment
+from core.compute.confinement import OUTLET_INSIDE, PROXY_PORT, ROOT, Confinement, Level, Limits, command, environment
+from core.compute.doors import Door
+from core.compute.held import Held, network_at, ports_of
+from core.compute.outlet import Outlet
 
 LIMITS = Limits(seconds=12.0, memory_bytes=384 << 20, disk_bytes=64 << 20, processes=64)
 LIMIT_TESTED_S = 3.0
@@ -43,7 +48,7 @@ PRELUDE = (
 
 _LIMITS_STOP = {a.name for a in ATTEMPTS if a.goal == "used"} | {
     "a token in its own environment", "inherited file descriptors", "a daemon that outlives the command",
-    "bind mount the home", "chroot and out of it",
+    "bind mount the home", "chroot and out of it", "a token that the proxy adds",
 }  # fmt: skip
 """What limits, a clean environment and dropped rights stop by themselves."""
 
@@ -73,7 +78,8 @@ def not_stopped(level: Level, *, root: bool = os.geteuid() == 0) -> frozenset[st
     if level == "landlock":
         out = {
             "open a file outside to all (chmod)", "date a file outside back (utime)", "UDP to a service of this machine",
-            "the Unix socket of a run's host", _NEW_NAMESPACE,
+            "the Unix socket of a run's host", _NEW_NAMESPACE, "another host on an open port",
+            "an open name that leads to this machine", "UDP past the proxy (a DNS tunnel)",
         }  # fmt: skip
         return frozenset(out if root else out | {_PRIORITY, "take another process's cores"} - _lowest())
     out = {a.name for a in ATTEMPTS} - _LIMITS_STOP | {_NEW_NAMESPACE}
@@ -114,6 +120,8 @@ def _attempt(a: Attempt, level: Level, canary: str) -> Result:
     with _scene(canary) as scene:
         limits = LIMITS if "never end" not in a.name else msgspec.structs.replace(LIMITS, seconds=LIMIT_TESTED_S)
         confinement = Confinement(workspace=str(scene.workspace), limits=limits)
+        if a.limited:
+            confinement = scene.limited(confinement, level)
         (scene.workspace / "scene.json").write_bytes(msgspec.json.encode(scene.told(limits.seconds)))
         argv = command([sys.executable, "-c", PRELUDE + a.code], confinement, level)
         before = scene.state()
@@ -156,12 +164,29 @@ class _Scene:
         self.victim = self._victim(code)
         self.starter = self._victim("print('up', flush=True); import time; time.sleep(120)")
         self.heard = threading.Event()
+        self.hub, beside = self._hub()
+        threading.Thread(target=self.hub.serve_forever, args=(0.05,), daemon=True).start()
+        self.outlet: Outlet | None = None
         self.sockets = [self._listen(*kind) for kind in (
             (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)), (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
             (socket.AF_UNIX, socket.SOCK_STREAM, str(root / "host.sock")), (socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.mark),
+            (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
         )]  # fmt: skip
+        self.sockets.insert(-1, beside)  # the last is the name's, the first two are told by their place
+        threading.Thread(target=self._hear, args=(beside, socket.SOCK_STREAM), daemon=True).start()
         self._planted = [Path(p, self.planted) for p in (sysconfig.get_path("purelib"), str(ROOT / "core"))]
         self._planted += [Path(p, self.mark) for p in ("/dev/shm", "/tmp")]
+
+    def _hub(self) -> tuple[ThreadingHTTPServer, socket.socket]:
+        """The scene's Hub, and a listener at the same port of another address: a port that is free at both."""
+        while True:
+            hub = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+            try:
+                return hub, socket.create_server(("127.0.0.2", hub.server_address[1]))
+            except OSError as error:
+                hub.server_close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def told(self, seconds: float) -> dict[str, object]:
         return {
@@ -170,7 +195,22 @@ class _Scene:
             "outside": str(self.outside), "victim": self.victim.pid, "starter": self.starter.pid, "mark": self.mark, "planted": self.planted,
             "tcp": self.sockets[0].getsockname()[1], "udp": self.sockets[1].getsockname()[1], "unix": str(self.root / "host.sock"),
             "packages": sysconfig.get_path("purelib"), "code": str(ROOT / "core"), "seconds": seconds,
+            "hub": self.hub.server_address[1], "named": self.sockets[-1].getsockname()[1], "proxy": PROXY_PORT, "outlet": OUTLET_INSIDE,
         }  # fmt: skip
+
+    def limited(self, confinement: Confinement, level: Level) -> Confinement:
+        """With the network of a training that asked for one: the scene's Hub, and a name that leads to this machine."""
+        doors = (
+            Door(host="127.0.0.1", port=self.hub.server_address[1], scheme="http", private=True),
+            Door(host="localhost", port=self.sockets[-1].getsockname()[1]),
+        )
+        network = network_at(level, Held(argv=(), wish="asked"))
+        if network == "hosts":
+            self.outlet = Outlet(self.root, doors, lambda line: None)
+            self.outlet.__enter__()
+        return msgspec.structs.replace(
+            confinement, network=network, ports=ports_of(doors), outlet=str(self.root / "outlet.sock")
+        )
 
     def state(self) -> list[object]:
         """All that an attempt could have changed outside."""
@@ -209,6 +249,10 @@ class _Scene:
         for process in (self.victim, self.starter):
             process.kill()
             process.communicate()
+        if self.outlet is not None:
+            self.outlet.__exit__(None, None, None)
+        self.hub.shutdown()
+        self.hub.server_close()
         for listener in self.sockets:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
@@ -261,6 +305,24 @@ class _Scene:
                 return
             if self.mark.encode() in data:
                 self.heard.set()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """A Hub that says what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = f"{self.requestline}\n{self.headers}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """What it was asked stands in its answer."""
 
 
 @contextmanager

@@ -27,7 +27,8 @@ TIME, MEMORY, DISK, PROCESSES = 124, 125, 126, 127
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE = 1, 24, 36, 38, 4
 LAST_CAPABILITY = 63
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-PATH_BENEATH = 1
+PATH_BENEATH, NET_PORT = 1, 2
+BIND_TCP, CONNECT_TCP = 1 << 0, 1 << 1
 
 # Rights of Landlock's file rules, by bit (include/uapi/linux/landlock.h).
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -48,12 +49,16 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
+class _NetPort(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 def main(argv: list[str]) -> int:
     rules, command = json.loads(argv[1]), argv[2:]
     os.makedirs(os.path.join(rules["workspace"], ".tmp"), exist_ok=True)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody in the sandbox reads or traces the guard
-    before = size(rules["workspace"])
+    before = sum(map(size, rules["writable"]))
     guard = os.getpid()
     child = os.fork()
     if child == 0:
@@ -101,13 +106,14 @@ def hold_by_landlock(rules: dict[str, Any]) -> None:
 
 
 def landlock(rules: dict[str, Any]) -> None:
-    """Only the listed paths; no TCP unless allowed; no signals to, and no abstract sockets of, processes outside."""
+    """Only the listed paths; no TCP, or TCP to the listed ports, unless all is allowed; no signals to, and no abstract
+    sockets of, processes outside."""
     abi = _libc.syscall(CREATE_RULESET, None, 0, 1)
     handled = (1 << 13) - 1  # version 1
     handled |= (1 << 13) if abi >= 2 else 0
     handled |= TRUNCATE if abi >= 3 else 0
     handled |= IOCTL_DEV if abi >= 5 else 0
-    net = 0 if rules["network"] or abi < 4 else 0b11
+    net = 0 if rules["network"] == "open" or abi < 4 else BIND_TCP | CONNECT_TCP
     attributes = _Ruleset(handled, net, 0b11 if abi >= 6 else 0)
     length = 24 if abi >= 6 else 16
     ruleset = _check(_libc.syscall(CREATE_RULESET, ctypes.byref(attributes), length, 0))
@@ -119,7 +125,11 @@ def landlock(rules: dict[str, Any]) -> None:
     _allow(ruleset, "/sys/devices/system/cpu", READ & handled, handled)
     for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", *rules["devices"]):
         _allow(ruleset, path, WRITE_ONE & handled, handled)
-    _allow(ruleset, rules["workspace"], handled, handled)
+    for path in rules["writable"]:
+        _allow(ruleset, path, handled, handled)
+    for port in rules["ports"] if net and rules["network"] == "ports" else ():
+        rule = _NetPort(CONNECT_TCP, port)
+        _check(_libc.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(rule), 0))
     _check(_libc.syscall(RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
 
@@ -183,7 +193,7 @@ def watch(child: int, rules: dict[str, Any], before: int) -> int:
             over = (MEMORY, f"more than {rules['memory_bytes'] >> 20} MB of memory")
         elif now >= disk_next:
             disk_next = now + DISK_EVERY_S
-            if size(rules["workspace"]) - before > rules["disk_bytes"]:
+            if sum(map(size, rules["writable"])) - before > rules["disk_bytes"]:
                 over = (DISK, f"more than {rules['disk_bytes'] >> 20} MB of disk")
         if over:
             print(f"killed: {over[1]}", file=sys.stderr, flush=True)

@@ -3,8 +3,9 @@
     python -P held.py <job folder>
 
 The code works in `<job folder>/held` and can write nowhere else: what starts, ends and steers a job (launch.json, exit.json,
-control, ...) lies outside its reach. This process stands between: it carries metrics and heartbeat out and wishes in, and
-follows no link that the code may have laid. The level in force is written to sandbox.json and to the log.
+control, ...) lies outside its reach. This process stands between: it carries metrics and heartbeat out and wishes in,
+follows no link that the code may have laid, and serves the one way out where the network is limited to some hosts. The
+level in force is written to sandbox.json and to the log.
 """
 
 from __future__ import annotations
@@ -14,18 +15,31 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 if __package__ in (None, ""):  # run by path, where the package need not be installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 
-from core.compute.confinement import Confinement, Limits, Sandbox, command, environment, probe
+from core.compute.confinement import Confinement, Level, Limits, Network, Sandbox, command, environment, probe
+from core.compute.doors import Door, in_short, told
+from core.compute.outlet import Outlet
+
+Wish = Literal["off", "limited", "asked"]
+"""limited: the network, where the level can limit it to the doors, else none. asked: the network, limited as far as the
+level can."""
 
 SCRIPT = Path(__file__)
 INSIDE = "held"
 """The code's own folder, below the job's."""
+
+OWN_CACHE = "hub"
+"""Beside it: what the code fetches from the Hub, and links to what is here already. Not in it: a model is all of its folder."""
 
 POLL_S = 0.1
 SMOKE_S = 20.0
@@ -39,8 +53,13 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     argv: tuple[str, ...]
     readable: tuple[str, ...] = ()
-    network: bool = False
-    """Never in the smoke test."""
+    wish: Wish = "off"
+    """Of the network; never in the smoke test."""
+    doors: tuple[Door, ...] = ()
+    several: bool = False
+    """Several processes of the job speak TCP with each other."""
+    hub_cache: str = ""
+    """The shared cache, of which a job with a network gets one of its own."""
     limits: Limits = Limits()
     environment: dict[str, str] = {}
     smoke_test: bool = False
@@ -52,7 +71,8 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 
     level: str
     reason: str = ""
-    network: bool = False
+    reach: str = ""
+    """The network there is, in words."""
 
 
 def held_argv(python: str, folder: Path) -> tuple[str, ...]:
@@ -64,7 +84,8 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[1]).resolve()
     held = msgspec.json.decode((folder / "held.json").read_bytes(), type=Held)
     sandbox = probe()
-    say(folder, held, sandbox)
+    network = network_at(sandbox.level, held)
+    say(folder, sandbox, network, held.doors)
     if held.smoke_test and not (folder / INSIDE).exists():
         code = smoke_test(folder, held, sandbox)
         if code:
@@ -73,7 +94,49 @@ def main(argv: list[str]) -> int:
     inside = folder / INSIDE
     inside.mkdir(exist_ok=True)
     put(inside / "spec.json", (folder / "spec.json").read_bytes())
-    child = start(held, sandbox, inside, held.network)
+    with way_out(folder, held, network) as way:
+        return keep(folder, inside, start(held, sandbox, inside, way))
+
+
+def network_at(level: Level, held: Held) -> Network:
+    """What the job gets of its wish at a level. bwrap brings the loopback of the sandbox's own network up, so processes of
+    one job find each other there; the lower levels cannot tell them from others."""
+    if level == "bubblewrap":
+        return "off" if held.wish == "off" else "hosts"
+    if held.several:
+        return "open"
+    return "ports" if held.wish == "asked" and level == "landlock" else "open" if held.wish == "asked" else "off"
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """The network that a command gets."""
+
+    network: Network = "off"
+    outlet: str = ""
+    offline: bool = False
+    """The Hub cannot be reached now: its clients are told to look into the cache alone."""
+
+
+@contextmanager
+def way_out(folder: Path, held: Held, network: Network) -> Generator[Way]:
+    """The network of the job itself while the block runs."""
+    if network != "hosts":
+        yield Way(network=network, offline=network == "open" and held.wish == "off")
+        return
+    with ExitStack() as stack:
+        try:
+            outlet = stack.enter_context(Outlet(folder, held.doors, lambda line: print(line, flush=True)))
+        except OSError:  # a shared file system that has no sockets
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intern-outlet-")))
+            outlet = stack.enter_context(Outlet(own, held.doors, lambda line: print(line, flush=True)))
+        missing = outlet.answers(held.doors[0]) if held.doors else "no Hub is configured"
+        if missing:
+            print(f"the Hub cannot be reached: {missing}. Its cache is what there is (HF_HUB_OFFLINE=1)", flush=True)
+        yield Way(network=network, outlet=str(outlet.path), offline=bool(missing))
+
+
+def keep(folder: Path, inside: Path, child: subprocess.Popen[bytes]) -> int:
+    """Until it ends; its exit code."""
     for number in (n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN):
         signal.signal(number, lambda number, frame: child.send_signal(number))
     relay = Relay(folder, inside)
@@ -87,11 +150,29 @@ def main(argv: list[str]) -> int:
         return code if code >= 0 else 128 - code
 
 
-def say(folder: Path, held: Held, sandbox: Sandbox) -> None:
-    found = InForce(level=sandbox.level, reason=sandbox.reason, network=held.network)
+def in_words(level: Level, network: Network, doors: tuple[Door, ...]) -> str:
+    """What the network is, and what is not held: for the log, the feed and the report."""
+    if network == "hosts":
+        return f"limited to {in_short(doors)}"
+    if level == "limits":
+        return "open" if network != "off" else "told to stay off it, not held (level limits)"
+    if network == "ports":
+        ports = ", ".join(str(p) for p in ports_of(doors))
+        return f"TCP to port {ports} of any host, and UDP: {level} cannot limit it to hosts"
+    return "off for TCP, UDP is not held" if network == "off" and level == "landlock" else network
+
+
+def ports_of(doors: tuple[Door, ...]) -> tuple[int, ...]:
+    return tuple(sorted({d.port for d in doors}))
+
+
+def say(folder: Path, sandbox: Sandbox, network: Network, doors: tuple[Door, ...]) -> None:
+    words = in_words(sandbox.level, network, doors)
+    found = InForce(level=sandbox.level, reason=sandbox.reason, reach=words)
     (folder / "sandbox.json").write_bytes(msgspec.json.encode(found))
     why = f" ({sandbox.reason})" if sandbox.reason else ""
-    print(f"held by {sandbox.level}{why}, network {'on' if held.network else 'off'}", flush=True)
+    names = f"; open are {told(doors)}" if network == "hosts" else ""
+    print(f"held by {sandbox.level}{why}, network {words}{names}", flush=True)
 
 
 def smoke_test(folder: Path, held: Held, sandbox: Sandbox) -> int:
@@ -104,7 +185,8 @@ def smoke_test(folder: Path, held: Held, sandbox: Sandbox) -> int:
         trial = msgspec.structs.replace(
             trial, argv=tuple(a.replace(str(folder / INSIDE), str(inside)) for a in held.argv)
         )
-        child = start(trial, sandbox, inside, False)
+        alone = "open" if held.several and sandbox.level != "bubblewrap" else "off"
+        child = start(trial, sandbox, inside, Way(network=alone, offline=True))
         try:
             code = child.wait(SMOKE_S)
         except subprocess.TimeoutExpired:
@@ -116,10 +198,22 @@ def smoke_test(folder: Path, held: Held, sandbox: Sandbox) -> int:
         shutil.rmtree(inside, ignore_errors=True)
 
 
-def start(held: Held, sandbox: Sandbox, inside: Path, network: bool) -> subprocess.Popen[bytes]:
+def straight_on(doors: tuple[Door, ...]) -> dict[str, str]:
+    """Servers of the job's own, on the sandbox's loopback, are no matter of the proxy; a Hub on this machine's loopback is."""
+    own = ",".join(name for name in ("localhost", "127.0.0.1", "::1") if name not in {d.host for d in doors})
+    return {"NO_PROXY": own, "no_proxy": own}
+
+
+def start(held: Held, sandbox: Sandbox, inside: Path, way: Way) -> subprocess.Popen[bytes]:
+    offline = {"HF_HUB_OFFLINE": "1"} if way.offline else {}
+    own = inside.with_name(OWN_CACHE) if way.network != "off" and held.hub_cache else None
+    if own is not None:
+        own.mkdir(exist_ok=True)
+    straight = straight_on(held.doors) if way.network == "hosts" else {}
     confinement = Confinement(
-        workspace=str(inside), readable=held.readable, network=network, limits=held.limits, environment=held.environment
-    )
+        workspace=str(inside), readable=held.readable, network=way.network, outlet=way.outlet, ports=ports_of(held.doors),
+        hub_cache=held.hub_cache, own_cache=str(own or ""), limits=held.limits, environment=held.environment | offline | straight,
+    )  # fmt: skip
     return subprocess.Popen(
         command(held.argv, confinement, sandbox.level),
         cwd=inside,

@@ -43,7 +43,7 @@ def _job_launched(state: RunState, event: Record, p: e.JobLaunched) -> None:
 def _sandbox_probed(state: RunState, event: Record, p: e.SandboxProbed) -> None:
     job = state.jobs.get(p.job)
     if job is not None:
-        job.sandbox = p.level
+        job.sandbox = f"{p.level}, network {p.network}" if p.network else p.level
     elif not p.job:
         state.sandbox = p.level
 

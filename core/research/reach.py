@@ -19,6 +19,9 @@ MIRRORS = (
 """Variables by which a person names hosts, private ones too."""
 
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
 def check_address(address: str) -> None:
     """Raises ToolError for what is not a public http address. Called for every hop of a redirect."""
     try:
@@ -36,10 +39,22 @@ def check_address(address: str) -> None:
         raise ToolError(
             f"{parts.hostname} cannot be found: {error}", next="Check the address, or the network"
         ) from error
-    if not all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found):
+    if not all(is_public(str(one[4][0])) for one in found):
         raise ToolError(
             f"{parts.hostname} is no public host: it is not read", next="Name it in INTERN_WEB if you mean it"
         )
+
+
+def is_public(address: str) -> bool:
+    """Whether that numeric address lies in the internet, also the IPv4 one inside an IPv6 one (mapped, NAT64, 6to4)."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        if inner is not None:
+            found = inner
+    return found.is_global and not found.is_multicast
 
 
 def _configured() -> set[str]:

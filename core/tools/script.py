@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from core.agent.desk import Desk
+from core.compute.held import Wish
 from core.errors import ToolError
+from core.literature.library import asked_offline
 from core.tools.toolbox import flag, mapping, number, text, tool
 
 NETWORK_TIERS = ("network", "spend", "publish")
@@ -20,7 +22,10 @@ NETWORK_TIERS = ("network", "spend", "publish")
         "data": text("Name of prepared data", optional=True),
         "settings": mapping("What the script finds under `settings` in its spec"),
         "seconds": number("Time limit", optional=True),
-        "network": flag("Whether it needs the network (off by default, and always off in the smoke test)"),
+        "network": flag(
+            "true: it needs the network; false: none at all. Left out: the Hub and the package index, where the sandbox can "
+            "limit it to them. Never in the smoke test"
+        ),
         "experiment": text("Id of the experiment it belongs to", optional=True),
     },
     effect="keyed",
@@ -43,12 +48,14 @@ def run_script(
     streams with core.training.stream.Stream(spec's folder); a trainer of transformers or TRL does so by
     callbacks=[core.training.callback.InternCallback(stream)], which also checkpoints and stops when asked. It saves below that
     folder, and names its model in a result line. It is held: its own folder is all it can write, its inputs, the workspace and
-    the model cache all it can read. Before it is started it is tried for 20 seconds (INTERN_SMOKE_TEST=1). Rows in the
-    workspace that hold samples of the evaluation refuse it."""
+    the model cache all it can read, the Hub and the package index all it can reach (by HTTPS_PROXY, which is set; the log
+    names a host that was refused). Before it is started it is tried for 20 seconds without a network (INTERN_SMOKE_TEST=1:
+    download nothing then). Rows in the workspace that hold samples of the evaluation refuse it."""
     if network and desk.settings.autonomy not in NETWORK_TIERS:
         raise ToolError(
             f"This run may not use the network (autonomy {desk.settings.autonomy})", next="Leave `network` out"
         )
+    wish = _wish(desk, network)
     known = desk.launched()
     if known:
         return {"job": known}
@@ -61,14 +68,21 @@ def run_script(
     spec: dict[str, Any] = {
         "kind": "script", "script": str(folder / "script.py"), "settings": settings or {}, "time_limit_s": limit,
         "model": _model(desk, model) if model else None, "data": str(desk.data_path(data)) if data else None,
-        "network": bool(network), "seed": desk.settings.seed, "trust": [],
+        "network": wish, "seed": desk.settings.seed, "trust": [],
     }  # fmt: skip
     config = {"file": file, "threads": desk.cores} | {k: v for k, v in (("model", model), ("data", data)) if v}
     desk.launch(
         kind="script", method="script", title=title, spec=spec, config=config,
         threads=desk.cores, experiment=experiment or "", time_limit_s=limit, job=job,
     )  # fmt: skip
-    return {"job": job, "time_limit_s": limit, "network": bool(network)}
+    return {"job": job, "time_limit_s": limit, "network": wish}
+
+
+def _wish(desk: Desk, network: bool | None) -> Wish:
+    """What is asked of the sandbox (core/compute/held.py): by default the doors, where this run may reach out at all."""
+    if network is None:
+        return "limited" if desk.settings.autonomy in NETWORK_TIERS and not asked_offline() else "off"
+    return "asked" if network else "off"
 
 
 def _model(desk: Desk, name: str) -> str:

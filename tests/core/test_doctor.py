@@ -13,7 +13,7 @@ from core.doctor import examine
 from tests.servers.arxiv_api import ArxivApi
 from tests.servers.semantic_scholar import SemanticScholarServer
 
-ASKED = {"python", "training", "disk", "sockets", "gpu", "cuda", "memory", "sandbox", "hub token", "hub", "clock", "papers", "lingering"}  # fmt: skip
+ASKED = {"python", "training", "disk", "sockets", "gpu", "cuda", "memory", "sandbox", "reach", "hub token", "hub", "clock", "papers", "lingering"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,15 @@ def test_every_line_that_is_not_well_names_its_fix() -> None:
 def test_what_a_run_cannot_do_without_is_told_from_what_it_can() -> None:
     needed = {c.name for c in examine() if c.needed}
     assert needed == {"python", "training", "disk", "sockets"}
+
+
+def test_a_line_of_hosts_that_names_no_host_is_found_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "hosts.txt").write_text("weights.example.org\n10.0.0.1\n")
+    check = next(c for c in examine() if c.name == "reach")
+    assert not check.ok
+    assert "10.0.0.1" in check.found
+    assert "hosts.txt, line 2" in check.fix
 
 
 def test_a_ray_that_does_not_answer_leads_somewhere_else_than_back_to_the_doctor() -> None:

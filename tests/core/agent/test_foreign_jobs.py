@@ -44,10 +44,10 @@ except OSError as error: print('stopped:', error)
 """
 
 
-def desk_in(folder: Path, log: EventLog, *, unattended: bool = False) -> Desk:
+def desk_in(folder: Path, log: EventLog, *, unattended: bool = False, autonomy: str = "workspace") -> Desk:
     (folder / "workspace").mkdir(exist_ok=True)
     return Desk(
-        folder=folder, settings=Settings(run="r", goal="g", model="m", unattended=unattended, autonomy="workspace"),
+        folder=folder, settings=Settings(run="r", goal="g", model="m", unattended=unattended, autonomy=autonomy),
         task=cast(Any, SimpleNamespace(verifier=None, max_new_tokens=8, dev_file=None)), card=cast(Any, None),
         journal=Journal(log, RunState(), Redactor({})), compute=LocalCompute(folder / "jobs"), literature=cast(Any, None),
         clock=Clock(600.0), prompting=Prompting(),
@@ -81,7 +81,8 @@ def test_a_script_of_the_brain_runs_held_and_the_log_says_at_which_level(desk: D
         watcher.poll()
         time.sleep(0.05)
     job = desk.state.jobs[answer["job"]]
-    assert (job.status, job.sandbox, job.metric_rows) == ("finished", probe().level, 3)
+    assert (job.status, job.sandbox.partition(",")[0], job.metric_rows) == ("finished", probe().level, 3)
+    assert ", network " in job.sandbox
     if probe().level != "limits":
         assert "stopped:" in desk.compute.logs(job.id).text
 
@@ -105,7 +106,25 @@ def test_a_script_that_could_read_samples_of_the_evaluation_is_refused(tmp_path:
     assert not desk.state.jobs
     rows.write_text('{"prompt": "How many legs has a spider?", "answer": "8"}\n')
     desk.call = "call-2"
-    assert run_script.run(desk, file="mine.py", title="t") == {"job": "job-1", "time_limit_s": ANY, "network": False}
+    assert run_script.run(desk, file="mine.py", title="t") == {"job": "job-1", "time_limit_s": ANY, "network": "off"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "offline", "got"), [(None, "", "limited"), (True, "", "asked"), (False, "", "off"), (None, "1", "off")]
+)
+def test_a_script_gets_the_hub_and_the_index_unless_the_run_is_offline_or_it_wants_none(
+    tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch, asked: bool | None, offline: str, got: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    desk = desk_in(tmp_path / "run", log, autonomy="network")
+    (desk.folder / "workspace" / "mine.py").write_text("print('done')")
+    desk.call = "call-1"
+    answer = cast(dict[str, Any], run_script.run(desk, file="mine.py", title="t", network=asked))
+    assert answer["network"] == got
+    held = json.loads((desk.folder / "jobs" / answer["job"] / "held.json").read_text())
+    assert held.get("wish", "off") == got
+    assert bool(held.get("doors")) == (got != "off")
+    desk.compute.cancel(answer["job"], grace_s=0.1)
 
 
 def test_a_script_may_be_asked_for_a_checkpoint(desk: Desk) -> None:
