@@ -27,6 +27,7 @@ GRACE_S = 20.0
 def main() -> int:
     from huggingface_hub import HfApi
 
+    began = time.time()  # the machine is paid for from here on: fetching and installing are part of the job's time
     tag, repo = os.environ["INTERN_TAG"], os.environ["INTERN_REPO"]
     api: Any = HfApi(token=os.environ.pop("HF_TOKEN"), endpoint=os.environ.get("HF_ENDPOINT"))
     root = Path(f"/tmp/intern-{tag}")
@@ -38,7 +39,6 @@ def main() -> int:
     job = root / "job"
     job.mkdir(exist_ok=True)
     problem = smoke_test(told)
-    began = time.time()
     ended = {"exit_code": 1, "signal": None, "reason": "crashed"}
     if problem:
         (job / "log.txt").write_text(f"smoke test failed: {problem}\n")
