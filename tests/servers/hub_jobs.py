@@ -62,11 +62,14 @@ class Job:
 
 class HubJobs:
     """Runs while the `with` block does. `gone` takes it off; `cut_after` cuts every log stream after so many lines;
-    `large_files` takes archives by Git LFS, as the Hub does where a client speaks no Xet."""
+    `large_files` takes archives by Git LFS, as the Hub does where a client speaks no Xet; `xet` lets the clients of the jobs
+    try Xet first, which this server does not have."""
 
-    def __init__(self, beside: Loopback | None = None, *, large_files: bool = False) -> None:
+    def __init__(self, beside: Loopback | None = None, *, large_files: bool = False, xet: bool = False) -> None:
         self.beside = beside
         self.large_files = large_files
+        self.xet = xet
+        self.asked_for_xet = 0
         self.private: dict[str, bool] = {}
         self.pushed: list[str] = []
         """Files of the private repository in the order in which they were committed."""
@@ -174,6 +177,9 @@ class HubJobs:
             return self._answer(h, {"transfer": "basic", "objects": [self._object(o) for o in json.loads(body)["objects"]]})  # fmt: skip
         if "/commit/" in path:
             return self._commit(h, body)
+        if "/xet-" in path:
+            self.asked_for_xet += 1
+            return self._answer(h, {"error": "no Xet here"}, 404)
         if "/resolve/" in path:
             return self._file(h, path.split("/resolve/", 1)[1].partition("/")[2])
         if path.startswith("/api/datasets/"):
@@ -310,7 +316,8 @@ class HubJobs:
         work.mkdir()
         env = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(work), "HF_ENDPOINT": self.url, "LANG": "C.UTF-8",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "0" if self.xet else "1", "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1",
         }  # fmt: skip
         job.process = subprocess.Popen(
             [*job.body["command"], *job.body["arguments"]], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -59,15 +59,15 @@ class Tenant(Capable):
 
 
 def test_a_training_on_rented_machines_is_asked_for_runs_comes_home_and_is_paid(tmp_path: Path) -> None:
-    """The service loses the answer to the first launch and cuts every log stream; uploads go by Git LFS."""
+    """The service loses the answer to the first launch and cuts every log stream; it has no Xet, which the clients try first."""
     intern = Intern(tmp_path / "home")
     brain = Tenant({"lr": 1e-3, "max_steps": 100, "batch_size": 32, "eval_every": 50})
-    with HubJobs(large_files=True) as hub, LLMServer(brain) as model:
+    with HubJobs(large_files=True, xet=True) as hub, LLMServer(brain) as model:
         hub.cut_after, hub.lose_next_answer = 9, True
         run = intern.start(
             "--task", "pocket/addition", "--brain", f"openai:t@{model.url}", "--compute", "hf-jobs:cpu-basic", "--usd", "1",
             "--autonomy", "network", "--hours", hours(0.15), HF_ENDPOINT=hub.url, HF_TOKEN="hf_loopback",
-            HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1",
+            HF_HUB_OFFLINE="0", HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="1",
         )  # fmt: skip
         folder = intern.home / "runs" / run
         buyer = Buyer(folder, hub)
@@ -115,6 +115,8 @@ def test_a_training_on_rented_machines_is_asked_for_runs_comes_home_and_is_paid(
     for tag in by_tag:
         assert hub.pushed.count(f"{tag}/in.tar.gz") == hub.pushed.count(f"{tag}/out.tar.gz") == 1
         assert {f"{tag}/in.tar.gz", f"{tag}/out.tar.gz"} <= set(hub.fetched)
+
+    assert hub.asked_for_xet == 1 + len(by_tag), "once by the host, once by each job: then Git LFS"
 
     # what came back was measured: every loss of the stream once, the model of the training, an evaluation of it
     [training] = [p for p in launched if p["kind"] == "training"]
