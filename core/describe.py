@@ -152,7 +152,7 @@ _TEXTS: dict[str, Callable[[Any], Line]] = {
     "licence_found": lambda p: (f"licence of {shorten(p.model, 60)}: {shorten(p.licence, 80)}", "info"),
     "dataset_chosen": lambda p: (f"chose {p.dataset}: {shorten(p.why)}", "info"),
     "dataset_prepared": _prepared,
-    "contamination_checked": lambda p: (f"contamination: {p.overlapping} of {p.rows} rows overlap {p.against} evaluation samples", "bad" if p.overlapping else "info"),
+    "contamination_checked": lambda p: (f"contamination: {p.overlapping} of {p.rows} rows overlap {p.against} evaluation samples" + (f"; {p.uncompared:,} pairs alike not compared" if p.uncompared else ""), "bad" if p.overlapping else "info"),
     "job_launched": lambda p: (f"{p.job} launched: {p.title}", "info"),
     "job_attached": lambda p: (f"{p.job} re-attached", "info"),
     "metric_logged": _metric,

@@ -558,6 +558,8 @@ class ContaminationChecked(Payload, frozen=True, kw_only=True):
     examples: list[str] = []
     digest: str = ""
     """SHA-256 of the training rows compared; empty for a source as found."""
+    uncompared: int = 0
+    """Pairs of a row and a sample that resemble each other and were not compared: there were too many."""
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.agent.clean_data import approval_of
-from core.compute.usage import gpu_hours
+from core.compute.usage import dollars, gpu_hours
 from core.describe import percent, points
 from core.evaluation.comparisons import adjusted, corrected
 from core.evaluation.stats import verdict as verdict_of
@@ -105,11 +105,11 @@ def _machine(s: RunState) -> str:
     if used:
         hours = sum(gpu_hours(j.gpus, j.seconds) for j in used)
         lines.append(
-            f"- {len(used)} jobs held GPUs for {hours:.2f} GPU-hours and cost ${sum(j.usd for j in used):.2f}."
+            f"- {len(used)} jobs were given GPUs or cost money: {hours:.2f} GPU-hours, {dollars(sum(j.usd for j in used))}."
         )
-        lines += ["", "| job | GPUs | hours | GPU-hours | dollars |", "|---|---|---|---|---|"]
+        lines += ["", "| job | GPUs | hours | GPU-hours | cost |", "|---|---|---|---|---|"]
         lines += [
-            f"| {j.id} {j.method or j.kind} | {j.gpus} | {j.seconds / 3600:.2f} | {gpu_hours(j.gpus, j.seconds):.2f} | {j.usd:.2f} |"
+            f"| {j.id} {j.method or j.kind} | {j.gpus} | {j.seconds / 3600:.2f} | {gpu_hours(j.gpus, j.seconds):.2f} | {dollars(j.usd)} |"
             for j in used
         ]
     return "\n".join(["## Machine", "", *lines]) if lines else ""
@@ -153,7 +153,7 @@ def _licences(s: RunState) -> list[str]:
 
 
 def _contamination(s: RunState) -> list[str]:
-    """Prepared data that holds evaluation samples, and who allowed a training on it."""
+    """Prepared data that holds evaluation samples, and who allowed a training on it; data that was not wholly compared."""
     lines: list[str] = []
     for digest, verdict in s.contamination.items():
         if verdict.overlapping:
@@ -163,6 +163,11 @@ def _contamination(s: RunState) -> list[str]:
             lines.append(
                 f"- **Contaminated:** {verdict.overlapping} of {verdict.rows} rows of `{verdict.dataset}` hold samples of the "
                 f"evaluation [{verdict.seq}]; {outcome} (rows {digest[:12]})."
+            )
+        if verdict.uncompared:
+            lines.append(
+                f"- **Not wholly checked:** of `{verdict.dataset}` {verdict.uncompared:,} pairs of a row and an evaluation sample that "
+                f"resemble each other were not compared, there were too many: copies with replaced words may be left [{verdict.seq}]."
             )
     return lines
 

@@ -14,7 +14,7 @@ import msgspec
 from core.events import Concern, ErrorGroup, PlanStep
 from core.series import Series
 
-STATE_VERSION = 10
+STATE_VERSION = 11
 """Raised whenever the fold or a field changes its meaning: older snapshots are then thrown away."""
 
 FAILURES_WHOLE = 300
@@ -180,6 +180,7 @@ class ContaminationVerdict(msgspec.Struct, frozen=True):
     seq: int
     rows: int
     overlapping: int
+    uncompared: int = 0
 
 
 class Paper(msgspec.Struct):

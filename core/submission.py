@@ -11,6 +11,7 @@ from core.errors import JobError, NotFound
 from core.evaluation.models import check_model
 from core.final_model import SKIPPED
 from core.hub.cache import hub_cache
+from core.hub.transfer import or_without_xet
 from core.training.promote import recover_swap, swap_directory, tree_digest
 
 _UNWANTED = (*SKIPPED, "checkpoint-*", "*.bin.index.json.lock", ".cache", ".git", ".gitattributes", "original")
@@ -111,7 +112,7 @@ def base_folder(model: str) -> Path:
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass
     try:
-        return Path(str(snapshot_download(model, ignore_patterns=ignored)))
+        return Path(str(or_without_xet(lambda: snapshot_download(model, ignore_patterns=ignored))))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise NotFound(
             f"the base model cannot be had: {error}", where=model,

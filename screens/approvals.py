@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static, TextArea
 
+from core.compute.usage import dollars
 from core.sanitize import clean, one_line
 from core.state import Approval, Question, RunState
 from screens.confirm import Confirm
@@ -24,7 +25,7 @@ def approval_text(a: Approval) -> str:
     """Everything a person needs to decide, arguments in full."""
     arguments = msgspec.json.format(msgspec.json.encode(a.arguments), indent=2).decode()
     lines = [f"{one_line(a.tool)}  ({one_line(a.tier)})", f"why: {one_line(a.reason)}"]
-    lines.append(f"cost: ${a.cost_usd:.2f}" if a.cost_usd else "cost: none known")
+    lines.append(f"cost: {dollars(a.cost_usd)}" if a.cost_usd else "cost: none known")
     if a.untrusted:
         lines.append("UNTRUSTED text took part in this: " + ", ".join(one_line(u) for u in a.untrusted))
     if a.files:

@@ -53,10 +53,12 @@ def train_digest(folder: Path) -> str:
         ) from error
 
 
-def vouch(desk: Desk, name: str, folder: Path, rows: int, against: int) -> None:
-    """Record that leaked rows were taken out of this data as it was made."""
+def vouch(desk: Desk, name: str, folder: Path, rows: int, against: int, uncompared: int) -> None:
+    """Record that leaked rows were taken out of this data as it was made; `uncompared` pairs were not looked at."""
     desk.emit(
-        e.ContaminationChecked(dataset=name, against=against, rows=rows, overlapping=0, digest=train_digest(folder))
+        e.ContaminationChecked(
+            dataset=name, against=against, rows=rows, overlapping=0, digest=train_digest(folder), uncompared=uncompared
+        )
     )
 
 
@@ -109,6 +111,7 @@ def _look(desk: Desk, path: Path, name: str, digest: str) -> ContaminationVerdic
         e.ContaminationChecked(
             dataset=name, against=found.samples, rows=found.checked, overlapping=found.contaminated,
             kinds=found.kinds, examples=[f.span for f in found.findings[:3]] if found.contaminated else [], digest=digest,
+            uncompared=found.uncompared,
         )
     )  # fmt: skip
     return desk.state.contamination[digest]

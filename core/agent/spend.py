@@ -11,6 +11,7 @@ from core import events as e
 from core.agent.patience import Deferred
 from core.compute.protocol import Quote
 from core.compute.spec import JobSpec
+from core.compute.usage import dollars
 from core.errors import ToolError
 from core.state import Approval
 
@@ -28,7 +29,7 @@ def admit_spending(desk: Desk, spec: JobSpec, quote: Quote) -> None:
     }  # fmt: skip
     # by its effect: the job's number may be another one when the call is carried out after other work
     by_effect = spec.effect_id.partition(":")[2] or spec.job
-    reason = f"rents {quote.flavor} for up to ${quote.usd:.2f} (${quote.usd_per_hour:.2f}/h x {quote.timeout_s / 3600:.1f} h x {quote.attempts})"
+    reason = f"rents {quote.flavor} for up to {dollars(quote.usd)} ({dollars(quote.usd_per_hour)}/h x {quote.timeout_s / 3600:.1f} h x {quote.attempts})"
     admit_cost(
         desk, Cost(f"approval-spend-{by_effect}", "rent", f"{spec.job} on {quote.flavor}", quote.usd, arguments, f"{reason}; {quote.reason}")
     )  # fmt: skip
@@ -53,10 +54,10 @@ class Cost(NamedTuple):
 def admit_cost(desk: Desk, cost: Cost) -> None:
     """Return if `cost` may be spent. Raises ToolError where the budget is too small or a person said no."""
     left = desk.settings.usd - desk.state.budget.usd_used
-    dollars = "an unknown price" if cost.usd is None else f"${cost.usd:.2f}"
+    price = "an unknown price" if cost.usd is None else dollars(cost.usd)
     if desk.settings.usd and cost.usd is not None and cost.usd > left:
         raise ToolError(
-            f"{cost.what} may cost {dollars}; ${max(left, 0):.2f} of ${desk.settings.usd:.2f} are left",
+            f"{cost.what} may cost {price}; ${max(left, 0):.2f} of ${desk.settings.usd:.2f} are left",
             next="Ask for less, or go on with what there is",
         )
     if cost.always and desk.settings.unattended:
@@ -67,7 +68,7 @@ def admit_cost(desk: Desk, cost: Cost) -> None:
         return
     if desk.settings.unattended:
         raise ToolError(
-            f"{cost.what} would cost up to {dollars} and nobody is here to ask",
+            f"{cost.what} would cost up to {price} and nobody is here to ask",
             next="Start the run with --autonomy spend --usd X to let it spend alone",
         )
     _ask(desk, cost)
@@ -109,6 +110,6 @@ def _still_covered(cost: Cost, decided: Approval) -> None:
             next="Send the call again: it is asked for anew",
         )
     raise ToolError(
-        f"{cost.what} would now cost up to ${cost.usd or 0.0:.2f}; the person said yes to ${decided.cost_usd:.2f}",
+        f"{cost.what} would now cost up to {dollars(cost.usd or 0.0)}; the person said yes to {dollars(decided.cost_usd)}",
         next="Send the call again: the new price is then asked for",
     )

@@ -31,6 +31,7 @@ from core.compute.protocol import Quote
 from core.compute.spec import JobExit, JobSpec
 from core.errors import JobError, NotFound, Unreachable
 from core.home import write_json
+from core.hub.transfer import or_without_xet
 
 IMAGE = "huggingface/trl"
 REPO = "intern-jobs"
@@ -215,7 +216,7 @@ class HubEngine:
     def call(self, ask: Callable[[], T]) -> T:
         """One conversation with the Hub; its errors as ours."""
         try:
-            return ask()
+            return or_without_xet(ask)
         except EntryNotFoundError as error:
             raise NotFound(str(error).splitlines()[0], where="the Hub") from error
         except HfHubHTTPError as error:

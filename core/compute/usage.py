@@ -9,10 +9,15 @@ import msgspec
 from core.compute.protocol import Quote
 
 
+def dollars(usd: float) -> str:
+    """`$1.20`; of less than a cent two digits that say something (`$0.0032`): small is not nothing."""
+    return f"${usd:.2f}" if usd >= 0.01 or usd <= 0 else f"${float(f'{usd:.2g}'):.6f}".rstrip("0")
+
+
 def in_words(gpus: int, seconds: float, usd: float) -> str:
     """`0.42 GPU-hours, $1.20`; empty where a job held no GPU and cost nothing."""
     used = [f"{gpu_hours(gpus, seconds):.2f} GPU-hours"] if gpus else []
-    return ", ".join([*used, *([f"${usd:.2f}"] if usd else [])])
+    return ", ".join([*used, *([dollars(usd)] if usd else [])])
 
 
 def gpu_hours(gpus: int, seconds: float) -> float:
@@ -31,4 +36,4 @@ def charge(folder: Path, seconds: float) -> tuple[float, str]:
         return 0.0, ""
     billed = min(seconds, quote.timeout_s * quote.attempts) if seconds else quote.timeout_s * quote.attempts
     usd = quote.usd_per_hour * billed / 3600
-    return usd, f"{quote.flavor}, {billed / 60:.1f} min at ${quote.usd_per_hour:.2f}/h"
+    return usd, f"{quote.flavor}, {billed / 60:.1f} min at {dollars(quote.usd_per_hour)}/h"

@@ -13,6 +13,7 @@ from functools import cache
 
 import msgspec
 
+from core.data import sieve
 from core.data.brief import Uses, edited
 from core.data.evaluation_text import evaluation_strings
 from core.data.family import CERTAIN, TEXTS, Families
@@ -20,10 +21,9 @@ from core.data.files import Data, open_rows, stride
 from core.data.flags import build, flag_rows
 from core.data.overlap import LONG, Match, Rarity, Sample, Text, compare
 from core.data.schema import Concern, Example
-from core.data.sieve import sift
 from core.data.text import clip, words
 
-__all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings"]
+__all__ = ["Contamination", "Finding", "check_data", "check_rows", "concern", "evaluation_strings", "uncompared"]
 
 LISTED = 20
 ASKED = 4
@@ -65,6 +65,8 @@ class Contamination(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[str, int]
     findings: tuple[Finding, ...]
     """The first twenty."""
+    uncompared: int = 0
+    """Pairs of a row and a sample that resemble each other by their own words and were not compared (see `uncompared`)."""
 
 
 def check_rows(
@@ -72,16 +74,26 @@ def check_rows(
 ) -> tuple[Contamination, dict[int, Match]]:
     """(prompt, answer) pairs against evaluation texts: the summary, and the match of each row found."""
     with open_rows(rows) as data:
-        found = matches(data, texts)
-        return _record(data, texts, found), found
+        found, left = matches(data, texts)
+        return _record(data, texts, found, left), found
 
 
 def check_data(data: Data, texts: Sequence[str]) -> Contamination:
     """Open data against evaluation texts. Flags rows as `contaminated` or `overlap_alert`."""
-    return _record(data, texts, matches(data, texts))
+    return _record(data, texts, *matches(data, texts))
 
 
-def _record(data: Data, texts: Sequence[str], found: dict[int, Match]) -> Contamination:
+def uncompared(count: int) -> str:
+    """What a reader is told where a check left pairs out; empty where it left none."""
+    if not count:
+        return ""
+    return (
+        f"contamination: {count:,} pairs of a row and an evaluation sample that resemble each other were not compared, only the "
+        f"{sieve.ALIKE:,} that share most of their own words: a copy with replaced words may be among the others. Check less data at once"
+    )
+
+
+def _record(data: Data, texts: Sequence[str], found: dict[int, Match], left: int) -> Contamination:
     flag_rows(data, "contaminated", [(n, m.kind) for n, m in sorted(found.items()) if m.sure])
     flag_rows(data, "overlap_alert", [(n, m.kind) for n, m in sorted(found.items()) if m.alert])
     sure = {n: m for n, m in found.items() if m.sure}
@@ -91,7 +103,7 @@ def _record(data: Data, texts: Sequence[str], found: dict[int, Match]) -> Contam
         checked=data.rows, samples=len({t.strip() for t in texts if t.strip()}), contaminated=len(sure),
         alerts=len(alerts), samples_hit=len({m.sample for m in sure.values()}),
         kinds=dict(sorted(Counter(m.kind for m in found.values()).items())),
-        findings=tuple(_finding(data, n, m) for n, m in ordered[:LISTED]),
+        findings=tuple(_finding(data, n, m) for n, m in ordered[:LISTED]), uncompared=left,
     )  # fmt: skip
 
 
@@ -110,15 +122,15 @@ def concern(result: Contamination) -> Concern | None:
     return build("contaminated", text, result.contaminated, result.checked, examples)
 
 
-def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
-    """The surest match of each row that has one. Offsets are into prompt, answer and rejected answer, a line each; any may be
-    missing."""
+def matches(data: Data, texts: Sequence[str]) -> tuple[dict[int, Match], int]:
+    """The surest match of each row that has one, and how many pairs were not compared. Offsets are into prompt, answer and
+    rejected answer, a line each; any may be missing."""
     samples = [Sample(i, t.strip()) for i, t in enumerate(texts) if t.strip()]
     if not samples:
-        return {}
-    pairs, brief = sift(data, samples)
+        return {}, 0
+    pairs, brief, left = sieve.sift(data, samples)
     if not pairs:
-        return {}
+        return {}, left
     rarity = Rarity(_corpus(data, samples), [s.words for s in samples])
     by_index = {s.index: s for s in samples}
     asked: dict[int, list[int]] = {}
@@ -140,7 +152,7 @@ def matches(data: Data, texts: Sequence[str]) -> dict[int, Match]:
     return {
         n: msgspec.structs.replace(m, kind="template") if n in crowded and m.kind == "ngram8" else m
         for n, m in best.items()
-    }
+    }, left
 
 
 def _settled(row: _Row, families: Callable[[], Families]) -> Match | None:

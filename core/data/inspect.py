@@ -60,7 +60,7 @@ def inspect_data(
 ) -> Inspection:
     """The same on data that is already open; the row-level findings stay in its table `flags`."""
     unchecked: list[str] = []
-    embedder = None
+    embedder, left = None, 0
     found: list[Concern | None] = [_broken_lines(data), _encoding(data), _unknown(data), *_mixed_types(data)]
     found += [unused.columns(data), unused.kinds(data), unused.nested(data)]
     found += [check(data) for check in _CHECKS]
@@ -79,7 +79,10 @@ def inspect_data(
     if evaluation_texts is None:
         unchecked.append("contamination: no evaluation samples were given")
     else:
-        found.append(contamination.concern(contamination.check_data(data, evaluation_texts)))
+        checked = contamination.check_data(data, evaluation_texts)
+        found.append(contamination.concern(checked))
+        left = checked.uncompared
+        unchecked += [contamination.uncompared(left)] if left else []
         embedder = paraphrase.find_embedder()
         if embedder is None:
             unchecked.append(paraphrase.MISSING)
@@ -90,7 +93,7 @@ def inspect_data(
     return Inspection(
         path=str(data.path), rows=data.rows, files=tuple(data.files), columns=tuple(data.columns), roles=data.roles,
         splits=_splits(data), lengths=lengths, languages=spoken, shape=shape, concerns=tuple(concerns),
-        samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked),
+        samples=_samples(data), licence=_licence(data), unchecked=tuple(unchecked), uncompared=left,
         sampled=_sampled(data, shape, lengths, verified=verifier is not None, embedded=embedder is not None),
     )  # fmt: skip
 

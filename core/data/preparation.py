@@ -74,6 +74,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """SHA-256 over train.jsonl and dev.jsonl."""
     notes: tuple[str, ...] = ()
+    uncompared: int = 0
+    """Pairs of a row and an evaluation sample that the check for contamination left out; said in `notes`, too."""
 
 
 class Row(msgspec.Struct):

@@ -95,7 +95,8 @@ def _prepare(
         else ["not checked against evaluation samples: none were given"]
     )
     with _open_all(paths, options.roles) as data:
-        reasons = _reasons(data, options, texts)
+        reasons, left = _reasons(data, options, texts)
+        notes += [contamination.uncompared(left)] if left else []
         before = _digests(data)
         read, files = data.rows, [Path(f.path) for f in data.files]
         with (staging / "dropped.jsonl").open("wb") as stream:
@@ -113,7 +114,7 @@ def _prepare(
     digest = _digest([staging / "train.jsonl", staging / "dev.jsonl"])
     prepared = Prepared(
         folder=str(out), format=options.format, read=read, train=sum(r.copies for r in train), dev=len(dev),
-        unique_train=len(train), dropped=dropped, changed=changed, digest=digest, notes=tuple(notes),
+        unique_train=len(train), dropped=dropped, changed=changed, digest=digest, notes=tuple(notes), uncompared=left,
     )  # fmt: skip
     card = {"version": CARD_VERSION, "sources": sources, "broken_lines": broken, "roles": roles, "options": options}
     card |= {
@@ -162,8 +163,11 @@ def _source(data: Data, index: int, digests: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _reasons(data: Data, options: PrepareOptions, texts: Sequence[str] | None) -> dict[int, tuple[str, str]]:
-    """Why a row goes: row -> (reason, note). The first reason in this order counts."""
+def _reasons(
+    data: Data, options: PrepareOptions, texts: Sequence[str] | None
+) -> tuple[dict[int, tuple[str, str]], int]:
+    """Why a row goes: row -> (reason, note), the first reason in this order; and the pairs that were not compared."""
+    left = 0
     listed = ", ".join("'" + s.replace("'", "''") + "'" for s in options.splits)
     flag(data, "other_split", f"SELECT n, split AS note FROM rows WHERE coalesce(split, 'all') NOT IN ({listed})")
     order = ["other_split"]
@@ -173,7 +177,7 @@ def _reasons(data: Data, options: PrepareOptions, texts: Sequence[str] | None) -
         turns.broken(data)
         order.append("broken_turns")
     if options.drop_contaminated and texts:
-        contamination.check_data(data, texts)
+        left = contamination.check_data(data, texts).uncompared
         order.append("contaminated")
     if options.drop_shape_mismatch:
         shapes.shape(data)
@@ -189,7 +193,7 @@ def _reasons(data: Data, options: PrepareOptions, texts: Sequence[str] | None) -
     for concern in reversed(order):
         query = "SELECT n, min(note) FROM flags WHERE concern = ? GROUP BY n"
         found.update({int(n): (concern, str(note or "")) for n, note in data.all(query, [concern])})
-    return found
+    return found, left
 
 
 def _conflicts(data: Data, policy: str) -> None:

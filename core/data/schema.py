@@ -150,6 +150,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """Checks that could not be made, and why."""
     sampled: tuple[str, ...] = ()
     """Checks that looked at evenly spread rows only: which, and how many of how many."""
+    uncompared: int = 0
+    """Pairs of a row and an evaluation sample that the check for contamination left out; said in `unchecked`, too."""
 
     def concern(self, name: str) -> Concern | None:
         """The concern of that name, if it was found."""

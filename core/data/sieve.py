@@ -10,6 +10,7 @@ have it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from core.data.files import Data, stride
 from core.data.overlap import LONG, Sample
@@ -26,7 +27,8 @@ OWN = 8
 MOST_OWN = 24
 """Words of a row that are some sample's own: a text with more is none of a template."""
 EACH, ALIKE = 4, 30_000
-"""Pairs of one row, and of all, found by their own words that are looked at: those first that share most."""
+"""Pairs of one row, and of all, found by their own words that are looked at: those first that share most. What is left out
+by the second is counted (`Sifted.uncompared`)."""
 _ODD = (
     r"[\x{aa}\x{b2}\x{b3}\x{b5}\x{b9}\x{ba}\x{bc}-\x{be}\x{df}\x{132}-\x{149}\x{17f}\x{1c4}-\x{1cc}\x{1f0}-\x{1f3}"
     r"\x{2b0}-\x{2e4}\x{300}-\x{37a}\x{390}\x{3b0}\x{3c2}\x{3d0}-\x{3f9}\x{587}\x{610}-\x{678}\x{958}-\x{9df}"
@@ -52,16 +54,28 @@ _SAID = """SELECT n, pkey, {0}(CASE WHEN trim(coalesce(prompt, '')) = '' THEN an
     {0}(concat_ws(' ', prompt, answer, rejected)) AS whole FROM rows"""
 
 
-def sift(data: Data, samples: Sequence[Sample]) -> tuple[set[tuple[int, int]], dict[tuple[int, int], int]]:
-    """(row, sample) pairs to be judged; and of those that share all words but one, how many different texts share them."""
+class Sifted(NamedTuple):
+    """What is worth a look."""
+
+    pairs: set[tuple[int, int]]
+    """(row, sample) pairs to be judged."""
+    brief: dict[tuple[int, int], int]
+    """Of those that share all words but one: how many different texts share them."""
+    uncompared: int
+    """Pairs that were found by their own words, and left out because there are more than `ALIKE`."""
+
+
+def sift(data: Data, samples: Sequence[Sample]) -> Sifted:
+    """The pairs to be judged, and how many more there are than are looked at."""
     data.con.execute(_MACROS)
     _load(data, samples)
     _say(data)
     brief = _brief_pairs(data) if any(3 <= len(s.words) <= BRIEF for s in samples) else {}
     overlapping, brittle = _overlapping_pairs(data, samples)
-    pairs = _equal_pairs(data) | overlapping | set(brief) | _kindred_pairs(data, brittle)
+    kindred, found = _kindred_pairs(data, brittle)
+    pairs = _equal_pairs(data) | overlapping | set(brief) | kindred
     data.con.execute("DROP VIEW said; DROP TABLE odd; DROP TABLE samples")
-    return pairs, brief
+    return Sifted(pairs, brief, found - len(kindred))
 
 
 def _load(data: Data, samples: Sequence[Sample]) -> None:
@@ -143,13 +157,14 @@ def _is_brittle(sample: Sample, rare: int) -> bool:
     return sample.size >= LONG and rare - BROKEN * _edits(sample) < min(6, max(1, 0.25 * rare))
 
 
-def _kindred_pairs(data: Data, samples: Sequence[Sample]) -> set[tuple[int, int]]:
-    """Pairs that have all of the sample's own words in common but as many as a copy may have replaced.
+def _kindred_pairs(data: Data, samples: Sequence[Sample]) -> tuple[set[tuple[int, int]], int]:
+    """Pairs that have all of the sample's own words in common but as many as a copy may have replaced: the `ALIKE` that
+    share most, and how many there are in all.
 
     Two words say together what neither says alone, so rows are found by couples of them.
     """
     if not samples:
-        return set()
+        return set(), 0
     wanted = [{"i": s.index, "e": _edits(s)} for s in samples]
     longest = 4 * max(len(s.text) for s in samples) + 200
     step = stride(data.rows, 20_000)
@@ -173,14 +188,15 @@ def _kindred_pairs(data: Data, samples: Sequence[Sample]) -> set[tuple[int, int]
         f"""WITH needed AS (SELECT i, greatest(2, count(*) - any_value(e)) AS m FROM own GROUP BY i),
         mine AS (SELECT n, list(w) AS w FROM (SELECT n, unnest(list_distinct(plain_words(head))) AS w FROM said
             WHERE length(head) <= {longest}) WHERE w IN (SELECT w FROM own) GROUP BY n HAVING count(*) BETWEEN 2 AND {MOST_OWN}),
-        each AS (SELECT n, x, unnest(w) AS y FROM (SELECT n, w, unnest(w) AS x FROM mine))
-        SELECT n, i FROM (SELECT n, hash(x, y) AS h FROM each WHERE x < y) JOIN couples USING (h) JOIN needed USING (i)
-        GROUP BY n, i, m HAVING count(*) >= m * (m - 1) // 2
-        QUALIFY row_number() OVER (PARTITION BY n ORDER BY count(*) DESC, i) <= {EACH} ORDER BY count(*) DESC, n, i LIMIT {ALIKE}"""
+        each AS (SELECT n, x, unnest(w) AS y FROM (SELECT n, w, unnest(w) AS x FROM mine)),
+        alike AS (SELECT n, i, count(*) AS shared FROM (SELECT n, hash(x, y) AS h FROM each WHERE x < y)
+            JOIN couples USING (h) JOIN needed USING (i) GROUP BY n, i, m HAVING count(*) >= m * (m - 1) // 2
+            QUALIFY row_number() OVER (PARTITION BY n ORDER BY count(*) DESC, i) <= {EACH})
+        SELECT n, i, count(*) OVER () FROM alike ORDER BY shared DESC, n, i LIMIT {ALIKE}"""
     )
     for table in ("brittle", "own", "couples"):
         data.con.execute(f"DROP TABLE {table}")
-    return {(int(n), int(i)) for n, i in found}
+    return {(int(n), int(i)) for n, i, _ in found}, int(found[0][2]) if found else 0
 
 
 def _brief_pairs(data: Data) -> dict[tuple[int, int], int]:

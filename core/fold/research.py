@@ -75,4 +75,4 @@ def _dataset_prepared(state: RunState, event: Record, p: e.DatasetPrepared) -> N
 @on(e.ContaminationChecked)
 def _contamination_checked(state: RunState, event: Record, p: e.ContaminationChecked) -> None:
     if p.digest:
-        state.contamination[p.digest] = ContaminationVerdict(p.dataset, event.seq, p.rows, p.overlapping)
+        state.contamination[p.digest] = ContaminationVerdict(p.dataset, event.seq, p.rows, p.overlapping, p.uncompared)

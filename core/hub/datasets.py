@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -190,22 +191,26 @@ def _judge(item: _Item, text: float, wanted: Wanted) -> Found:
     )  # fmt: skip
 
 
-def check_usable(web: Web, dataset: str) -> str:
-    """The licence it states. Raises ToolError for a data set that is missing, gated without access, or only a loading script."""
+def _usable(web: Web, dataset: str) -> _Info:
+    """What the Hub tells of it. Raises ToolError for a data set that is missing, or only a loading script.
+
+    Whether a gated one is open to this token is not known yet: the Hub tells everybody about it, and gives its rows to some.
+    """
     if not all(
         part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in dataset.split("/")
     ):
         raise ToolError(f"{dataset[:80]!r} is no data set's name", next="Names look like owner/name")
     try:
         info = _get(web, f"{endpoint()}/api/datasets/{quote(dataset)}", _Info)
-    except PaperMissing as error:
-        raise ToolError(f"The Hub has no data set {dataset}, or it is private", where=error.where, next="Search again, or set HF_TOKEN if it is yours") from error  # fmt: skip
-    except SourceRefused as error:
+    except (PaperMissing, SourceRefused) as error:
+        # who asks without a token is told 401 of what does not exist, too
+        if isinstance(error, PaperMissing) or error.code == "RepoNotFound":
+            raise ToolError(f"The Hub has no data set {dataset}, or it is private", where=error.where, next="Search again, or set HF_TOKEN if it is yours") from error  # fmt: skip
         raise _refused(dataset, error) from error
     names = [f.rfilename for f in info.siblings]
     if _only_script(names):
         raise ToolError(f"{dataset} is only a loading script; code from the Hub is not run", next="Look for a copy in Parquet and name it yourself; none is put in its place")  # fmt: skip
-    return info.licence
+    return info
 
 
 def _only_script(names: Sequence[str]) -> bool:
@@ -217,28 +222,42 @@ def model_licence(web: Web, model: str) -> str:
     return _get(web, f"{endpoint()}/api/models/{quote(model)}", _Info).licence
 
 
-def _refused(dataset: str, error: SourceRefused) -> ToolError:
-    if "401" in error.what or "403" in error.what:
+def _refused(dataset: str, error: LiteratureError, gated: bool | str | None = False) -> ToolError:
+    """Why rows are not given. `gated`: as the Hub lists it; `manual` where its authors decide on each request."""
+    closed = error.code in ("GatedRepo", "ExternalAuthenticatedError", "ExternalUnauthenticatedError")
+    if not closed and not any(status in error.what for status in ("401", "403")):
+        return ToolError(str(error))
+    page = f"{endpoint()}/datasets/{dataset}"
+    what = f"{dataset} is gated" if gated or error.code == "GatedRepo" else f"{dataset} is gated or private"
+    if os.environ.get("HF_TOKEN"):
+        grant = "ask its authors for access" if gated == "manual" else "accept its terms"
         return ToolError(
-            f"{dataset} is gated or private", where=error.where,
-            next=f"Accept its terms at {endpoint()}/datasets/{dataset} and set HF_TOKEN; nothing is put in its place",
+            f"{what}, and the account of HF_TOKEN has no access to it", where=error.where,
+            next=f"A person can {grant} at {page} with that account (a fine-grained token also has to be allowed to read gated "
+            "repositories), or choose another data set and say so; nothing is put in its place",
         )  # fmt: skip
-    return ToolError(str(error))
+    return ToolError(
+        f"{what}, and no token is set", where=error.where,
+        next=f"Accept its terms at {page} and set HF_TOKEN, or choose another data set and say so; nothing is put in its place",
+    )  # fmt: skip
 
 
 def fetch(web: Web, dataset: str, target: Path, *, split: str = "", config: str = "", rows: int = 1000) -> Sample:
     """Up to `rows` rows of one split as JSON lines, spread evenly over the split; appears whole or not at all. Few are read in
     pages; many are taken from the data set's Parquet files where the Hub has made such, else at most `MANY` from pages.
 
-    Raises ToolError (see `check_usable`; a split that does not exist or has no rows, and a choice that is not ours, name
+    Raises ToolError (see `_usable`; a gated one without access; a split that does not exist or has no rows, and a choice that is not ours, name
     those there are) and LiteratureError.
     """
-    licence = check_usable(web, dataset)
+    info = _usable(web, dataset)
+    licence = info.licence
     try:
         listed = _get(web, f"{viewer()}/splits?{urlencode({'dataset': dataset})}", _Splits).splits
     except SourceRefused as error:
-        raise _refused(dataset, error) from error
+        raise _refused(dataset, error, info.gated) from error
     except PaperMissing as error:
+        if error.code == "ExternalAuthenticatedError":  # the viewer's word for a token without access
+            raise _refused(dataset, error, info.gated) from error
         raise ToolError(f"The Hub's viewer shows no rows of {dataset}: it holds none, or in a form the viewer does not read", where=error.where, next="Look at its page, or choose another; none is put in its place") from error  # fmt: skip
     chosen = _choose(dataset, listed, config, split)
     asked = {"dataset": dataset, "config": chosen.config, "split": chosen.split}

@@ -16,6 +16,7 @@ import msgspec
 
 from core.data.staging import name, quote
 from core.hub.hosts import endpoint, viewer
+from core.hub.transfer import or_without_xet
 from core.literature.errors import LiteratureError
 
 REVISION = "refs/convert/parquet"
@@ -73,7 +74,13 @@ def download(dataset: str, files: Sequence[ParquetFile]) -> list[Path]:
 
     try:
         return [
-            Path(hf_hub_download(dataset, f.path, repo_type="dataset", revision=REVISION, endpoint=endpoint()))
+            Path(
+                or_without_xet(
+                    lambda path=f.path: hf_hub_download(
+                        dataset, path, repo_type="dataset", revision=REVISION, endpoint=endpoint()
+                    )
+                )
+            )
             for f in files
         ]
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -16,6 +16,7 @@ import msgspec
 
 from core.errors import ToolError
 from core.hub.hosts import endpoint
+from core.hub.transfer import or_without_xet
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +84,11 @@ def _carry_out(spec: Push) -> Pushed:
     api.create_repo(spec.repo, repo_type=spec.kind, private=spec.private, exist_ok=True)
     if spec.branch:
         api.create_branch(spec.repo, branch=spec.branch, repo_type=spec.kind, exist_ok=True)
-    made = api.upload_folder(
-        repo_id=spec.repo, folder_path=spec.folder, repo_type=spec.kind, commit_message=spec.message,
-        revision=spec.branch or None, create_pr=spec.pull_request, ignore_patterns=["*.tmp", ".*", "optimizer.pt"],
+    made = or_without_xet(
+        lambda: api.upload_folder(
+            repo_id=spec.repo, folder_path=spec.folder, repo_type=spec.kind, commit_message=spec.message,
+            revision=spec.branch or None, create_pr=spec.pull_request, ignore_patterns=["*.tmp", ".*", "optimizer.pt"],
+        )
     )  # fmt: skip
     slug, notes = "", list[str]()
     # The upload is done and kept: what follows is a label on it, and its failure is told, not thrown.

@@ -16,7 +16,9 @@ from core.errors import ToolError
 
 
 class LiteratureError(ToolError):
-    """A source of papers did not give what was asked."""
+    """A source of papers did not give what was asked. `code`: its own word for why, where it says one (the Hub does)."""
+
+    code: str = ""
 
 
 class Unreachable(LiteratureError):

@@ -212,7 +212,7 @@ class Web:
             if status == 200 or status in _REDIRECTS:
                 return status, reply, fields.get("Location", "")
             if status not in _AGAIN or (last and status != 429):
-                self._refuse(status, address)
+                self._refuse(status, address, _word(fields.get("X-Error-Code", "")))
             if last or pause > self.politeness.max_retry_after_s:
                 raise RateLimited(
                     f"HTTP {status}: asked to wait {pause:.0f} s",
@@ -290,14 +290,23 @@ class Web:
             raise SourceBroken("a packed body that broke off", where=address, next="Try again.")
         return plain
 
-    def _refuse(self, status: int, address: str) -> NoReturn:
+    def _refuse(self, status: int, address: str, code: str) -> NoReturn:
         if status in (404, 410):
-            raise PaperMissing("not there (HTTP 404)", where=address, next="Check the id or use another source.")
+            missing = PaperMissing("not there (HTTP 404)", where=address, next="Check the id or use another source.")
+            missing.code = code
+            raise missing
         if status >= 500:
             raise SourceBroken(
                 f"HTTP {status} after {self.politeness.tries} tries", where=address, next="Use another source."
             )
-        raise SourceRefused(f"HTTP {status}", where=address, next="Check the request or use another source.")
+        refused = SourceRefused(f"HTTP {status}", where=address, next="Check the request or use another source.")
+        refused.code = code
+        raise refused
+
+
+def _word(code: str) -> str:
+    """A code is a word of the Hub's; whatever else a server writes there is not passed on."""
+    return code if code.isascii() and code.isalnum() and len(code) <= 40 else ""
 
 
 def retry_after_s(told: str | None, now: float) -> float | None:

@@ -12,6 +12,7 @@ import msgspec
 from core import events as e
 from core.agent.clean_data import evaluation_texts, vouch
 from core.agent.desk import Desk
+from core.data.contamination import check_rows, uncompared
 from core.data.files import open_data
 from core.data.inspect import inspect
 from core.data.noise import Label, from_completions
@@ -45,7 +46,12 @@ def inspect_data(desk: Desk, path: str) -> object:
         count = leaked.count if leaked else 0
         desk.emit(
             e.ContaminationChecked(
-                dataset=name, against=len(texts), rows=seen.rows, overlapping=count, examples=examples
+                dataset=name,
+                against=len(texts),
+                rows=seen.rows,
+                overlapping=count,
+                examples=examples,
+                uncompared=seen.uncompared,
             )
         )
     desk.emit(
@@ -170,7 +176,7 @@ def prepare_data(desk: Desk, name: str, sources: Sequence[str], options: dict[st
         )
     )  # fmt: skip
     if given.drop_contaminated and texts:
-        vouch(desk, name, out, made.unique_train, len(texts))
+        vouch(desk, name, out, made.unique_train, len(texts), made.uncompared)
     return {
         "name": name, "rows": made.train, "unique_rows": made.unique_train, "dev_rows": dev_rows, "read": made.read,
         "dropped": made.dropped, "changed": made.changed, "notes": list(made.notes), "digest": made.digest,
@@ -339,7 +345,7 @@ def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int
         raise ToolError("No sampled answer was right", next="Train on demonstrations first")
     texts = evaluation_texts(desk)
     right = len(kept)
-    kept = _without_leaks(kept, texts)
+    kept, left = _without_leaks(kept, texts)
     out = desk.folder / "data" / name
     out.mkdir(parents=True, exist_ok=True)
     (out / "train.jsonl").write_bytes(b"\n".join(msgspec.json.encode(r) for r in kept.values()) + b"\n")
@@ -353,23 +359,24 @@ def sample_and_verify(desk: Desk, model: str, data: str, name: str, samples: int
         )
     )  # fmt: skip
     if texts:
-        vouch(desk, name, out, len(kept), len(texts))
-    return {"name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept})}
+        vouch(desk, name, out, len(kept), len(texts), left)
+    return {
+        "name": name, "rows": len(kept), "sampled": len(rows), "prompts_solved": len({k[0] for k in kept}),
+        **({"notes": [uncompared(left)]} if left else {}),
+    }  # fmt: skip
 
 
 def _without_leaks(
     rows: dict[tuple[str, str], dict[str, str]], texts: list[str]
-) -> dict[tuple[str, str], dict[str, str]]:
-    """The rows that hold no evaluation sample. Raises ToolError where none is left."""
-    from core.data.contamination import check_rows
-
+) -> tuple[dict[tuple[str, str], dict[str, str]], int]:
+    """The rows that hold no evaluation sample, and how many pairs were not compared. Raises ToolError where none is left."""
     if not texts:
-        return rows
-    _, found = check_rows([(r["prompt"], r["answer"]) for r in rows.values()], texts)
+        return rows, 0
+    result, found = check_rows([(r["prompt"], r["answer"]) for r in rows.values()], texts)
     left = {key: r for i, (key, r) in enumerate(rows.items()) if i not in found or not found[i].sure}
     if not left:
         raise ToolError("Every right answer holds an evaluation sample", next="Use other prompts")
-    return left
+    return left, result.uncompared
 
 
 class SampleRow(msgspec.Struct, frozen=True, kw_only=True):

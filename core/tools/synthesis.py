@@ -205,7 +205,7 @@ def _make(
         )
     )  # fmt: skip
     if texts:
-        vouch(desk, name, out, made.kept, len(texts))
+        vouch(desk, name, out, made.kept, len(texts), made.uncompared)
     return made
 
 

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from core.errors import JobError, NotFound, UsageError
 from core.evaluation.generate import stop_ids
 from core.evaluation.prompting import Prompting
+from core.hub.transfer import or_without_xet
 from core.training.examples import template_text
 from core.training.spec import LoraSpec, TrainSpec
 from core.training.trust import Risk, loading
@@ -39,7 +40,8 @@ def resolve_model(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf", "original/*"]))
+        ignored = ["*.bin", "*.pth", "*.gguf", "original/*"]
+        return Path(or_without_xet(lambda: snapshot_download(model, ignore_patterns=ignored)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise NotFound(
             f"cannot get the model: {error}", where=model, next="Download it first, or check the id."

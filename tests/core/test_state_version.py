@@ -19,6 +19,7 @@ FIELDS = {
     8: "c2886907f9f7740e",
     9: "f25cf1bac9bbc89f",
     10: "f18d428e08a0dfa5",
+    11: "2e7d6938ad207078",
 }
 """Versions of the state, and a digest of the fields each has."""
 

@@ -22,7 +22,10 @@ class HubDataset:
     tags: list[str] = field(default_factory=list)
     downloads: int = 10
     likes: int = 1
-    gated: bool = False
+    gated: bool | str = False
+    """True, `auto` or `manual`."""
+    readers: frozenset[str] = frozenset()
+    """Tokens whose account was given access to it."""
     files: list[str] = field(default_factory=lambda: ["data/train-00000.parquet"])
     description: str = ""
     card: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +38,16 @@ class HubDataset:
     """The viewer knows nothing of it."""
     parquet: dict[str, bytes] = field(default_factory=dict)
     """Files at refs/convert/parquet, `config/split/0000.parquet`."""
+
+
+def _may_read(d: HubDataset, request: Request) -> bool:
+    return not d.gated or request.headers.get("authorization", "").removeprefix("Bearer ") in d.readers
+
+
+def _refusal(status: int, code: str, message: str) -> Answer:
+    """With the headers by which the Hub's own client tells one refusal from another."""
+    body = json.dumps({"error": message}).encode()
+    return Answer(body, status, headers={"X-Error-Code": code, "X-Error-Message": message})
 
 
 class HubServer(Loopback):
@@ -63,7 +76,7 @@ class HubServer(Loopback):
         if request.method in ("GET", "HEAD") and "/resolve/refs" in path:
             return self._parquet(request)
         if request.method == "GET" and path.startswith("/api/datasets/"):
-            return self._info(path.removeprefix("/api/datasets/"))
+            return self._info(request, path.removeprefix("/api/datasets/"))
         if request.method == "GET" and path.startswith("/api/models/"):
             name = path.removeprefix("/api/models/")
             known = name in self.models
@@ -80,25 +93,37 @@ class HubServer(Loopback):
     def _search(self, request: Request) -> Answer:
         wanted, word = request.query.get("filter", ""), request.query.get("search", "").lower()
         found = [
-            {"id": name, "downloads": d.downloads, "likes": d.likes, "gated": "auto" if d.gated else False,
+            {"id": name, "downloads": d.downloads, "likes": d.likes, "gated": "auto" if d.gated is True else d.gated,
              "tags": d.tags, "description": d.description}
             for name, d in self.datasets.items()
             if word in (name + d.description).lower() and (not wanted or wanted in d.tags)
         ]  # fmt: skip
         return as_json(found)
 
-    def _info(self, name: str) -> Answer:
+    def _info(self, request: Request, name: str) -> Answer:
+        """Of a gated one everybody is told; of one that is not there who has no token learns only that he has none."""
         d = self.datasets.get(name)
         if d is None:
-            return as_json({"error": "Repository not found"}, 404)
+            known = "authorization" in request.headers
+            return _refusal(404 if known else 401, "RepoNotFound", "Repository not found" if known else "Invalid username or password.")  # fmt: skip
         siblings = [{"rfilename": f} for f in d.files]
-        return as_json({"id": name, "gated": d.gated, "siblings": siblings, "tags": d.tags, "cardData": d.card or None})
+        return as_json(
+            {
+                "id": name,
+                "gated": "auto" if d.gated is True else d.gated,
+                "siblings": siblings,
+                "tags": d.tags,
+                "cardData": d.card or None,
+            }
+        )
 
     def _viewer(self, request: Request) -> Answer:
         name = request.query["dataset"]
         d = self.datasets[name]
         if d.gated and "authorization" not in request.headers:
-            return as_json({"error": "The dataset is gated"}, 401)
+            return _refusal(401, "ExternalUnauthenticatedError", "The dataset does not exist, or is not accessible without authentication (private or gated).")  # fmt: skip
+        if not _may_read(d, request):  # 404 although it is there, as the real one answers
+            return _refusal(404, "ExternalAuthenticatedError", "The dataset does not exist, or is not accessible with the current credentials (private or gated).")  # fmt: skip
         if request.path == "/splits":
             if d.unseen:
                 return as_json({"error": "The dataset is empty."}, 404)
@@ -120,7 +145,12 @@ class HubServer(Loopback):
 
     def _parquet(self, request: Request) -> Answer:
         name, _, at = request.path.removeprefix("/datasets/").partition("/resolve/")
-        data = self.datasets[name].parquet[at.replace("%2F", "/").removeprefix("refs/convert/parquet/")]
+        d = self.datasets[name]
+        if not _may_read(d, request):
+            known = "authorization" in request.headers
+            why = "and you are not in the authorized list" if known else ": you must be authenticated to access it"
+            return _refusal(403 if known else 401, "GatedRepo", f"Access to dataset {name} is restricted {why}.")
+        data = d.parquet[at.replace("%2F", "/").removeprefix("refs/convert/parquet/")]
         told = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": "a" * 40, "Accept-Ranges": "bytes"}
         return Answer(data, content_type="application/octet-stream", headers=told)
 

@@ -1,5 +1,8 @@
 """The Hub's jobs and one private repository on loopback: jobs are real processes of this machine, logs are real event
-streams that can be cut, the whole server can be away for a while. Speaks what huggingface_hub's own client asks."""
+streams that can be cut, the whole server can be away for a while. Speaks what huggingface_hub's own client asks.
+
+`beside` is the rest of the Hub (data sets, viewer, uploads, papers): what is no job's is answered by it at this address.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.servers.loopback import Loopback, Request
+
 COMMIT = "0" * 40
+REPO = "intern-jobs"
+OWN = ("/api/whoami-v2", "/api/jobs/", "/api/scheduled-jobs/", "/objects/")
 
 HARDWARE = [
     ("cpu-basic", "2 vCPU", "16 GB", None, 0.000167), ("t4-small", "4 vCPU", "15 GB", ("T4", 1, "16 GB"), 0.0066667),
@@ -40,6 +47,7 @@ class Job:
     message: str | None = None
     lines: list[str] = field(default_factory=list)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: datetime | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def shown(self) -> dict[str, Any]:
@@ -53,9 +61,21 @@ class Job:
 
 
 class HubJobs:
-    """Runs while the `with` block does. `away()` takes it off; `cut_after` cuts every log stream after so many lines."""
+    """Runs while the `with` block does. `gone` takes it off; `cut_after` cuts every log stream after so many lines;
+    `large_files` takes archives by Git LFS, as the Hub does where a client speaks no Xet; `xet` lets the clients of the jobs
+    try Xet first, which this server does not have."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Loopback | None = None, *, large_files: bool = False, xet: bool = False) -> None:
+        self.beside = beside
+        self.large_files = large_files
+        self.xet = xet
+        self.asked_for_xet = 0
+        self.private: dict[str, bool] = {}
+        self.pushed: list[str] = []
+        """Files of the private repository in the order in which they were committed."""
+        self.fetched: list[str] = []
+        """Files of it that were downloaded."""
+        self._objects: dict[str, bytes] = {}
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
@@ -104,11 +124,36 @@ class HubJobs:
         try:
             if self.gone:
                 return self._answer(handler, {"error": "away"}, 503)
+            if self.beside is not None and not self._own(path, body):
+                return self._beside(self.beside, handler, parts.path, query, body)
+            if path.startswith("/objects/"):  # a signed address: no token goes there
+                self._objects[path.removeprefix("/objects/")] = body
+                return self._answer(handler, {})
             if handler.headers.get("Authorization") != "Bearer hf_loopback":
                 return self._answer(handler, {"error": "Invalid token"}, 401)
             self._route(handler, path, query, body)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True
+
+    def _own(self, path: str, body: bytes) -> bool:
+        """Whether it is about jobs, who asks, or the repository of the jobs."""
+        if path == "/api/repos/create":
+            return json.loads(body)["name"] == REPO
+        return path.startswith(OWN) or f"me/{REPO}" in path
+
+    def _beside(
+        self, beside: Loopback, h: BaseHTTPRequestHandler, path: str, query: dict[str, list[str]], body: bytes
+    ) -> None:
+        headers = {name.lower(): value for name, value in h.headers.items()}
+        request = Request(path, {k: v[-1] for k, v in query.items()}, headers, h.command, body)
+        beside.requests.append(request)
+        answer = beside.respond(request)
+        h.send_response(answer.status)
+        for name, value in ({"Content-Type": answer.content_type, "Content-Length": str(len(answer.body))} | answer.headers).items():  # fmt: skip
+            h.send_header(name, value)
+        h.end_headers()
+        if h.command != "HEAD":
+            h.wfile.write(answer.body)
 
     def _route(self, h: BaseHTTPRequestHandler, path: str, query: dict[str, list[str]], body: bytes) -> None:
         if path == "/api/whoami-v2":
@@ -123,12 +168,18 @@ class HubJobs:
             asked = json.loads(body)
             if asked.get("private") is not True and asked.get("visibility") != "private":
                 return self._answer(h, {"error": f"a repository that is not private: {asked}"}, 400)
+            self.private[asked["name"]] = True
             return self._answer(h, {"url": f"{self.url}/datasets/me/{asked['name']}", "name": asked["name"], "id": "me/" + asked["name"]})  # fmt: skip
         if "/preupload/" in path:
             files = json.loads(body)["files"]
-            return self._answer(h, {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})  # fmt: skip
+            return self._answer(h, {"files": [{"path": f["path"], "uploadMode": self._mode(f["path"]), "shouldIgnore": False} for f in files]})  # fmt: skip
+        if path.endswith("/info/lfs/objects/batch"):
+            return self._answer(h, {"transfer": "basic", "objects": [self._object(o) for o in json.loads(body)["objects"]]})  # fmt: skip
         if "/commit/" in path:
             return self._commit(h, body)
+        if "/xet-" in path:
+            self.asked_for_xet += 1
+            return self._answer(h, {"error": "no Xet here"}, 404)
         if "/resolve/" in path:
             return self._file(h, path.split("/resolve/", 1)[1].partition("/")[2])
         if path.startswith("/api/datasets/"):
@@ -180,11 +231,24 @@ class HubJobs:
         known = self.schedules.pop(name) if h.command == "DELETE" else self.schedules[name]
         return self._answer(h, known)
 
+    def _mode(self, path: str) -> str:
+        return "lfs" if self.large_files and path.endswith(".gz") else "regular"
+
+    def _object(self, asked: dict[str, Any]) -> dict[str, Any]:
+        known = {"oid": asked["oid"], "size": asked["size"]}
+        if asked["oid"] in self._objects:
+            return known
+        return {**known, "actions": {"upload": {"href": f"{self.url}/objects/{asked['oid']}"}}}
+
     def _commit(self, h: BaseHTTPRequestHandler, body: bytes) -> None:
         for line in body.splitlines():
             item = json.loads(line)
-            if item["key"] == "file":
-                self.files[item["value"]["path"]] = base64.b64decode(item["value"]["content"])
+            if item["key"] == "header":
+                continue
+            value = item["value"]
+            large = item["key"] == "lfsFile"
+            self.files[value["path"]] = self._objects[value["oid"]] if large else base64.b64decode(value["content"])
+            self.pushed.append(value["path"])
         self._answer(h, {"success": True, "commitOid": COMMIT, "commitUrl": f"{self.url}/datasets/me/intern-jobs/commit/{COMMIT}"})  # fmt: skip
 
     def _file(self, h: BaseHTTPRequestHandler, path: str) -> None:
@@ -197,6 +261,7 @@ class HubJobs:
             h.send_header(name, value)
         h.end_headers()
         if h.command != "HEAD":
+            self.fetched.append(path)
             h.wfile.write(data)
 
     def _logs(self, h: BaseHTTPRequestHandler, job: Job) -> None:
@@ -252,6 +317,7 @@ class HubJobs:
         env = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(work), "HF_ENDPOINT": self.url, "LANG": "C.UTF-8",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "0" if self.xet else "1", "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1",
         }  # fmt: skip
         job.process = subprocess.Popen(
             [*job.body["command"], *job.body["arguments"]], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -269,6 +335,7 @@ class HubJobs:
         code = job.process.wait()
         timer.cancel()
         with job.changed:
+            job.ended = datetime.now(UTC)
             if job.stage == "RUNNING":
                 job.stage, job.message = ("COMPLETED", None) if code == 0 else ("ERROR", f"exit code {code}")
             job.changed.notify_all()

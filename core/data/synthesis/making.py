@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.data.contamination import uncompared
 from core.data.preparation import Dropped, Prepared
 from core.data.prepare import PrepareOptions, prepare
 from core.data.synthesis.diversity import diversity
@@ -163,7 +164,8 @@ def _account(
         folder=str(folder), source=source, attempts=len(ledger.attempts), kept=len(kept), rows=prepared.train,
         dropped=_reasons(ledger), scenarios=ledger.counts(spec, rows),
         diversity=diversity([a.prompt for a in kept], [a.answer for a in kept]), spent=ledger.spent(), digest=prepared.digest,
-        verified=tuple(verified), decontaminated=decontaminated, notes=tuple(notes),
+        verified=tuple(verified), decontaminated=decontaminated, uncompared=prepared.uncompared,
+        notes=(*notes, *([uncompared(prepared.uncompared)] if prepared.uncompared else [])),
     )  # fmt: skip
 
 

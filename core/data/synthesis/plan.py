@@ -133,6 +133,8 @@ class Synthesis(msgspec.Struct, frozen=True, kw_only=True):
     """How each row was verified; empty says that nothing vouches for the answers."""
     decontaminated: bool
     notes: tuple[str, ...] = ()
+    uncompared: int = 0
+    """As `Prepared.uncompared`."""
 
 
 def check_spec(spec: SynthesisSpec) -> None:

@@ -134,7 +134,7 @@ def test_each_job_says_its_gpu_hours_and_dollars(library: Path, tmp_path: Path) 
     assert "1.00 GPU-hours" in shown
     assert "0.50 GPU-hours, $1.25" in shown
     report = render_report(state)
-    assert "| job-1 sft | 2 | 0.50 | 1.00 | 0.00 |" in report
-    assert "| job-2 sft | 1 | 0.50 | 0.50 | 1.25 |" in report
+    assert "| job-1 sft | 2 | 0.50 | 1.00 | $0.00 |" in report
+    assert "| job-2 sft | 1 | 0.50 | 0.50 | $1.25 |" in report
     assert "job-3" not in report, "a job that held no GPU and cost nothing is not in the table"
-    assert "2 jobs held GPUs for 1.50 GPU-hours and cost $1.25" in report
+    assert "2 jobs were given GPUs or cost money: 1.50 GPU-hours, $1.25" in report

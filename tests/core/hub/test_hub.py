@@ -162,6 +162,72 @@ def test_what_cannot_be_had_is_said_and_nothing_is_written(
     assert not list(tmp_path.glob("x*"))
 
 
+READER, STRANGER = "hf_reader", "hf_stranger"
+
+
+@pytest.fixture
+def closed(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """`hal/closed`: gated, its authors decide, 4,500 rows in Parquet files; `READER` was given access."""
+    rows = large(hub, tmp_path, monkeypatch)
+    files = hub.datasets["gil/large"].parquet
+    hub.datasets["hal/closed"] = HubDataset(
+        rows, ["license:mit"], gated="manual", readers=frozenset({READER}), parquet=files
+    )
+    return rows
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("fault", [None, Fault(status=403), Fault(status=401)])
+def test_a_token_without_access_to_a_gated_set_is_told_so_with_the_way_to_it(
+    hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault | None
+) -> None:
+    """The viewer answers 404 to it, as if there were no rows; others answer 401 or 403."""
+    monkeypatch.setenv("HF_TOKEN", STRANGER)
+    if fault:
+        hub.break_next(fault, 1, "/splits")
+    with pytest.raises(ToolError, match=r"hal/closed is gated, and the account of HF_TOKEN has no access") as stopped:
+        fetch(web, "hal/closed", tmp_path / "x.jsonl")
+    assert f"ask its authors for access at {hub.url}/datasets/hal/closed" in str(stopped.value)
+    assert "nothing is put in its place" in str(stopped.value)
+    assert STRANGER not in str(stopped.value)
+    assert not list(tmp_path.glob("x*"))
+    assert not hub.asked("/rows")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(ToolError, match=r"hal/closed is gated, and no token is set"):
+        fetch(web, "hal/closed", tmp_path / "x.jsonl")
+
+
+def test_a_token_with_access_gets_the_rows_of_a_gated_set_from_pages_and_from_files(
+    hub: HubServer, web: Web, closed: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", READER)
+    few = fetch(web, "hal/closed", tmp_path / "few.jsonl", rows=150)
+    assert (few.rows, few.total) == (150, 4500)
+    whole = fetch(web, "hal/closed", tmp_path / "all.jsonl", rows=10_000)
+    assert whole.complete
+    assert [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()] == closed
+    files = [r for r in hub.requests if "/resolve/refs" in r.path]
+    assert files
+    assert {r.headers["authorization"] for r in files} == {f"Bearer {READER}"}
+
+
+@pytest.mark.usefixtures("closed")
+def test_the_hubs_own_client_is_refused_the_files_of_a_gated_set_by_the_hubs_own_code(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError
+
+    for token, status in ((STRANGER, 403), (False, 401)):
+        with pytest.raises(GatedRepoError) as refused:
+            hf_hub_download(
+                "hal/closed", "default/train/0000.parquet", repo_type="dataset", revision=parquet.REVISION,
+                endpoint=hub.url, token=token, cache_dir=tmp_path / "client",
+            )  # fmt: skip
+        assert refused.value.response.status_code == status
+        assert refused.value.response.headers["X-Error-Code"] == "GatedRepo"
+
+
 def served(hub: HubServer, **more: Any) -> str:
     hub.datasets["fay/odd"] = HubDataset(more.pop("rows", ROWS), **more)
     return "fay/odd"

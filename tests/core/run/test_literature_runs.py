@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,15 +17,16 @@ from tests.core.run.quick import Person, Quick
 from tests.servers.arxiv_api import ArxivApi
 from tests.servers.hub import HubDataset, HubServer
 from tests.servers.hub_papers import HubPaperServer
-from tests.servers.llm import LLMServer
+from tests.servers.llm import LLMServer, observations
 from tests.servers.loopback import Answer, Fault, Request
 from tests.servers.openalex import OpenAlexServer
 from tests.servers.paper_site import PaperSite
-from tests.servers.researchers import Capable, call
+from tests.servers.researchers import Capable, call, succeeded
 from tests.servers.semantic_scholar import SemanticScholarServer
 
 pytestmark = pytest.mark.slow
 PARROTS = "3101.00001"
+TOKEN = "hf_token_of_mine_1234"
 
 
 class WholeHub(HubServer):
@@ -46,7 +48,15 @@ def world(tmp_path: Path) -> Iterator[tuple[Quick, dict[str, Any]]]:
         "aviary/parrot-counts-10k": HubDataset(
             [{"prompt": f"{i}+3=", "answer": str(i + 3)} for i in range(130)], ["license:mit", f"arxiv:{PARROTS}"]
         ),
-        "aviary/gated": HubDataset([], gated=True),
+        "aviary/gated": HubDataset(
+            [{"prompt": f"{i}+5=", "answer": str(i + 5)} for i in range(130)], ["license:mit"], 900, gated="manual"
+        ),
+        "aviary/members": HubDataset(
+            [{"prompt": f"{i}+4=", "answer": str(i + 4)} for i in range(130)],
+            ["license:mit"],
+            gated=True,
+            readers=frozenset({TOKEN}),
+        ),
     }
     with ExitStack() as stack:
         servers: dict[str, Any] = {
@@ -69,7 +79,7 @@ def world(tmp_path: Path) -> Iterator[tuple[Quick, dict[str, Any]]]:
                 INTERN_SEMANTIC_SCHOLAR=servers["scholar"].url,
                 INTERN_OPENALEX=servers["openalex"].url,
                 S2_API_KEY="s2-key-of-mine-123",
-                HF_TOKEN="hf_token_of_mine_1234",
+                HF_TOKEN=TOKEN,
                 HF_HUB_DISABLE_XET="1",
             )
         )
@@ -122,6 +132,62 @@ def test_a_run_reads_follows_extracts_and_fetches_over_stumbling_services(world:
         assert "hf_token" not in heard
         assert "s2-key" not in heard
     assert all(r.headers.get("x-api-key") == "s2-key-of-mine-123" for r in servers["scholar"].requests)
+
+
+class Refused(Capable):
+    """Wants a data set that its token may not read, says so, and takes another one that it may."""
+
+    def __call__(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        refusals = [o for o in observations(messages) if o.startswith("ERROR") and "aviary/gated" in o]
+        if len(succeeded(messages)) == 2 and not refusals:
+            return call("fetch_dataset", dataset="aviary/gated", rows=120)
+        self.refusal = refusals[0] if refusals else ""
+        return super().__call__(messages)
+
+    def steps(self, good: list[Any]) -> list[Any]:
+        greedy = [{"name": "greedy", "temperature": 0.0}]
+        return [
+            lambda: call("read_task"),
+            lambda: call("search_datasets", query="aviary"),
+            lambda: call("note", content=f"aviary/gated is closed to us ({self.refusal[:60]}); aviary/members instead", kind="lesson"),
+            lambda: call("fetch_dataset", dataset="aviary/members", rows=120),
+            lambda: call("inspect_data", path=good[3]["path"]),
+            lambda: call("prepare_data", name="clean", sources=[good[3]["path"]]),
+            lambda: call("evaluate", model="base", label="base", variants=greedy),
+            lambda: call("promote", model="base", evaluation=good[6]["evaluations"][0]["evaluation"]),
+            lambda: call("train", method="sft", data="clean", model="base", title="SFT", settings={"max_steps": 4}),
+            lambda: call("wait_for_jobs", jobs=[good[8]["job"]]),
+            lambda: call("evaluate", model=good[8]["job"], label="SFT", variants=greedy),
+        ]  # fmt: skip
+
+
+def test_a_run_that_is_refused_a_gated_set_takes_another_openly(world: tuple[Quick, dict[str, Any]]) -> None:
+    """The token is set and has no access to the one; it was given access to the other, which is gated too."""
+    lab, servers = world
+    with LLMServer(Refused()) as brain:
+        run = lab.create(f"openai:t@{brain.url}", autonomy="network")
+        assert lab.host(run) == 0
+        told = str(brain.requests[-1])
+    state = state_at(run)
+    assert state.status == "finished", state.reason
+    [failed] = payloads(run, e.ToolFailed)
+    assert failed.tool == "fetch_dataset"
+    assert "aviary/gated is gated, and the account of HF_TOKEN has no access to it" in failed.error
+    page = f"{servers['hub'].url}/datasets/aviary/gated"
+    assert f"ask its authors for access at {page}" in told, "the brain is told what a person can do"
+    assert "choose another data set and say so" in told
+    rows = {r.query["dataset"] for r in servers["hub"].requests if r.path == "/rows"}
+    assert rows == {"aviary/members"}
+    assert [p.name for p in (run / "data" / "fetched").iterdir()] == ["aviary--members.jsonl"]
+    assert {p.source for p in payloads(run, e.DatasetFound) if p.dataset == "aviary/gated"} == {"hub"}, "only as a find"
+    [prepared] = payloads(run, e.DatasetPrepared)
+    assert prepared.sources == [str(run / "data" / "fetched" / "aviary--members.jsonl")]
+    kept = [json.loads(line) for line in (Path(prepared.path) / "train.jsonl").read_text().splitlines()]
+    assert {int(r["answer"]) - int(r["prompt"].split("+")[0]) for r in kept} == {4}, "rows of the one that was named"
+    report = (run / "report.md").read_text()
+    assert "aviary/gated is closed to us (ERROR" in report, "the change of mind is open"
+    assert "- `aviary/members`: mit" in report
+    assert TOKEN not in report + told
 
 
 def test_a_run_publishes_after_a_yes_to_a_hub_that_stumbles(world: tuple[Quick, dict[str, Any]]) -> None:
