@@ -16,10 +16,10 @@ DEFAULT_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """Idle OpenMP threads must sleep, not spin: with two threads on two cores shared with other programs, spinning made a
 train step five to ten times slower (measured: 2.1 s against 0.38 s)."""
 
-SPIN_ENV = {"GOMP_SPINCOUNT": "2000"}
-"""For a job that has its cores to itself: its threads spin for about 0.1 ms, the gap between two operators of a small
-model, before they sleep. It goes before OMP_WAIT_POLICY (libgomp's manual). Measured, 70 train steps with two threads on
-two cores: libgomp's default 3.75 s, sleeping at once 5.6 s, this 3.7 s; beside one busy process 13.2, 6.3 and 9.5 s."""
+SPIN_ENV = {"GOMP_SPINCOUNT": "300000"}
+"""For a job that has its cores to itself: libgomp's own default, as a recipe started by hand has it. It goes before
+OMP_WAIT_POLICY (libgomp's manual). Measured, 70 train steps with two threads on two cores: this 3.75 s, sleeping at once
+5.6 s; beside one busy process 13.2 and 6.3 s. In between is little: 2,000 spins cost up to a tenth alone and 9.5 s beside one."""
 
 ROOM = 0.5
 """Cores that may be busy beyond those a job leaves free before its threads no longer spin: a screen that is drawn."""

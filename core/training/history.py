@@ -6,6 +6,7 @@ reward to the next.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ MOST = 512
 """Values kept of a series; a longer one is halved by averaging neighbours, so that a long log is read in bounded time."""
 
 
+@functools.lru_cache(maxsize=4096)  # asked of every metric at every row
 def is_score(name: str) -> bool:
     """The metric is a score on samples that the training does not see, under any of its usual names."""
     return _SCORE.fullmatch(name) is not None and _NO_SCORE.search(name) is None
