@@ -63,7 +63,7 @@ def _dead_groups(history: History) -> Series:
 def divergence(watch: Watched) -> Finding | None:
     """The policy got worse than it was at the start, or left the base at once."""
     history, dev = watch.history, Dev(watch)
-    return _kl_jump(history) or _worse_than_start(history, dev)
+    return _kl_jump(history) or _worse_than_start(history, dev) or _first_update(history)
 
 
 def _kl_jump(history: History) -> Finding | None:
@@ -106,6 +106,27 @@ def _worse_than_start(history: History, dev: Dev) -> Finding | None:
     if halved:
         return finding("divergence", _fall(rewards, rise), "warning", 0.6, said + signs)
     return None
+
+
+def _first_update(history: History) -> Finding | None:
+    """The first update alone broke the policy: only the first row still shows the base, so no mean of first rows does.
+
+    All rows since have no signal, hardly any of the first row's reward, and an entropy that lies half of its own away.
+    """
+    rewards, entropy, dead = (history.get(name) for name in ("reward", "entropy", "zero_std"))
+    rows = len(rewards)
+    if rows < 6 or rewards.steps[0] != 1 or len(entropy) != rows or len(dead) != rows or rewards.values[0] <= 0:
+        return None
+    first, since = entropy.values[0], entropy.values[1:]
+    moved = all(v > 1.5 * first for v in since) or all(v < 0.5 * first for v in since)
+    lost = min(rewards.values) >= 0 and max(rewards.values[1:]) < 0.5 * rewards.values[0]
+    if not moved or not lost or dead.values[0] >= 0.9 or min(dead.values[1:]) < 0.9:
+        return None
+    said = [
+        f"reward {rewards.values[0]:.3g} at step 1, {rewards.now(5):.3g} since", f"entropy {first:.3g} -> {entropy.now(5):.3g}",
+        f"groups of equal reward {dead.values[0]:.0%} -> {dead.now(5):.0%}",
+    ]  # fmt: skip
+    return finding("divergence", 2, "failing", 0.85, said, hopeless=True)
 
 
 def _much(history: History, level: float) -> float:

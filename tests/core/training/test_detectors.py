@@ -452,3 +452,18 @@ def test_a_base_that_was_sure_of_another_format_learns_the_new_one_and_is_health
     assert not any(f.severity == "failing" for f in watch.findings)
     # and one that keeps its certainty while the loss falls is none of this
     assert not failing(sparse([(loss, 1.0, right) for loss, _, right in rows], rate=0.1))
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_policy_that_its_first_update_broke_diverged(broken: bool) -> None:
+    watch = Watch("grpo", planned_steps=100)
+    watch.feed(1, {"reward": 0.05, "entropy": 1.1, "frac_reward_zero_std": 0.6, "grad_norm": 0.3})
+    for step in range(2, 12):
+        watch.feed(
+            step, {"reward": 0.0, "entropy": 2.3 if broken else 1.1, "frac_reward_zero_std": 1.0, "grad_norm": 0.0}
+        )
+    found = {f.kind: f for f in watch.findings if f.severity == "failing"}
+    assert ("divergence" in found) is broken
+    if broken:
+        assert found["divergence"].first_step == 2
+        assert found["divergence"].hopeless
