@@ -226,7 +226,8 @@ class LocalCompute:
         return self._wait_for_end(job, timeout_s)
 
     def _launch(self, spec: JobSpec) -> Launch:
-        wait = waiting(spec.slots, busy_cores(), cores()) if spec.slots > 1 else {}
+        several = spec.slots > 1 and spec.kind not in LIGHT  # the others have no threads that wait: no need to look
+        wait = waiting(spec.slots, busy_cores(), cores()) if several else {}
         return Launch(
             job=spec.job, kind=spec.kind, effect_id=spec.effect_id, argv=job_argv(self.python, spec), env=wait | job_env(spec),
             time_limit_s=spec.time_limit_s, memory_limit_bytes=spec.memory_limit_bytes,

@@ -111,14 +111,12 @@ class Bench:
             if not self._again(observation):
                 break
             observation = yield Call(tool, arguments, why)
-        while (
-            observation.get("person") and not self.wishes.finish
-        ):  # a wait that ended early for their words, heard by now
+        # A wait that ended early for a person's words, which were heard by now, goes on; where all is to end, only what is over counts.
+        while observation.get("person") and not self.wishes.finish:
             observation = yield Call(tool, arguments, why)
-        if observation.get("person"):  # it is to end: only what is over counts
-            observation.value["jobs"] = [
-                r for r in observation.rows("jobs") if r["status"] not in ("running", "paused")
-            ]
+        if observation.get("person"):
+            ended = [r for r in observation.rows("jobs") if r["status"] not in ("running", "paused")]
+            observation.value["jobs"] = ended
         self._read_clock(observation)
         while observation.unreached and not self.wishes.finish:  # the tool itself has waited for minutes
             self.trouble = observation.error
