@@ -24,8 +24,8 @@ from core.agent.foreign import held_job
 from core.compute.confinement import Limits, Sandbox, landlock_abi, probe
 from core.compute.doors import environment_inside, open_doors
 from core.compute.held import Held, InForce, Way, Wish, network_at, start
-from core.compute.local import LocalCompute
 from core.compute.spec import JobSpec, JobStatus
+from tests.core.compute import test_held as held_bench
 from tests.servers.loopback import Answer, Loopback, Request, as_json
 
 pytestmark = pytest.mark.skipif(probe().level != "bubblewrap", reason=f"no bubblewrap: {probe().reason}")
@@ -76,13 +76,7 @@ def wheel() -> bytes:
     return out.getvalue()
 
 
-class Bench:
-    def __init__(self, root: Path) -> None:
-        self.compute = LocalCompute(root / "jobs")
-        self.workspace = root / "workspace"
-        self.workspace.mkdir()
-        self.folder = root / "jobs" / "j"
-
+class Bench(held_bench.Bench):
     def run(
         self, code: str, *, network: Wish = "limited", wait: bool = True, gpus: int = 0, **spec: object
     ) -> JobStatus:
@@ -97,9 +91,6 @@ class Bench:
         held = held_job(msgspec.structs.replace(job, gpus=gpus), told, self.workspace, network=network)
         self.compute.submit(held)
         return self.compute.wait("j", 120) if wait else self.compute.inspect("j")
-
-    def log(self) -> str:
-        return self.compute.logs("j").text
 
 
 @pytest.fixture
