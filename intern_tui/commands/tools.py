@@ -41,11 +41,10 @@ def recipes(a: argparse.Namespace) -> int:
 
     query = " ".join(a.query)
     named = [card for card in load_cards() if card.id == query]
-    cards = (
-        named or [m.card for m in library.search(query, limit=20)]
-        if query
-        else sorted(load_cards(), key=lambda c: c.id)
-    )
+    if query:
+        cards = named or [m.card for m in library.search(query, limit=20)]
+    else:
+        cards = sorted(load_cards(), key=lambda c: c.id)
     if a.json:
         print(msgspec.json.encode([msgspec.to_builtins(c) for c in cards]).decode())
         return 0
