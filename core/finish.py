@@ -32,6 +32,9 @@ IMPLAUSIBLE = 4.0
 SHORT_LIMIT = 200
 """Samples of a held-out evaluation that has to be cut because the whole does not fit."""
 
+WHOLE_SHARE = 2 / 3
+"""Of the time that is left, the whole split may take: a cut one must still fit after it."""
+
 
 def finish(desk: Desk, guard: Guard, status: str, reason: str, quick: threading.Event) -> None:
     """End the run. `quick`: no time for an evaluation (the host was told to go); may be set while one waits or runs."""
@@ -112,14 +115,12 @@ def _held_out(desk: Desk, guard: Guard, quick: threading.Event) -> tuple[Benchma
     ):  # fmt: skip
         began = time.monotonic()
 
-        def left() -> float:
-            return max(60.0, has - (time.monotonic() - began))
-
         try:
-            base, final = _both(desk, guard, -1, left(), env, quick)
+            base, final = _both(desk, guard, -1, max(20.0, WHOLE_SHARE * has), env, quick)
         except EvaluationTimeout as error:
             tell(f"The whole held-out split does not fit ({error}); the first {SHORT_LIMIT} samples instead")
-            base, final = _both(desk, guard, SHORT_LIMIT, left(), env, quick)
+            left = has - (time.monotonic() - began)
+            base, final = _both(desk, guard, SHORT_LIMIT, max(60.0, left), env, quick)
     before = _record(desk, base, "base, held-out", desk.settings.model, None, None)
     difference = _difference(base, final)
     if abs(base.n or 0) and base.n != final.n:

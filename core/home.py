@@ -6,6 +6,7 @@ A living host is known by `host.json` (pid, process start time, boot id), never 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import secrets
@@ -170,7 +171,9 @@ def find_run(reference: str) -> Path:
 # ------------------------------------------------------------------------------------------------------- the host
 
 
+@functools.cache
 def boot_id() -> str:
+    """Of this start of the machine; "" where it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -368,9 +368,7 @@ class _Host:
             self.journal.wake()
 
     def _measure(self) -> None:
-        while not self._over.wait(1.0):
-            pids = [j.pid for j in self.journal.read(lambda s: s.running_jobs()) if j.pid]
-            self.journal.emit_many([_gpu(s) for s in self.telemetry.sample(pids)])
+        measure(self.journal, self.telemetry, self._over)
 
     def _keep_time(self) -> None:
         """Budgets, four times a second; what the run's folder takes less often, because looking costs."""
@@ -450,6 +448,19 @@ def _desk(folder: Path, journal: Journal, state: RunState, python: str) -> Desk:
         clock=clock,
         prompting=choose_format(read_tokenizer_config(card.path), task.templates, source, Path(card.path).name),
     )  # fmt: skip
+
+
+def measure(journal: Journal, telemetry: Telemetry, over: threading.Event) -> None:
+    """Sample the devices once a second until it is over.
+
+    A commit costs a training on all cores more than the sample: samples go along with the next event that anybody
+    records, and alone only if a second has brought none.
+    """
+    while not over.wait(1.0):
+        journal.flush()
+        pids = [j.pid for j in journal.read(lambda s: s.running_jobs()) if j.pid]
+        for sample in telemetry.sample(pids):
+            journal.emit_soon(_gpu(sample))
 
 
 def _gpu(s: GpuSample) -> e.GpuSampled:

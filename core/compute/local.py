@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import psutil
 
 from core.compute.launcher import DEFAULT_ENV, JOB, SPIN_ENV, SUPERVISOR, job_argv, job_env, waiting
 from core.compute.logs import read_chunk
@@ -26,7 +25,7 @@ from core.compute.spec import JobExit, JobSpec, JobStatus, LogChunk
 from core.compute.warm import IMPORT_WAIT_S, ForkServer, can_fork
 from core.errors import JobError, NotFound
 from core.home import boot_id as this_boot
-from core.home import write_json
+from core.home import process_started, write_json
 from core.tracking.target import store_folder
 from store.faults import point
 
@@ -277,31 +276,18 @@ def _lives(pid: int, start: int | None, boot_id: str) -> bool:
     now = this_boot()
     if boot_id and now and boot_id != now:
         return False
-    try:
-        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return False
-    except psutil.NoSuchProcess:
-        return False
-    found = _start_time(pid)
-    return start is None or found is None or found == start
+    found = process_started(pid)
+    return found is not None and (start is None or found == start)
 
 
 def _signal_group(status: JobStatus, number: int) -> None:
     """Signal the job's process group, unless its pid has passed to another process."""
-    if status.pid is None or (status.pid_start is not None and _start_time(status.pid) != status.pid_start):
+    if status.pid is None or (status.pid_start is not None and process_started(status.pid) != status.pid_start):
         return
     try:
         os.killpg(status.pid, number)
     except ProcessLookupError:
         return
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -6,6 +6,7 @@ reward to the next.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import re
@@ -52,6 +53,13 @@ class Series:
         self.values: list[float] = []
         self._stride = 1
         self._waiting: list[float] = []
+        # The rules ask for these at every row: what is known of the rows before is kept.
+        self._differences: list[float] = []
+        """Of successive values, without their sign."""
+        self._ordered: list[float] = []
+        """The same, sorted."""
+        self._means: dict[int, list[float]] = {}
+        """By length of the window."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -70,6 +78,7 @@ class Series:
         self.values = [(a + b) / 2 for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
         self.steps = self.steps[1::2]
         self._stride *= 2
+        self._differences, self._ordered, self._means = [], [], {}
 
     def start(self, k: int = 5) -> float:
         """Median of the first `k` values."""
@@ -83,22 +92,34 @@ class Series:
         part = self.values[first:last]
         return sum(part) / len(part)
 
+    def means(self, window: int) -> list[float]:
+        """Means of every `window` successive values, by where the window begins."""
+        known = self._means.setdefault(window, [])
+        known += (self.mean(i, i + window) for i in range(len(known), len(self.values) - window + 1))
+        return known
+
     def noise(self, until: int | None = None) -> float:
         """Standard deviation of one value around the trend, from successive differences; in the metric's unit.
 
         Few differences know it badly: they are taken for as much more as Student's distribution asks for at four standard
         errors. Where most neighbours are equal (a sparse reward) the median says nothing, and the root mean square counts.
         """
-        values = self.values[:until]
-        differences = [abs(b - a) for a, b in pairwise(values)]
+        self._differ()
+        differences = self._differences[: None if until is None else max(until - 1, 0)]
         if not differences:
             return 0.0
         n = len(differences)
+        ordered = self._ordered if until is None else sorted(differences)
         # for normal noise the median of |difference of two| is 0.6745 * sqrt(2) * sigma
-        middle = median(differences) / 0.954
+        middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2 / 0.954
         mean = sum(differences) / n / 1.128
         known = max(middle, 0.5 * mean) if middle > 0 else math.sqrt(sum(d * d for d in differences) / n / 2)
         return known * (1 + 4 / n)
+
+    def _differ(self) -> None:
+        for a, b in pairwise(self.values[len(self._differences) :]):
+            self._differences.append(abs(b - a))
+            bisect.insort(self._ordered, self._differences[-1])
 
     def streak(self, holds: Sequence[bool]) -> int:
         """How many of the last values satisfy `holds` (one flag a value, newest last) without a gap."""

@@ -294,7 +294,7 @@ def _one_reward_eats_another(history: History, said: list[str], at: int) -> Find
     One that is only watched (weight 0, a habit of careful users) is a score of its own: it need not fall far.
     """
     for name, series in history.series.items():
-        parts = re.fullmatch(r"rewards/(.+)/mean", name)
+        parts = re.fullmatch(r"rewards/(.+)/mean", name) if name.startswith("rewards/") else None
         if not parts or re.search(r"len|overlong|penalty|cost", parts[1]) or len(series) < 2 * history.patience(name):
             continue
         watched = _only_watched(history, name)
@@ -351,7 +351,7 @@ def reward_collapse(watch: Watched) -> Finding | None:
     window = watch.history.patience("reward")
     if len(rewards) < 3 * window:
         return None
-    means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
+    means = rewards.means(window)
     best = max(means)
     at = means.index(best)
     error = rewards.noise() * (2 / window) ** 0.5
@@ -389,7 +389,7 @@ def over_optimisation(watch: Watched) -> Finding | None:
         return spent
     if not dev.known and (for_nothing := _distance_for_nothing(watch.history)):
         return for_nothing
-    means = [rewards.mean(i, i + window) for i in range(len(rewards) - window + 1)]
+    means = rewards.means(window)
     at = means.index(max(means)) + window // 2
     then = kl.values[at]
     error = rewards.noise() * (2 / window) ** 0.5

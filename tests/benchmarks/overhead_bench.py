@@ -39,6 +39,7 @@ from core.compute.spec import JobSpec
 from core.compute.telemetry import Telemetry
 from core.evaluation.verify import VerifierSpec
 from core.home import boot_id
+from core.host import measure
 from core.journal import Journal
 from core.state import Job, RunState
 from core.tables import TABLES
@@ -172,8 +173,12 @@ def hosted(folder: Path, compute: LocalCompute) -> Iterator[Journal]:
         journal = Journal(log, RunState())
         journal.emit(e.RunCreated(run=folder.name, goal="", task="pocket/addition", task_path="", model=""))
         watcher, mirror = JobWatcher(journal, compute, folder), AlertMirror(journal, folder, parse_target(""))
+        telemetry = Telemetry()
         over = threading.Event()
-        threads = [threading.Thread(target=work) for work in (watcher.run, mirror.run, lambda: measure(journal, over))]
+        threads = [
+            threading.Thread(target=work)
+            for work in (watcher.run, mirror.run, lambda: measure(journal, telemetry, over))
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -184,18 +189,7 @@ def hosted(folder: Path, compute: LocalCompute) -> Iterator[Journal]:
             mirror.stop()
             for thread in threads:
                 thread.join()
-
-
-def measure(journal: Journal, over: threading.Event) -> None:
-    """The device once a second, as the host samples it."""
-    telemetry = Telemetry()
-    while not over.wait(1.0):
-        pids = [j.pid for j in journal.read(lambda s: s.running_jobs()) if j.pid]
-        samples = telemetry.sample(pids)
-        journal.emit_many(
-            [e.GpuSampled(index=s.index, name=s.name, source=s.source, util=s.utilisation) for s in samples]
-        )
-    telemetry.close()
+            telemetry.close()
 
 
 def compare(kind: str, pairs: int, seconds: float, root: Path) -> tuple[list[float], list[float]]:

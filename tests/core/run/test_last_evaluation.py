@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -171,3 +172,21 @@ def test_a_script_that_counts_in_percent_is_read_in_one_scale_from_the_first_loo
     assert 0.2 < (state.scores.heldout_best or 0.0) < 0.5
     assert all(x.score == pytest.approx(0.008) for x in state.evaluations.values() if x.split == "contract")
     assert "gives percent" in (run / "report.md").read_text()
+
+
+def test_a_held_out_split_that_is_too_long_for_the_time_is_read_in_its_first_samples(tmp_path: Path) -> None:
+    """The whole must not use up the time that its first samples need."""
+    with Quick(tmp_path / "lab") as lab:
+        rows = [json.dumps({"id": f"h-{i}", "prompt": f"{i}+{i}=", "answer": str(2 * i)}) for i in range(600, 1400)]
+        (lab.task / "evaluation_data" / "heldout.jsonl").write_text("\n".join(rows) + "\n")
+        slow = "import time; time.sleep(0.06 * len(rows) if a.split == 'heldout' else 0)\n"
+        script = (lab.task / "evaluate.py").read_text()
+        (lab.task / "evaluate.py").write_text(script.replace("skill =", slow + "skill ="))
+        with LLMServer(Capable({"max_steps": 4})) as server:
+            run = lab.create(f"openai:t@{server.url}", autonomy="workspace", hours=0.015)
+            assert lab.host(run) == 0
+    state = state_at(run)
+    assert state.status == "finished", state.reason
+    assert any("does not fit" in n for n in notes(run))
+    assert state.evaluations["heldout-base"].samples == state.evaluations["heldout-final_model"].samples == 200
+    assert state.scores.heldout_best is not None
