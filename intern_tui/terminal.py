@@ -7,16 +7,16 @@ from typing import Any, cast
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
 from intern_tui import title
 from intern_tui.cells import Difference, Frame
+from intern_tui.key_order import KeyOrderApp
 from screens.view import View
 
 
-class TerminalApp(App[str]):
+class TerminalApp(KeyOrderApp):
     """A Textual app that knows what stands on the terminal."""
 
     def __init__(self) -> None:

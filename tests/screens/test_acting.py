@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from core import home
 from core.errors import InternError, Refused
@@ -206,6 +207,19 @@ async def test_what_was_said_is_there_in_the_next_program(own_home: Path) -> Non
         await started(pilot)
         await pilot.press("s", "up")
         await settled(pilot, lambda: "try rloo" in text_of(again))
+
+
+@pytest.mark.parametrize("before", [[], ["5"], ["question_mark", "escape"]])
+async def test_words_typed_ahead_are_words_and_no_commands(before: list[str]) -> None:
+    """All of it comes in one piece, as over a slow line: `p` would pause the run, `q` leave it, `x` stop it."""
+    app, feed = live_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await started(pilot)
+        for key in [*before, "s", "p", "space", "q", "space", "x", "enter"]:
+            app.post_message(Key(key, {"space": " ", "enter": "\r"}.get(key, key if len(key) == 1 else None)))
+        await settled(pilot, lambda: feed.commands != [])
+        assert app.is_running
+    assert [command[:2] for command in feed.commands] == [("steer", "p q x")]
 
 
 async def test_copying_writes_a_file_too(own_home: Path) -> None:
