@@ -31,9 +31,9 @@ from core.training.signs_speed import named_error
 POLL_S = 0.2
 IDLE_S = 0.5
 """Between looks while no job says anything: a look reads a few files of each, and a training on all cores pays for it."""
-PACE_S = 0.75
-"""Between two readings of a running job's stream. A commit costs 1 to 3 ms of a core however many rows are in it, and five a
-second were most of what a host took from a training that logs every step."""
+PACE_S = 1.0
+"""Between two readings of a running job's stream. A commit costs 1 to 3 ms of a core however many rows are in it: while a
+training on all cores logs every step, commits are most of what a host takes from it."""
 
 
 class Watched:

@@ -26,7 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-POLL_S = 0.1
+POLL_S = 0.25
+"""Between looks at its time limit and at what it was asked; the end of its job it sees at once."""
 BEAT_S = 2.0
 """How often the supervisor of a scheduler's job says that it lives: the file is the truth where the scheduler's is not."""
 STOP_GRACE_S = 20.0

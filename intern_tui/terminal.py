@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import Any, cast
 
 from rich.console import RenderableType
@@ -14,6 +15,9 @@ from intern_tui import title
 from intern_tui.cells import Difference, Frame
 from intern_tui.key_order import KeyOrderApp
 from screens.view import View
+
+
+HANGUP_LOOK_S = 2.0
 
 
 class TerminalApp(KeyOrderApp):
@@ -34,6 +38,8 @@ class TerminalApp(KeyOrderApp):
         """Before anything is written: the title there was comes back at the end."""
         self.write(title.SAVE)
         self.app_resume_signal.subscribe(self, self.forget_frame, immediate=True)
+        if self._has_terminal():
+            self.set_interval(HANGUP_LOOK_S, self._leave_if_hung_up)
 
     def leave_terminal(self) -> None:
         self.write(title.RESTORE)
@@ -47,8 +53,17 @@ class TerminalApp(KeyOrderApp):
 
     def write(self, sequence: str) -> None:
         """To a real terminal only: not to a browser, not in tests."""
-        if self._driver is not None and not self.is_headless and not self.is_web:
+        if self._has_terminal() and self._driver is not None:
             self._driver.write(sequence)
+
+    def _has_terminal(self) -> bool:
+        return self._driver is not None and not self.is_headless and not self.is_web
+
+    def _leave_if_hung_up(self) -> None:
+        """A connection that breaks does not always end us by SIGHUP (under nohup or make, in some containers), and Textual then
+        reads the terminal's end for ever, which takes a whole core from the trainings."""
+        if hung_up(0):
+            self.exit()
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Textual's way to the terminal: of an update, only the cells that differ."""
@@ -66,3 +81,10 @@ class TerminalApp(KeyOrderApp):
     def action_repaint(self) -> None:
         self.forget_frame()
         self.screen.refresh()
+
+
+def hung_up(descriptor: int) -> bool:
+    """Whether there is nobody at the other end of a terminal any more."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(state & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, state in poll.poll(0))

@@ -38,7 +38,7 @@ class QueuedLocal:
         self.local = LocalCompute(jobs_folder, python)
         self.run = run or str(self.jobs_folder)
         self.capacity = capacity
-        self.queue = Queue(queue_folder, capacity, _runs)
+        self.queue = Queue(queue_folder, capacity, job_runs)
         self._starting = threading.RLock()
 
     def submit(self, spec: JobSpec) -> JobStatus:
@@ -225,7 +225,7 @@ def _begun(folder: Path) -> bool:
     return (folder / "launch.json").exists() and any((folder / f).exists() for f in ("job.json", "exit.json"))
 
 
-def _runs(folder: Path) -> bool | None:
+def job_runs(folder: Path) -> bool | None:
     """Whether the job of a folder runs; None where nobody started it yet."""
     if (folder / "exit.json").exists():
         return False

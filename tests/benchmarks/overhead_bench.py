@@ -58,13 +58,13 @@ RECIPE = Path(__file__).with_name("overhead_recipe.py")
 
 
 def spec_of(kind: str, data: Path, steps: int, job: str) -> TrainSpec:
-    """A usual training of that kind on the pocket base; no development scores, which the bare recipe has not."""
+    """A usual training of that kind on the pocket base; no development scores and checkpoints, which the bare recipe has not."""
     base = load_task("pocket/addition").base_model
     assert base is not None
     common = {
         "kind": kind, "model": base, "data": str(data), "max_steps": steps, "threads": os.cpu_count(), "eval_every": 0,
         "check_rewards": False, "verifier": VerifierSpec(kind="exact"), "max_completion_length": 8, "run_name": job,
-        "eval_samples": 0, "lr": 1e-4 if kind == "sft" else 1e-5, "batch_size": 128 if kind == "sft" else 64,
+        "eval_samples": 0, "checkpoint_every_s": 0.0, "lr": 1e-4 if kind == "sft" else 1e-5, "batch_size": 128 if kind == "sft" else 64,
     }  # fmt: skip
     return msgspec.convert(msgspec.to_builtins(common), TrainSpec)
 

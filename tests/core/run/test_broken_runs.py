@@ -22,7 +22,7 @@ def host_pid(intern: Intern, run: str) -> int:
 
 
 def test_a_run_killed_in_the_middle_still_opens_and_is_taken_up_again(intern: Intern) -> None:
-    run = intern.start("--task", "pocket/addition", "--hours", hours(0.04))
+    run = intern.start("--task", "pocket/addition", "--hours", hours(0.025))
     intern.wait_for(run, "job_launched", count=2)
     time.sleep(1.0)
     os.kill(host_pid(intern, run), signal.SIGKILL)

@@ -260,18 +260,31 @@ def run_all(
     assert not problems, "\n".join(problems)
 
 
+PAUSE = ("command_requested", "command_applied", "run_paused", "run_resumed")
+"""A pause begins at the end of a step, and no host lives that long where many deaths are in one run: a run each."""
+
+
+def in_turn(points: list[Point]) -> list[list[Point]]:
+    """Every point once, at the price of a host's start each and not of a whole run each."""
+    rest = [p for p in points if p.type not in PAUSE]
+    return [*(rest[i::LABS] for i in range(LABS)), *([p] for p in points if p.type in PAUSE)]
+
+
+def test_a_run_killed_at_points_of_every_kind_ends_as_if_nothing_had_happened(
+    scenes: Queue[Scene], baseline: Baseline, record_property: Callable[[str, object], None]
+) -> None:
+    """Before and after the first event of every type, and at every fourth point besides; `make soak` takes them all."""
+    firsts = {(p.when, p.type): p for p in reversed(baseline.points)}.values()
+    some = [p for i, p in enumerate(baseline.points) if p in firsts or (i % 4 == 0 and p.type not in PAUSE)]
+    run_all(scenes, baseline, in_turn(some), record_property)
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_run_killed_at_each_of_its_commit_points_in_turn_ends_as_if_nothing_had_happened(
     scenes: Queue[Scene], baseline: Baseline, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every point once, at the price of a host's start each and not of a whole run each.
-
-    Those of a pause have a run each: it begins at the end of a step, and no host lives that long in the others.
-    """
-    pause = ("command_requested", "command_applied", "run_paused", "run_resumed")
-    rest = [p for p in baseline.points if p.type not in pause]
-    alone = [[p] for p in baseline.points if p.type in pause]
-    run_all(scenes, baseline, [*(rest[i::LABS] for i in range(LABS)), *alone], record_property)
+    run_all(scenes, baseline, in_turn(baseline.points), record_property)
 
 
 @pytest.mark.soak

@@ -17,6 +17,7 @@ import pytest
 
 from core import events as e
 from core.compute.queue import Queue, this_process
+from core.compute.queued import job_runs
 from core.compute.schedule import Capacity, Device, Ticket
 from core.session import open_source, state_at
 from tests.core.run.quick import Quick, wait_for
@@ -60,7 +61,7 @@ class Crowded(Capable):
         super().__init__({"max_steps": 4})
         devices = (Device(index=0, total_bytes=80 << 30, free_bytes=80 << 30),) if gpu else ()
         capacity = Capacity(cpus=os.cpu_count() or 1, gpus=devices)
-        self.queue = Queue(Path(quick.env["INTERN_HOME"]) / "queue", lambda: capacity, lambda folder: None)
+        self.queue = Queue(Path(quick.env["INTERN_HOME"]) / "queue", lambda: capacity, job_runs)
         pid, start = this_process()
         self.ticket = Ticket(
             key="theirs", run="theirs", folder="/runs/theirs/jobs/job-9", cpus=capacity.cpus, gpus=len(devices), by_owner=True,
