@@ -16,7 +16,6 @@ from intern_tui.cells import Difference, Frame
 from intern_tui.key_order import KeyOrderApp
 from screens.view import View
 
-
 HANGUP_LOOK_S = 2.0
 
 
