@@ -54,6 +54,9 @@ GOAL = 0.02
 TRIAL = 30
 """Train steps to learn how long one takes."""
 
+BATCH = {"sft": 128, "grpo": 64}
+"""Samples a train step: a grpo step of 64 takes a tenth of a second on two cores, which is short for one."""
+
 RECIPE = Path(__file__).with_name("overhead_recipe.py")
 
 
@@ -64,7 +67,7 @@ def spec_of(kind: str, data: Path, steps: int, job: str) -> TrainSpec:
     common = {
         "kind": kind, "model": base, "data": str(data), "max_steps": steps, "threads": os.cpu_count(), "eval_every": 0,
         "check_rewards": False, "verifier": VerifierSpec(kind="exact"), "max_completion_length": 8, "run_name": job,
-        "eval_samples": 0, "checkpoint_every_s": 0.0, "lr": 1e-4 if kind == "sft" else 1e-5, "batch_size": 128 if kind == "sft" else 64,
+        "eval_samples": 0, "checkpoint_every_s": 0.0, "lr": 1e-4 if kind == "sft" else 1e-5, "batch_size": BATCH[kind],
     }  # fmt: skip
     return msgspec.convert(msgspec.to_builtins(common), TrainSpec)
 
@@ -252,7 +255,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2, help="of whole trainings")
     parser.add_argument("--kinds", nargs="+", default=["sft", "grpo"], choices=["sft", "grpo"])
     parser.add_argument("--seconds", type=float, default=60.0, help="length of one whole training")
+    parser.add_argument("--batch", type=int, help="samples a train step; longer steps are less often logged")
     a = parser.parse_args()
+    if a.batch:
+        BATCH.update(dict.fromkeys(a.kinds, a.batch))
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         for kind in a.kinds:
             if a.blocks:

@@ -97,8 +97,11 @@ TORN = "import sys\nopen(sys.argv[sys.argv.index('--json-output-file') + 1], 'w'
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "part"),
-    [(CRASH, "the data set is gone"), (NAN, "accuracy"), (TORN, "score.json"), (HANG, "evaluate.py")],
-)
+    [
+        (CRASH, "the data set is gone"), (NAN, "accuracy"), (TORN, "score.json"),
+        pytest.param(HANG, "evaluate.py", marks=pytest.mark.soak),  # minutes of waiting
+    ],
+)  # fmt: skip
 def test_an_evaluation_without_a_score_ends_the_run_early_and_says_why(
     intern: Intern, tmp_path: Path, source: str, part: str
 ) -> None:
