@@ -282,12 +282,21 @@ def _lives(pid: int, start: int | None, boot_id: str) -> bool:
 
 def _signal_group(status: JobStatus, number: int) -> None:
     """Signal the job's process group, unless its pid has passed to another process."""
-    if status.pid is None or (status.pid_start is not None and process_started(status.pid) != status.pid_start):
+    if status.pid is None or (status.pid_start is not None and _start_time(status.pid) != status.pid_start):
         return
     try:
         os.killpg(status.pid, number)
     except ProcessLookupError:
         return
+
+
+def _start_time(pid: int) -> int | None:
+    """Also of a zombie, unlike `process_started`: what it leaves in its group still has to be signalled."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
